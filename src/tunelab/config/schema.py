@@ -1,0 +1,256 @@
+"""A study file's schema, and the configuration of one run cut from it. Frozen, keyword-only, unknown keys refused.
+
+Only `model`, `tasks` and `methods` are required. A method's and a task's own options are not here: they are the
+fields of the file in `methods/` or `tasks/` and are checked when the study is planned.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+class Section(BaseModel):
+    """Base of every section of a study."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class ModelSource(Section):
+    """Which model. In a study either this mapping or only the name."""
+
+    name: str
+    """A hub id, a local folder, or an embedded model (tunelab/tiny, tunelab/tiny-seq2seq)."""
+
+    revision: str | None = None
+    """Branch, tag or commit on the hub; resolved to a commit and recorded."""
+
+    trust_remote_code: bool = False
+    """Execute code that the model's repository brings. Off unless set here."""
+
+    initialize: Literal["pretrained", "random"] = "pretrained"
+    """`random` keeps architecture and tokenizer and draws new weights from the seed: for pretraining from nothing."""
+
+
+class Budget(Section):
+    """How long a run trains. Any of them; the first one reached ends the run."""
+
+    epochs: PositiveFloat | None = None
+    """Passes over the training rows; a fraction is allowed."""
+
+    steps: PositiveInt | None = None
+    """Optimizer steps."""
+
+    tokens: PositiveInt | None = None
+    """Supervised tokens."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default(cls, value: Any) -> Any:
+        return {"epochs": 3} if value == {} else value
+
+
+class BatchSettings(Section):
+    """A step is a set of examples; a micro-batch is only how it is executed."""
+
+    examples: PositiveInt = 16
+    """Examples per optimizer step."""
+
+    max_tokens: PositiveInt = 4096
+    """Padded tokens per micro-batch: bounds memory and changes no gradient. A longer row goes alone."""
+
+    max_length: PositiveInt = 512
+    """Tokens per row, prompt and target together; a longer row is cut (prompt first) and counted."""
+
+
+def _two_betas(value: tuple[float, float]) -> tuple[float, float]:
+    if not all(0 <= beta < 1 for beta in value):
+        raise ValueError("each beta must be at least 0 and below 1")
+    return value
+
+
+class Optimizer(Section):
+    """The one optimizer rule for all methods; a method declares what it changes."""
+
+    weight_decay: NonNegativeFloat = 0.0
+    """Decoupled decay of trained parameters with at least two dimensions; biases and norms never decay."""
+
+    betas: Annotated[tuple[float, float], AfterValidator(_two_betas)] = (0.9, 0.999)
+    """Decay of the first and second moment."""
+
+    eps: PositiveFloat = 1.0e-8
+    """Added to the root of the second moment."""
+
+    clip: PositiveFloat | None = 1.0
+    """Largest gradient norm; null: no clipping."""
+
+
+class Schedule(Section):
+    """Learning rate over the run, as a share of the method's peak."""
+
+    kind: Literal["constant", "linear", "cosine"] = "linear"
+    """After the warm-up: hold, fall in a line to 0, or along a half cosine to 0."""
+
+    warmup: NonNegativeFloat = 0.03
+    """Below 1: a share of all steps; from 1 on: a number of steps."""
+
+
+class Loss(Section):
+    """What is minimised."""
+
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the target taken from the right token and spread over the vocabulary (training only)."""
+
+
+class Validation(Section):
+    """Loss on rows that are not trained on."""
+
+    every: PositiveFloat = 0.25
+    """Share of an epoch between two passes; there is always one at the end."""
+
+
+class Generation(Section):
+    """How text is generated for scoring."""
+
+    beams: PositiveInt = 1
+    """1 is greedy."""
+
+    max_new_tokens: PositiveInt = 128
+    length_penalty: float = 1.0
+    """Score of a beam = log-probability / length ** length_penalty."""
+
+    no_repeat_ngram: NonNegativeInt = 0
+    """No n-gram of this size twice in the generated text; 0: off."""
+
+
+class Checkpoint(Section):
+    """Resumable state; the cadence never changes a number."""
+
+    seconds: NonNegativeFloat = 60.0
+    """Least time between two checkpoints; phase ends always have one."""
+
+
+class Launch(Section):
+    """Where runs execute."""
+
+    cluster: Literal["local", "in-process"] = "local"
+    """local: each run in a process of its own. in-process: for debugging; its memory peaks are marked."""
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise ValueError("must be a finite number")
+    return value
+
+
+LearningRate = Annotated[float, Field(gt=0), AfterValidator(_finite)]
+
+
+def _model_mapping(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+def _named_mapping(value: Any) -> Any:
+    """`e2e_nlg` means `{name: e2e_nlg}`."""
+    return {"name": value} if isinstance(value, str) else value
+
+
+def _one_key_mapping(value: Any) -> Any:
+    """`full` and `full:` mean `{full: {}}`."""
+    if isinstance(value, str):
+        return {value: {}}
+    if isinstance(value, dict) and len(value) != 1:
+        raise ValueError(f"must be one method, as in 'lora: {{rank: 8}}'; got the keys {', '.join(map(str, value))}")
+    if isinstance(value, dict):
+        return {name: {} if options is None else options for name, options in value.items()}
+    return value
+
+
+TaskEntry = Annotated[dict[str, Any], BeforeValidator(_named_mapping)]
+MethodEntry = Annotated[dict[str, dict[str, Any]], BeforeValidator(_one_key_mapping)]
+
+
+class StudyConfig(Section):
+    """methods x tasks x seeds on one base model."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "study"
+    """Names the results folder: letters, digits, '.', '_', '-'."""
+
+    model: Annotated[ModelSource, BeforeValidator(_model_mapping)]
+    """The base model: a hub id, a local folder, or tunelab/tiny; or a mapping with revision."""
+
+    tasks: Annotated[list[TaskEntry], Field(min_length=1)]
+    """Names of files in tasks/, with options, or the user's own data inline."""
+
+    methods: Annotated[list[MethodEntry], Field(min_length=1)]
+    """One entry a row of the comparison; the same method may stand several times."""
+
+    seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] = (0, 1, 2)
+    """Each seed is a run of every method: another order of the data and other initial values."""
+
+    budget: Budget = Budget(epochs=3)
+    batch: BatchSettings = BatchSettings()
+
+    precision: Precision = "auto"
+    """Of matrix products while training and evaluating; auto: bf16 where the hardware has it."""
+
+    threads: PositiveInt | Literal["auto"] = "auto"
+    """Processor threads of a run; written down before the first run so that resuming is bit-exact."""
+
+    activation_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, about a third more time, the same numbers."""
+
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
+    loss: Loss = Loss()
+    validation: Validation = Validation()
+    generation: Generation = Generation()
+    checkpoint: Checkpoint = Checkpoint()
+    backends: Annotated[tuple[Literal["torch"], ...], Field(min_length=1)] = ("torch",)
+    launch: Launch = Launch()
+
+
+class RunConfig(Section):
+    """One run, whole: what `run.json` holds and a worker executes. Everything here is part of the run's identity
+    except `id` and `study`-independent facts under `provenance`, which are recorded and not hashed."""
+
+    id: str
+    backend: str
+    task: str
+    """The task's name."""
+    task_options: dict[str, Any]
+    """The task entry as planned; paths absolute."""
+    seed: int
+    method: dict[str, Any]
+    """name, label, and the method's own fields with defaults; only name and label for the base."""
+    model: ModelSource
+    model_revision: str
+    """Hub commit, or sha256 of the local or embedded files."""
+    data_revision: str
+    """The task's fingerprint."""
+    budget: Budget
+    batch: BatchSettings
+    precision: Literal["fp32", "bf16"]
+    threads: int
+    activation_checkpointing: bool
+    optimizer: Optimizer
+    schedule: Schedule
+    loss: Loss
+    validation: Validation
+    generation: Generation
+    checkpoint: Checkpoint

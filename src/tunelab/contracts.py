@@ -1,0 +1,228 @@
+"""Method, Task, Metric, Backend on one page: read this first.
+
+A **study** is methods x tasks x seeds on a base model. A **run** is one of each; a run leaves **records**.
+A **report** reads records.
+
+To add a method, a task or a metric, add one file to `methods/`, `tasks/` or `metrics/` (or to a package of your own,
+through the entry-point groups `tunelab.methods`, `tunelab.tasks`, `tunelab.metrics`). The file's name is the public
+name, its docstring's first line is what `tunelab list` prints, and it holds exactly one final class of its kind.
+Nothing else changes: the contract tests pick the file up by themselves.
+
+Heavy packages are imported inside functions, so that this page, a study and its plan can be read without torch.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, PositiveFloat
+
+from tunelab.config.schema import Generation, ModelSource, Optimizer, RunConfig
+from tunelab.records import Batch, Example, ParameterCount, Prediction, TokenLoss
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+
+class Options(BaseModel):
+    """Frozen, keyword-only, unknown keys refused: the fields of a method or a task are its options in a study."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Method(Options, ABC):
+    """One way to fine-tune. A point on three axes: how the frozen base is held, what is trained (`attach`),
+    and how a gradient becomes an update (`updater`). Its fields are its hyper-parameters."""
+
+    learning_rate: PositiveFloat
+    """Peak learning rate. Every file sets its own documented default; a list in a study means a search."""
+
+    backends: ClassVar[tuple[str, ...]] = ("torch",)
+    short_names: ClassVar[dict[str, str]] = {}
+    """Field name -> what a label shows, as {'rank': 'r'} gives 'lora r=4'."""
+
+    @classmethod
+    def example(cls) -> dict[str, Any]:
+        """Options with which the contract tests build the method; needed where a field has no default."""
+        return {}
+
+    @property
+    def base_storage(self) -> Literal["float", "int8", "nf4"]:
+        """How the frozen weights are held."""
+        return "float"
+
+    @abstractmethod
+    def attach(self, model: PreTrainedModel, *, seed: int) -> PreTrainedModel:
+        """Add what is trained and freeze every parameter that must not move; returns the model to train.
+
+        Works on the meta device too (parameters are counted there). Initial values come from
+        `kernels.initial`, keyed by (seed, parameter name).
+
+        Raises:
+            ConfigError: an option that does not fit this model (a target that matches nothing).
+        """
+
+    def prepare(self, session: Session, batches: Sequence[Batch]) -> None:
+        """Look at data before step 1 (a mask from gradients, a data-driven start). Timed apart as `prepare`."""
+
+    def updater(self, model: PreTrainedModel, rule: Optimizer) -> Updater:
+        """How gradients become updates: the shared AdamW rule, unless the method *is* an optimizer."""
+        from tunelab.training.optim import AdamW
+
+        return AdamW(model, rule)
+
+    @abstractmethod
+    def save(self, model: PreTrainedModel, folder: Path) -> None:
+        """Write what was trained as safetensors + JSON: PEFT's adapter format where one exists."""
+
+    @abstractmethod
+    def load(self, model: PreTrainedModel, folder: Path) -> None:
+        """Read what `save` wrote into an attached model, in place.
+
+        Raises:
+            ModelError: the folder does not fit this model or these options.
+        """
+
+    @abstractmethod
+    def merged(self, model: PreTrainedModel) -> PreTrainedModel:
+        """A model with plain weights that computes the same; the given model is left as it is."""
+
+
+class Updater(ABC):
+    """Turns the accumulated gradients of one step into an update of the trained parameters."""
+
+    def before_backward(self, *, last: bool) -> None:
+        """Called before each micro-batch's backward; `last` says that the step's update follows it."""
+
+    @abstractmethod
+    def gradient_norm(self) -> float:
+        """L2 norm over all trained parameters, before clipping."""
+
+    @abstractmethod
+    def update(self, *, learning_rate: float, max_norm: float | None) -> None:
+        """Clip to `max_norm`, apply, and forget the gradients."""
+
+    @abstractmethod
+    def state(self) -> dict[str, torch.Tensor]:
+        """Everything the next update depends on beside the parameters, as plain tensors."""
+
+    @abstractmethod
+    def load_state(self, state: dict[str, torch.Tensor]) -> None: ...
+
+    @abstractmethod
+    def describe(self) -> list[dict[str, Any]]:
+        """The effective settings read back from the live objects, one entry a parameter group."""
+
+
+class Task(Options, ABC):
+    """Sources + how a row becomes prompt and target + references + metrics + decoding."""
+
+    name: str
+    metrics: tuple[str, ...]
+    """Names in `metrics/`, a variant after a colon. The first one decides ties in the report's summary."""
+    generation: Generation = Generation()
+    """Decoding defaults of this task; the study's `generation` and the task entry override them."""
+
+    @abstractmethod
+    def examples(self, split: Literal["train", "validation", "test"]) -> list[Example]:
+        """All rows of a split in a fixed order; test rows with equal prompts are one example with several
+        references. An empty list for `validation` means: draw it from train (see data/splits.py).
+
+        Raises:
+            DataError: missing file, missing column, nothing in it.
+        """
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Changes whenever the rows can: a sha256 of files, a hub revision, a generator's version and seed."""
+
+
+class Metric(ABC):
+    """Per-example sufficient statistics and an aggregate of their sum, so that every interval and test is a
+    re-weighting of stored numbers. Constructed as `Metric(variant)`."""
+
+    variants: ClassVar[dict[str, str]] = {"": ""}
+    """Accepted variants (after the colon) with one line each; '' is the default."""
+    reads: ClassVar[Literal["text", "likelihood"]] = "text"
+    """Whether it needs generated text or token losses."""
+    higher_is_better: ClassVar[bool] = True
+
+    def __init__(self, variant: str = "") -> None:
+        self.variant = variant
+
+    @abstractmethod
+    def statistics(self, predictions: Sequence[Prediction]) -> np.ndarray:
+        """float64, shape N x K: one row an example; K is the metric's own."""
+
+    @abstractmethod
+    def aggregate(self, totals: np.ndarray) -> np.ndarray:
+        """From summed statistics, shape (..., K), to the score, shape (...). Vectorised over leading axes."""
+
+    @abstractmethod
+    def signature(self) -> str:
+        """Everything that changes the number, as sacrebleu prints it."""
+
+
+class Session(ABC):
+    """One model being trained by one backend. `training/loop.py` drives it and knows nothing else."""
+
+    @abstractmethod
+    def accumulate(self, batch: Batch, *, denominator: int, last: bool) -> float:
+        """Forward and backward of (summed token loss / denominator); returns the summed token loss in nats."""
+
+    @abstractmethod
+    def gradient_norm(self) -> float: ...
+
+    @abstractmethod
+    def update(self, *, learning_rate: float, max_norm: float | None) -> None: ...
+
+    @abstractmethod
+    def seed(self, *key: int) -> None:
+        """Make every random draw that follows (dropout) a function of `key`, so that resuming replays it."""
+
+    @abstractmethod
+    def evaluate(self, batches: Iterable[Batch]) -> list[TokenLoss]:
+        """Token losses without label smoothing, one an example, in the order of the rows given."""
+
+    @abstractmethod
+    def generate(self, prompts: Sequence[np.ndarray], settings: Generation) -> list[list[int]]:
+        """New token ids for each prompt (int32, without padding), the end token removed."""
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Everything the next step depends on: trained parameters and the updater's state."""
+
+    @abstractmethod
+    def load(self, folder: Path) -> None: ...
+
+    @abstractmethod
+    def write_model(self, folder: Path) -> float:
+        """Write the result (adapter or weights, tokenizer beside it); returns the size in MiB, tokenizer left out."""
+
+    @abstractmethod
+    def parameters(self) -> ParameterCount: ...
+
+    @abstractmethod
+    def optimizer(self) -> list[dict[str, Any]]:
+        """The updater's `describe()`."""
+
+
+class Backend(ABC):
+    """A framework that can load a model and train it."""
+
+    @abstractmethod
+    def resolve(self, *, precision: str, threads: int | None) -> tuple[str, int]:
+        """Replace 'auto' by what this machine should use, from flags and a fixed accuracy check, never a timing."""
+
+    @abstractmethod
+    def count(self, model: ModelSource, method: Method | None) -> ParameterCount:
+        """Parameters from the configuration alone: no weights, no hub."""
+
+    @abstractmethod
+    def session(self, run: RunConfig, method: Method | None, notes: list[str]) -> Session:
+        """Load the model and attach the method (None: the untouched base). Appends to `notes` what must be said."""

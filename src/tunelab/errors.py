@@ -1,0 +1,35 @@
+"""The errors a user can cause or mend: one line each, printed without a traceback.
+
+Everything else is a defect of tunelab (or of a library) and keeps its traceback.
+A message says what was got, the rule, and the way out.
+"""
+
+from __future__ import annotations
+
+
+class TunelabError(Exception):
+    """Base of all errors that are printed as one line; `exit_status` is what the command line returns."""
+
+    exit_status = 2
+
+
+class ConfigError(TunelabError):
+    """A study (or an option) that cannot be planned. Carries every problem found, not only the first."""
+
+    def __init__(self, *problems: str) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(problems))
+
+
+class DataError(TunelabError):
+    """A data file or data set that is missing, empty, or not in the form that the task names."""
+
+
+class ModelError(TunelabError):
+    """A model that is missing, gated, unreachable, or not in a form that can be loaded safely."""
+
+
+class RunError(TunelabError):
+    """A run that cannot go on: a loss that is not finite, a folder that another process writes."""
+
+    exit_status = 1

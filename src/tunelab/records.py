@@ -1,0 +1,209 @@
+"""The frozen data that crosses floors: what a task gives, what a run leaves, what a report reads.
+
+Small and hot things are NamedTuples; what is written to disk is a pydantic model, so that reading checks it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+
+class Record(BaseModel):
+    """Base of everything written to disk as JSON. Unknown keys are an error: a record is never half-read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+# ------------------------------------------------------------------ data
+
+
+class Example(NamedTuple):
+    """One row of a task as text. A plain-text row has an empty prompt."""
+
+    id: str
+    prompt: str
+    target: str
+    """What is learned; the first reference."""
+    references: tuple[str, ...] = ()
+    """All accepted texts; at least the target."""
+
+
+class TokenRow(NamedTuple):
+    """One example as token ids. `supervised[t]` says whether `ids[t]` is predicted and counted in the loss.
+
+    Decoder-only: ids = prompt + target + end, source is None. Encoder-decoder: ids = target + end, source = prompt.
+    """
+
+    example: int
+    """Position of the example in its split."""
+    ids: np.ndarray
+    """int32, shape T."""
+    supervised: np.ndarray
+    """bool, shape T. In a decoder-only row the first entry is False: nothing predicts the first token."""
+    source: np.ndarray | None = None
+    """int32, shape S."""
+
+    @property
+    def num_tokens(self) -> int:
+        return len(self.ids) + (0 if self.source is None else len(self.source))
+
+    @property
+    def num_supervised(self) -> int:
+        return int(self.supervised.sum())
+
+
+class Batch(NamedTuple):
+    """One micro-batch: rows that go through the model together."""
+
+    rows: tuple[TokenRow, ...]
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens without padding."""
+        return sum(row.num_tokens for row in self.rows)
+
+    @property
+    def num_supervised(self) -> int:
+        return sum(row.num_supervised for row in self.rows)
+
+
+class TokenLoss(NamedTuple):
+    """Summed negative log-likelihood of one example's supervised tokens, in nats."""
+
+    loss_sum: float
+    num_tokens: int
+
+
+class Prediction(Record):
+    """One test example after evaluation: a line of predictions.jsonl. What was not asked for is None."""
+
+    id: str
+    prompt: str
+    prediction: str | None = None
+    references: tuple[str, ...] = ()
+    loss_sum: float | None = None
+    num_tokens: int | None = None
+    num_bytes: int | None = None
+    """UTF-8 bytes of the supervised text."""
+    statistics: dict[str, tuple[float, ...]] = {}
+    """Per metric: this example's sufficient statistics (see contracts.Metric)."""
+
+
+# ------------------------------------------------------------------ what a run leaves
+
+
+class StepRecord(Record):
+    """One optimizer step: a line of steps.jsonl."""
+
+    step: int
+    loss: float
+    """Mean over the step's supervised tokens, in nats, label smoothing included."""
+    learning_rate: float
+    grad_norm: float
+    """L2 norm of all trained parameters' gradients before clipping."""
+    num_tokens: int
+    """Non-padding tokens."""
+    num_supervised_tokens: int
+    seconds: float
+    ema_loss: float
+    """Exponential moving average of loss, decay 0.98, bias-corrected."""
+    tokens_per_second: float
+
+
+class ValidationRecord(Record):
+    """One pass over the validation rows: a line of validation.jsonl. Its time is in no step's seconds."""
+
+    step: int
+    epoch: float
+    loss: float
+    """Mean over supervised tokens, in nats."""
+    sequence_loss: float
+    """Mean over rows of the row's summed loss, in nats."""
+    perplexity: float
+    bits_per_token: float
+    tokens: int
+    sequences: int
+
+
+class PhaseCost(Record):
+    """One phase (load, prepare, train, evaluate, save): wall seconds and peak memory."""
+
+    seconds: float
+    peak_gib: float | None = None
+    """Absolute peak: resident memory on CPU, allocator peak on CUDA. None where it cannot be measured."""
+    peak_method: str | None = None
+    """How it was measured: vmhwm-reset, sampled, cuda-allocator."""
+
+
+class Score(Record):
+    """One metric on one run, with a bootstrap interval over examples."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    n: int
+    """Number of examples."""
+    signature: str
+    """Everything that changes the number: variant, tokenisation, smoothing, library version."""
+    higher_is_better: bool
+
+
+class ParameterCount(NamedTuple):
+    trainable: int
+    total: int
+    """Base + added."""
+
+
+class Provenance(Record):
+    """Where a run's numbers were made: recorded, never part of the run's identity."""
+
+    tunelab: str
+    python: str
+    packages: dict[str, str]
+    threads: int
+    precision: str
+    device: str
+    hardware: str
+    """Processor or GPU name, cores, memory."""
+    platform: str
+    git: str | None = None
+    """Commit of the working folder, '+dirty' when it has changes; None outside a checkout."""
+    started: str
+    """UTC, ISO 8601."""
+
+
+class RunResult(Record):
+    """result.json: written last, so that its presence means finished."""
+
+    run: str
+    method: str
+    """The label: 'base', 'lora', 'lora r=4'."""
+    task: str
+    seed: int
+    backend: str
+    learning_rate: float | None
+    scores: dict[str, Score]
+    phases: dict[str, PhaseCost]
+    trainable_parameters: int
+    total_parameters: int
+    loaded_gib: float | None
+    """Memory right after the model was loaded, before anything was trained."""
+    saved_mib: float | None
+    """Size of the saved adapter or weights, tokenizer not counted. None for the base."""
+    tokens_per_second: float | None
+    """Non-padding tokens over the train phase's step seconds, the first steps left out."""
+    tokens_per_second_first: float | None
+    """The same over the first steps (allocation, kernel choice)."""
+    num_steps: int
+    num_tokens: int
+    num_supervised_tokens: int
+    validation_loss: float | None
+    """Of the last validation pass; chooses between learning rates."""
+    optimizer: list[dict[str, Any]]
+    """The effective optimizer, one entry a parameter group, read back from the live objects."""
+    notes: list[str]
+    """Everything a reader should know: reference path used, rows truncated, resumed at step."""
+    provenance: Provenance
