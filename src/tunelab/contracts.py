@@ -14,9 +14,9 @@ Heavy packages are imported inside functions, so that this page, a study and its
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, PositiveFloat
@@ -137,6 +137,14 @@ class Task(Options, ABC):
             DataError: missing file, missing column, nothing in it.
         """
 
+    def notes(self, split: Literal["train", "validation", "test"]) -> list[str]:
+        """What a reader should know about the rows of a split: how many were left out, or drawn. Empty: nothing."""
+        return []
+
+    def problems(self) -> list[str]:
+        """What is wrong with the data, as far as it can be told without a network; asked while planning."""
+        return []
+
     @abstractmethod
     def fingerprint(self) -> str:
         """Changes whenever the rows can: a sha256 of files, a hub revision, a generator's version and seed."""
@@ -172,6 +180,11 @@ class Session(ABC):
     """One model being trained by one backend. `training/loop.py` drives it and knows nothing else."""
 
     @abstractmethod
+    def verify(self, batch: Batch) -> None:
+        """Compare the fast path with the framework's reference on real rows, before step 1; where they disagree
+        say so in the run's notes and take the reference path from then on."""
+
+    @abstractmethod
     def accumulate(self, batch: Batch, *, denominator: int, last: bool) -> float:
         """Forward and backward of (summed token loss / denominator); returns the summed token loss in nats."""
 
@@ -190,8 +203,11 @@ class Session(ABC):
         """Token losses without label smoothing, one an example, in the order of the rows given."""
 
     @abstractmethod
-    def generate(self, prompts: Sequence[np.ndarray], settings: Generation) -> list[list[int]]:
-        """New token ids for each prompt (int32, without padding), the end token removed."""
+    def generate(
+        self, prompts: Sequence[np.ndarray], settings: Generation, *, progress: Callable[[int], None]
+    ) -> list[list[int]]:
+        """New token ids for each prompt (int32, without padding), the end token removed; `progress` is told how
+        many prompts are done."""
 
     @abstractmethod
     def save(self, folder: Path) -> None:
@@ -212,6 +228,36 @@ class Session(ABC):
         """The updater's `describe()`."""
 
 
+class Located(NamedTuple):
+    """A model whose files are on this machine."""
+
+    folder: Path
+    revision: str
+    """Hub commit, or 'sha256:...' over a local folder's configuration and weights."""
+
+
+class TextSide(NamedTuple):
+    """What text needs of a model: no weights."""
+
+    tokenizer: Any
+    encoder_decoder: bool
+
+
+class Memory(Protocol):
+    """Measures this process on one device."""
+
+    method: str
+    """vmhwm-reset, sampled, cuda-allocator: how peaks are read."""
+
+    def reset(self) -> None:
+        """Forget the peak."""
+
+    def peak_gib(self) -> float | None:
+        """Highest use since `reset`; None where it cannot be measured."""
+
+    def current_gib(self) -> float | None: ...
+
+
 class Backend(ABC):
     """A framework that can load a model and train it."""
 
@@ -220,9 +266,29 @@ class Backend(ABC):
         """Replace 'auto' by what this machine should use, from flags and a fixed accuracy check, never a timing."""
 
     @abstractmethod
-    def count(self, model: ModelSource, method: Method | None) -> ParameterCount:
-        """Parameters from the configuration alone: no weights, no hub."""
+    def count(self, model: ModelSource, method: Method | None) -> ParameterCount | None:
+        """Parameters from the configuration alone: no weights, no hub. None where the configuration is not here."""
 
     @abstractmethod
-    def session(self, run: RunConfig, method: Method | None, notes: list[str]) -> Session:
+    def locate(self, model: ModelSource) -> Located:
+        """Bring the model's files here and pin them.
+
+        Raises:
+            ModelError: missing, gated, unreachable, or without safetensors.
+        """
+
+    @abstractmethod
+    def text(self, model: ModelSource, located: Located) -> TextSide: ...
+
+    @abstractmethod
+    def memory(self) -> Memory: ...
+
+    @abstractmethod
+    def device(self) -> str:
+        """'cpu' or the GPU's name."""
+
+    @abstractmethod
+    def session(
+        self, run: RunConfig, method: Method | None, *, located: Located, text: TextSide, notes: list[str]
+    ) -> Session:
         """Load the model and attach the method (None: the untouched base). Appends to `notes` what must be said."""

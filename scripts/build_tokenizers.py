@@ -1,0 +1,147 @@
+"""Builds the tokenizers and config files of the two embedded models: `python scripts/build_tokenizers.py`.
+
+The result depends on the pretraining text alone. Rebuilding with other text changes the token ids, so the weights that
+lie beside the tokenizers must then be pretrained again.
+"""
+
+import argparse
+import string
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, LlamaConfig, PreTrainedTokenizerFast, T5Config
+from transformers import PreTrainedConfig as Config
+
+from tunelab.data.synthetic import pretraining
+
+TINY = Path(__file__).resolve().parents[1] / "src" / "tunelab" / "models" / "tiny"
+
+PAD, END = "<|pad|>", "<|end|>"
+ROLES = ("<|user|>", "<|assistant|>", "<|system|>")
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|{{ message['role'] }}|>\n{{ message['content'] }}<|end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
+)
+
+# One digit a piece, so that numbers are read place by place. A line break is a piece of its own, so that the tokens of
+# a prompt that ends in one do not depend on what follows it.
+PIECES = Regex(r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\n|[^\S\n]+(?!\S)|[^\S\n]+")
+
+NUM_DOCUMENTS, NUM_PAIRS, SEED = 40_000, 20_000, 0
+
+
+def texts(num_documents: int, num_pairs: int) -> Iterator[str]:
+    """Pretraining text, and all of printable ASCII so that its characters are known at word starts too."""
+    yield from islice(pretraining.iterate(seed=SEED), num_documents)
+    for pair in islice(pretraining.iterate_pairs(seed=SEED), num_pairs):
+        yield f"{pair['source']}\n{pair['target']}"
+    yield "\n".join(f"{first} {second}" for first in string.printable for second in string.printable)
+
+
+def train(*, vocab_size: int, special_tokens: list[str], num_documents: int, num_pairs: int) -> Tokenizer:
+    """A byte-level BPE tokenizer; every byte is in the alphabet, so any text comes back as it was."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(PIECES, behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=special_tokens,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        min_frequency=2,
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts(num_documents, num_pairs), trainer)
+    return tokenizer
+
+
+def save(tokenizer: Tokenizer, folder: Path, *, roles: tuple[str, ...], max_length: int) -> None:
+    """tokenizer.json and tokenizer_config.json; no sequence gets a begin or end token by itself."""
+    wrapped = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token=END,
+        pad_token=PAD,
+        additional_special_tokens=list(roles),
+        model_max_length=max_length,
+        clean_up_tokenization_spaces=False,
+        padding_side="right",
+    )
+    if roles:
+        wrapped.chat_template = CHAT_TEMPLATE
+    wrapped.save_pretrained(folder, save_jinja_files=False)
+
+
+def causal_config() -> LlamaConfig:
+    """A Llama of about 5 million parameters."""
+    return LlamaConfig(
+        vocab_size=6000,
+        hidden_size=256,
+        intermediate_size=704,
+        num_hidden_layers=5,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=1024,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=1,
+        pad_token_id=0,
+        architectures=["LlamaForCausalLM"],
+    )
+
+
+def seq2seq_config() -> T5Config:
+    """A T5 of about 2.9 million parameters; sizes are multiples of 64, as block-wise quantisation likes them."""
+    return T5Config(
+        vocab_size=4000,
+        d_model=128,
+        d_kv=32,
+        d_ff=512,
+        num_layers=4,
+        num_decoder_layers=4,
+        num_heads=4,
+        relative_attention_num_buckets=32,
+        relative_attention_max_distance=128,
+        feed_forward_proj="gated-gelu",
+        dropout_rate=0.0,
+        tie_word_embeddings=True,
+        pad_token_id=0,
+        eos_token_id=1,
+        decoder_start_token_id=0,
+        architectures=["T5ForConditionalGeneration"],
+    )
+
+
+def num_parameters(config: Config) -> int:
+    """Parameters of the model, tied ones once."""
+    build = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    return sum(parameter.numel() for parameter in build.from_config(config).parameters())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=TINY)
+    parser.add_argument("--documents", type=int, default=NUM_DOCUMENTS)
+    parser.add_argument("--pairs", type=int, default=NUM_PAIRS)
+    options = parser.parse_args()
+    for name, config, roles in (("causal", causal_config(), ROLES), ("seq2seq", seq2seq_config(), ())):
+        folder = options.out / name
+        folder.mkdir(parents=True, exist_ok=True)
+        tokenizer = train(
+            vocab_size=config.vocab_size,
+            special_tokens=[PAD, END, *roles],
+            num_documents=options.documents,
+            num_pairs=options.pairs,
+        )
+        save(tokenizer, folder, roles=roles, max_length=1024)
+        config.save_pretrained(folder)
+        print(f"{folder}: {tokenizer.get_vocab_size()} tokens, {num_parameters(config):,} parameters")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,227 @@
+"""One model being trained by PyTorch: forward, backward and update for the loop, losses and text for evaluation.
+
+Fast path: rows are padded on the right without a mask (a causal model never looks there), and the output head sees
+only the supervised positions. Reference path: the model's own forward with mask and full logits. `verify` compares
+the two on real rows before the first step; where they disagree the run says so and takes the reference path.
+"""
+# B batch, T tokens, S supervised positions of the batch, H hidden, V vocabulary
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tunelab.config.schema import Generation, RunConfig
+from tunelab.contracts import Method, Session
+from tunelab.models import inference
+from tunelab.records import Batch, ParameterCount, TokenLoss
+
+MIB = 1024**2
+TOLERANCE = {"fp32": 1e-4, "bf16": 5e-2}
+"""Largest difference of fast and reference logits, as a share of the largest logit."""
+GENERATION_BATCH = 4
+"""A generation batch may hold this many times batch.max_tokens: it keeps no activations."""
+
+
+class Inputs(NamedTuple):
+    """A micro-batch as the model takes it."""
+
+    forward: dict[str, Tensor]
+    index_S: Tensor
+    """Positions in the flattened (B * T) whose logits predict a supervised token."""
+    target_S: Tensor
+    row_S: Tensor
+    """Which row of the batch each supervised token belongs to."""
+
+
+class TorchSession(Session):
+    def __init__(self, model: Any, method: Method | None, run: RunConfig, tokenizer: Any, notes: list[str]) -> None:
+        self.model, self.method, self.run, self.tokenizer, self.notes = model, method, run, tokenizer, notes
+        self.updater = None if method is None else method.updater(model, run.optimizer)
+        self.pairs = bool(model.config.is_encoder_decoder)
+        self.fast = True
+        self._generator: Any = None
+        """Plain fp32 weights for generation, made when first needed after a change."""
+
+    # -------------------------------------------------------------- training
+
+    def seed(self, *key: int) -> None:
+        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1))
+
+    def accumulate(self, batch: Batch, *, denominator: int, last: bool) -> float:
+        self.model.train()
+        self._generator = None
+        self.updater.before_backward(last=last)
+        inputs = self._collate(batch)
+        loss = F.cross_entropy(
+            self._logits(inputs), inputs.target_S, reduction="sum", label_smoothing=self.run.loss.label_smoothing
+        )
+        (loss / denominator).backward()
+        return loss.item()
+
+    def gradient_norm(self) -> float:
+        return self.updater.gradient_norm()
+
+    def update(self, *, learning_rate: float, max_norm: float | None) -> None:
+        self.updater.update(learning_rate=learning_rate, max_norm=max_norm)
+
+    def optimizer(self) -> list[dict[str, Any]]:
+        return [] if self.updater is None else self.updater.describe()
+
+    # -------------------------------------------------------------- evaluation
+
+    def evaluate(self, batches: Iterable[Batch]) -> list[TokenLoss]:
+        self.model.eval()
+        losses: dict[int, TokenLoss] = {}
+        for batch in batches:
+            inputs = self._collate(batch)
+            with torch.no_grad():
+                loss_S = F.cross_entropy(self._logits(inputs), inputs.target_S, reduction="none").double()
+                zeros = torch.zeros(len(batch.rows), dtype=torch.float64, device=loss_S.device)
+                sums = zeros.index_add(0, inputs.row_S, loss_S).tolist()
+            for row, total in zip(batch.rows, sums, strict=True):
+                losses[row.example] = TokenLoss(total, row.num_supervised)
+        return [losses[example] for example in sorted(losses)]
+
+    def generate(
+        self, prompts: Sequence[np.ndarray], settings: Generation, *, progress: Callable[[int], None]
+    ) -> list[list[int]]:
+        if self._generator is None:
+            plain = self.model if self.method is None else self.method.merged(self.model)
+            if any(parameter.dtype != torch.float32 for parameter in plain.parameters()):
+                plain = (copy.deepcopy(plain) if plain is self.model else plain).float()
+            self._generator = plain
+        return inference.generate(
+            self._generator.eval(),
+            prompts,
+            settings,
+            ends=inference.end_tokens(self.model, self.tokenizer.eos_token_id),
+            pad=self.tokenizer.pad_token_id,
+            max_tokens=GENERATION_BATCH * self.run.batch.max_tokens,
+            progress=progress,
+        )
+
+    # -------------------------------------------------------------- fast and reference path
+
+    def verify(self, batch: Batch) -> None:
+        self.model.eval()
+        with torch.no_grad():
+            fast = self._fast_logits(self._collate(batch))
+            inputs = self._collate(batch)
+            reference = self._reference_logits(inputs)
+        if fast is not None and fast.shape == reference.shape:
+            difference = float((fast - reference).abs().max() / reference.abs().max().clamp(min=1e-6))
+            self.fast = difference <= TOLERANCE[self.run.precision]
+            reason = f"they differ by {difference:.1e} of the largest logit"
+        else:
+            self.fast, reason = False, "the model's output head is not a layer of its own"
+        if not self.fast:
+            self.notes.append(f"reference path: logits at supervised positions only do not match the model's; {reason}")
+
+    def _logits(self, inputs: Inputs) -> Tensor:
+        """fp32, shape (S, V)."""
+        return self._fast_logits(inputs) if self.fast else self._reference_logits(inputs)
+
+    def _fast_logits(self, inputs: Inputs) -> Tensor | None:
+        """The head's input is gathered in front of it, so what the model does after its head (scaling, capping) is kept."""
+        head = self.model.get_output_embeddings()
+        if head is None:
+            return None
+
+        def gather(module: torch.nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            hidden_BTH = args[0]
+            return (hidden_BTH.reshape(1, -1, hidden_BTH.shape[-1])[:, inputs.index_S], *args[1:])
+
+        hook = head.register_forward_pre_hook(gather)
+        try:
+            forward = inputs.forward
+            if not self.pairs:  # right padding cannot be seen by a causal model
+                forward = {key: value for key, value in forward.items() if key != "attention_mask"}
+            return self._forward(forward).reshape(-1, self.model.get_output_embeddings().weight.shape[0])
+        finally:
+            hook.remove()
+
+    def _reference_logits(self, inputs: Inputs) -> Tensor:
+        logits_BTV = self._forward(inputs.forward)
+        return logits_BTV.reshape(-1, logits_BTV.shape[-1])[inputs.index_S]
+
+    def _forward(self, forward: dict[str, Tensor]) -> Tensor:
+        with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.run.precision == "bf16"):
+            return self.model(**forward, use_cache=False).logits.float()
+
+    def _collate(self, batch: Batch) -> Inputs:
+        rows, device, pad = batch.rows, self.model.device, self.tokenizer.pad_token_id
+        ids_BT, mask_BT = _right_padded([row.ids for row in rows], pad=pad)
+        width = ids_BT.shape[1]
+        shift = 0 if self.pairs else 1  # a decoder-only model predicts position t at t - 1
+        positions = [np.flatnonzero(row.supervised) for row in rows]
+        index_S = np.concatenate([number * width + chosen - shift for number, chosen in enumerate(positions)])
+        target_S = np.concatenate([row.ids[chosen] for row, chosen in zip(rows, positions, strict=True)])
+        row_S = np.repeat(np.arange(len(rows)), [len(chosen) for chosen in positions])
+        if self.pairs:
+            source_BT, source_mask_BT = _right_padded([row.source for row in rows], pad=pad)
+            start = np.full((len(rows), 1), self.model.config.decoder_start_token_id, dtype=np.int64)
+            decoder_BT = np.concatenate([start, ids_BT[:, :-1]], axis=1)
+            forward = {"input_ids": source_BT, "attention_mask": source_mask_BT, "decoder_input_ids": decoder_BT}
+        else:
+            forward = {"input_ids": ids_BT, "attention_mask": mask_BT}
+        on_device = {key: torch.from_numpy(value).to(device) for key, value in forward.items()}
+        rest = (torch.from_numpy(value.astype(np.int64)).to(device) for value in (index_S, target_S, row_S))
+        return Inputs(on_device, *rest)
+
+    # -------------------------------------------------------------- state
+
+    def save(self, folder: Path) -> None:
+        from safetensors.torch import save_file
+
+        from tunelab.training.optim import trained_parameters
+
+        trained = {name: value.detach().cpu().contiguous() for name, value in trained_parameters(self.model).items()}
+        save_file(trained, folder / "parameters.safetensors")
+        updater = {name: value.detach().cpu().contiguous() for name, value in self.updater.state().items()}
+        save_file(updater, folder / "updater.safetensors")
+
+    def load(self, folder: Path) -> None:
+        from safetensors.torch import load_file
+
+        from tunelab.training.optim import trained_parameters
+
+        saved = load_file(folder / "parameters.safetensors")
+        with torch.no_grad():
+            for name, parameter in trained_parameters(self.model).items():
+                parameter.copy_(saved[name])
+        self.updater.load_state(load_file(folder / "updater.safetensors"))
+        self._generator = None
+
+    def write_model(self, folder: Path) -> float:
+        self.method.save(self.model, folder)
+        size = sum(file.stat().st_size for file in folder.rglob("*.safetensors")) / MIB
+        self.tokenizer.save_pretrained(folder)
+        return size
+
+    def parameters(self) -> ParameterCount:
+        return parameter_count(self.model)
+
+
+def parameter_count(model: torch.nn.Module) -> ParameterCount:
+    """Tied parameters once."""
+    parameters = list(model.parameters())
+    trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
+    return ParameterCount(trained, sum(parameter.numel() for parameter in parameters))
+
+
+def _right_padded(rows: Sequence[np.ndarray], *, pad: int) -> tuple[np.ndarray, np.ndarray]:
+    longest = max(len(row) for row in rows)
+    ids_BT = np.full((len(rows), longest), pad, dtype=np.int64)
+    mask_BT = np.zeros((len(rows), longest), dtype=np.int64)
+    for number, row in enumerate(rows):
+        ids_BT[number, : len(row)] = row
+        mask_BT[number, : len(row)] = 1
+    return ids_BT, mask_BT

@@ -1,0 +1,57 @@
+"""Where each value of a study came from: a line of its file, or a `--set`. Every message begins with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tunelab.config.study_yaml import KeyPath
+
+
+@dataclass(frozen=True)
+class Place:
+    """One source of values."""
+
+    label: str
+    """'study.yaml:14' or '--set batch.examples=3'."""
+    folder: Path
+    """What relative paths given here are relative to; absolute."""
+    sets: KeyPath | None = None
+    """The dotted path of a `--set`; None for a line of a file."""
+
+
+@dataclass
+class Places:
+    """Dotted path -> Place. A path without an entry of its own belongs to its nearest parent with one."""
+
+    root: Place
+    known: dict[KeyPath, Place] = field(default_factory=dict)
+
+    def find(self, path: KeyPath) -> Place:
+        while path:
+            if path in self.known:
+                return self.known[path]
+            path = path[:-1]
+        return self.known.get((), self.root)
+
+    def replace(self, path: KeyPath, place: Place) -> None:
+        """Everything at and below `path` is from `place`."""
+        for old in [old for old in self.known if old[: len(path)] == path]:
+            del self.known[old]
+        self.known[path] = place
+
+    def problem(self, path: KeyPath, message: str) -> str:
+        """One line: 'study.yaml:14: batch.exampels: MESSAGE' or '--set batch.exampels=3: MESSAGE'."""
+        place = self.find(path)
+        if not path or path == place.sets:
+            return f"{place.label}: {message}"
+        return f"{place.label}: {dotted(path)}: {message}"
+
+
+def dotted(path: KeyPath) -> str:
+    return ".".join(map(str, path))
+
+
+def split_dotted(text: str) -> KeyPath:
+    """'methods.1.lora' -> ('methods', 1, 'lora')."""
+    return tuple(int(part) if part.isdecimal() else part for part in text.split(".")) if text else ()

@@ -1,0 +1,71 @@
+"""Which examples make up which step (a function of the seed alone), and how a step is cut into micro-batches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from tunelab.config.schema import Budget
+from tunelab.records import Batch, TokenRow
+
+
+class Order:
+    """The steps of a run. Every method with the same rows, seed and budget sees the same examples in the same order.
+
+    Each epoch is a permutation drawn from (seed, epoch); the last step of an epoch may be smaller.
+    """
+
+    def __init__(self, rows: Sequence[TokenRow], *, seed: int, examples: int, budget: Budget) -> None:
+        self.rows = rows
+        self.seed = seed
+        self.examples = examples
+        self.steps_per_epoch = math.ceil(len(rows) / examples)
+        self._epoch = -1
+        self._permutation = np.empty(0, dtype=np.int64)
+        self.num_steps = self._count_steps(budget)
+
+    def step(self, number: int) -> list[TokenRow]:
+        """The rows of step `number`, counted from 1."""
+        epoch, position = divmod(number - 1, self.steps_per_epoch)
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._permutation = np.random.default_rng([self.seed, epoch]).permutation(len(self.rows))
+        chosen = self._permutation[position * self.examples : (position + 1) * self.examples]
+        return [self.rows[index] for index in chosen]
+
+    def _count_steps(self, budget: Budget) -> int:
+        """The first limit that is reached; a token budget is counted on the real order."""
+        limits = []
+        if budget.epochs is not None:
+            limits.append(max(1, round(budget.epochs * self.steps_per_epoch)))
+        if budget.steps is not None:
+            limits.append(budget.steps)
+        most = min(limits, default=None)
+        if budget.tokens is None:
+            return most
+        step = tokens = 0
+        while tokens < budget.tokens and (most is None or step < most):
+            step += 1
+            tokens += sum(row.num_supervised for row in self.step(step))
+        return step
+
+
+def micro_batches(rows: Sequence[TokenRow], *, max_tokens: int) -> list[Batch]:
+    """Cut rows, longest first, so that each micro-batch holds at most `max_tokens` with its padding.
+
+    A row longer than that is a micro-batch alone. Longest first: the memory peak comes at once.
+    """
+    batches: list[list[TokenRow]] = []
+    longest = (0, 0)
+    for row in sorted(rows, key=lambda row: (-row.num_tokens, row.example)):
+        size = (len(row.ids), 0 if row.source is None else len(row.source))
+        joined = (max(longest[0], size[0]), max(longest[1], size[1]))
+        if batches and sum(joined) * (len(batches[-1]) + 1) <= max_tokens:
+            batches[-1].append(row)
+            longest = joined
+        else:
+            batches.append([row])
+            longest = size
+    return [Batch(tuple(rows)) for rows in batches]

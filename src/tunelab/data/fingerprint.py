@@ -1,0 +1,73 @@
+"""A short digest of everything that decides a task's rows, so that runs on other rows are other runs."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from tunelab.contracts import Task
+from tunelab.data.sources import sha256
+
+
+def row_options(task: Task, *, leave_out: Iterable[str] = ()) -> dict[str, Any]:
+    """The options of a task that shape its rows: not how they are scored, and not the places of its files."""
+    return task.model_dump(mode="json", exclude={"name", "metrics", "generation", *leave_out})
+
+
+def fingerprint(*, options: Mapping[str, Any], files: Mapping[str, Path] | None = None) -> str:
+    """16 hex digits over the options that shape rows and the contents (not the places) of files, by role."""
+    content = {
+        "options": dict(options),
+        "files": {role: sha256(path) for role, path in sorted((files or {}).items())},
+    }
+    return _digest(json.dumps(content, sort_keys=True, default=str))
+
+
+def of_generator(module: ModuleType, *, options: Mapping[str, Any]) -> str:
+    """For generated rows: the generator's source and those it imports beside it change the rows as a data file's
+    bytes would. Other generators of the package do not."""
+    folder = Path(module.__file__).parent
+    files = {str(path.relative_to(folder)): path for path in _imported_files(module)}
+    return fingerprint(options=options, files=files)
+
+
+def _imported_files(module: ModuleType) -> set[Path]:
+    """The module's file and every file of its package that it imports, however far."""
+    start, package = Path(module.__file__), module.__package__
+    found, waiting = set(), [start]
+    while waiting:
+        path = waiting.pop()
+        if path in found:
+            continue
+        found.add(path)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            elif isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            else:
+                continue
+            inside = [name.removeprefix(package).strip(".") for name in names if name.startswith(f"{package}.")]
+            stems = [start.parent.joinpath(*name.split(".")) for name in inside]
+            waiting += [
+                file for stem in stems for file in (stem.with_suffix(".py"), stem / "__init__.py") if file.is_file()
+            ]
+    return found
+
+
+def of_rows(rows: Iterable[Mapping[str, Any]], *, options: Mapping[str, Any]) -> str:
+    """For rows of a hub, whose files have no place of their own here."""
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(json.dumps(row, sort_keys=True, default=str).encode())
+        digest.update(b"\n")
+    return fingerprint(options={**options, "rows": digest.hexdigest()})
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

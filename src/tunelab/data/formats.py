@@ -1,0 +1,136 @@
+"""Rows -> examples: a prompt and a target template over the row's columns, equal prompts grouped where asked."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import AfterValidator, BeforeValidator
+
+from tunelab.errors import DataError
+from tunelab.near import did_you_mean
+from tunelab.records import Example
+
+_TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+
+
+class Template(NamedTuple):
+    """Text with `{column}` in it, and nothing else: no attributes, indices or format specifications."""
+
+    text: str
+    pieces: tuple[str, ...]
+    """Literal text at even positions, column names at odd ones."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names, in order of appearance."""
+        return tuple(dict.fromkeys(self.pieces[1::2]))
+
+    def fill(self, row: Mapping[str, Any], *, row_name: str) -> str:
+        """The text for one row. `row_name` begins the message, as in 'train.jsonl: row 3'.
+
+        Raises:
+            DataError: no such column, or a value that is a list or an object.
+        """
+        return "".join(
+            _value_text(row, piece, row_name) if position % 2 else piece for position, piece in enumerate(self.pieces)
+        )
+
+
+def parse_template(text: str) -> Template:
+    """Raises ValueError (what pydantic's validators expect) for a brace without its partner."""
+    pieces, start, literal = [], 0, ""
+    for token in _TOKEN.finditer(text):
+        literal += text[start : token.start()]
+        start = token.end()
+        if token.group() in ("{{", "}}"):
+            literal += token.group()[0]
+        elif token.group(1):
+            pieces += [literal, token.group(1)]
+            literal = ""
+        else:
+            raise ValueError(
+                f"{token.group()!r} in {text!r} is not '{{column}}'; write '{{{{' or '}}}}' for a brace itself"
+            )
+    return Template(text, (*pieces, literal + text[start:]))
+
+
+def _quoted(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        columns = "".join(f"{{{name}}}" for name in value)
+        raise ValueError(f'{columns} without quotes is a mapping in YAML; write "{columns}"')
+    return value
+
+
+def _with_columns(text: str) -> str:
+    if not parse_template(text).columns:
+        raise ValueError(f"{text!r} names no column, so it is the same for every row; write it as '{{column}}'")
+    return text
+
+
+TemplateText = Annotated[str, BeforeValidator(_quoted), AfterValidator(_with_columns)]
+"""A task's field that holds a template: text in a study, checked when the study is planned."""
+
+
+class Formatted(NamedTuple):
+    examples: list[Example]
+    num_rows: int
+    """Rows that were read."""
+    num_empty_targets: int
+    """Rows left out because their target is empty or only whitespace."""
+
+
+def format_rows(
+    rows: Sequence[Mapping[str, Any]], *, prompt: str | None, target: str, split: str, source: str, group: bool = False
+) -> Formatted:
+    """Fill the templates for every row.
+
+    Args:
+        prompt: template; None for plain text, whose prompt is empty.
+        target: template.
+        split: begins the ids: 'test-000012' is row 12 of the source, counted from 0, whatever was left out.
+        source: file or data set, for messages.
+        group: rows with equal prompts become one example, at the place of the first, with all their targets as
+            references, equal ones too (the E2E scorers count them). Plain text is never grouped.
+
+    Raises:
+        DataError: no such column, a value that is no text, or no row with a target.
+    """
+    prompt_template = parse_template(prompt) if prompt is not None else None
+    target_template = parse_template(target)
+    examples: dict[Any, Example] = {}
+    num_empty = 0
+    for number, row in enumerate(rows):
+        row_name = f"{source}: row {number + 1}"
+        prompt_text = prompt_template.fill(row, row_name=row_name) if prompt_template else ""
+        target_text = target_template.fill(row, row_name=row_name)
+        if not target_text.strip():
+            num_empty += 1
+            continue
+        key = prompt_text if group and prompt_template else number
+        first = examples.get(key)
+        if first is None:
+            examples[key] = Example(f"{split}-{number:06d}", prompt_text, target_text, (target_text,))
+        else:
+            examples[key] = first._replace(references=(*first.references, target_text))
+    if not examples:
+        raise DataError(f"{source}: all {len(rows)} rows have an empty target; check the template {target!r}")
+    return Formatted(list(examples.values()), len(rows), num_empty)
+
+
+def _value_text(row: Mapping[str, Any], column: str, row_name: str) -> str:
+    if column not in row:
+        plain = re.split(r"[.:!\[]", column)[0]
+        only_names = f" Only a column's name may stand between braces, as {{{plain}}}." if plain in row else ""
+        hint = only_names or did_you_mean(column, row)
+        raise DataError(f"{row_name} has no column {column!r}.{hint} Columns: {', '.join(row)}")
+    value = row[column]
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool | int | float):
+        return json.dumps(value)
+    raise DataError(f"{row_name}: the column {column!r} is {type(value).__name__}, not text; write it as text first")

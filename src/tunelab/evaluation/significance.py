@@ -1,0 +1,241 @@
+"""Which differences between methods are real: intervals and paired tests over examples and seeds.
+
+Everything is a re-weighting of stored per-example statistics (see contracts.Metric); no model and no text is needed.
+
+A method's score is the mean over its seeds of the score on all examples. With a_s the effect of a seed, b_i of an
+example and e_si of both together, its variance is var(a)/S + var(b)/N + var(e)/(S N):
+
+- Examples: N of N are drawn with replacement, the same draw for every seed and every method. The replicates carry
+  var(b)/N + var(e)/(S N), and what two methods share on an example cancels from their difference.
+- Seeds: drawing S of S seeds shows only (S - 1)/S of var(a), and with two or three seeds far too few different
+  means (measured below). So each replicate gets instead Student's t with S - 1 degrees of freedom times
+  sqrt(var(a)/S), where var(a) = max(0, variance of the seeds' scores - share * var(e)/N) and var(e)/N is the variance
+  between seeds within a replicate. Seeds are independent draws of each method, also where the lists agree: base has
+  one seed, and what equal data order makes two methods share can only make the test stricter.
+- One seed: examples only. The base is deterministic, so nothing is missing there; for a trained method the interval
+  says nothing about other seeds.
+
+`share`: a variance from few seeds is uncertain. Taking off all of var(e)/N hides a real seed effect too often in an
+interval, so half of it is taken off; a test has two such terms and keeps its level with all of it off.
+
+MEASURED_COVERAGE
+"""
+# S seeds, N examples, K statistics, R resamples, J runs = seeds of all methods
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Mapping
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+
+from tunelab.contracts import Metric
+
+LEVEL = 0.05
+"""Of the interval (1 - LEVEL) and, after Holm's correction, of all tests of one table together."""
+TEST_RESAMPLES = 10_000
+"""With 1,000 the smallest p is 0.002, and Holm over ten methods' 45 pairs could never fall below LEVEL."""
+SHARE_ALONE = 0.5
+SHARE_AGAINST_SEEDS = 1.0
+CELLS_PER_CHUNK = 2**22
+
+
+class Interval(NamedTuple):
+    """A score with its 95 % interval, in the metric's unit. None: it cannot be computed from these examples."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    num_seeds: int
+    num_examples: int
+
+
+class PairTest(NamedTuple):
+    """Difference of two methods on the same examples, in the metric's unit: first - second."""
+
+    first: str
+    second: str
+    difference: float
+    low: float
+    high: float
+    p: float
+    """Two-sided."""
+    p_holm: float
+    """Corrected for all pairs tested together; equal to p where the pair was tested alone."""
+
+
+class Comparison(NamedTuple):
+    """One metric on one task. A method without the metric is None throughout."""
+
+    intervals: dict[str, Interval | None]
+    pairs: tuple[PairTest, ...]
+    best: str | None
+    tied_best: dict[str, bool | None]
+    """The best method, and each that is not significantly worse than it."""
+
+
+def interval(statistics: np.ndarray, metric: Metric, *, resamples: int = 1000, seed: int = 0) -> Interval:
+    """Score and interval of one method. `statistics`: S x N x K, or N x K for one run."""
+    return _evidence({"": statistics}, metric, resamples=resamples, seed=seed)[""].interval
+
+
+def paired_test(
+    first: np.ndarray, second: np.ndarray, metric: Metric, *, resamples: int = TEST_RESAMPLES, seed: int = 0
+) -> PairTest | None:
+    """Test two methods alone (S x N x K each, the same N examples); None where no test can be computed."""
+    evidence = _evidence({"first": first, "second": second}, metric, resamples=resamples, seed=seed)
+    pairs = _tested_pairs(evidence)
+    return pairs[0] if pairs else None
+
+
+def compare(
+    statistics: Mapping[str, np.ndarray | None], metric: Metric, *, resamples: int = TEST_RESAMPLES, seed: int = 0
+) -> Comparison:
+    """Intervals of all methods, tests of all pairs, and who is tied with the best.
+
+    `statistics`: method label -> S x N x K (S may differ, the N examples and their order may not), or None.
+    """
+    present = {label: values for label, values in statistics.items() if values is not None}
+    evidence = _evidence(present, metric, resamples=resamples, seed=seed)
+    pairs = _tested_pairs(evidence)
+    ranked = [label for label, found in evidence.items() if found.is_testable]
+    sign = 1 if metric.higher_is_better else -1
+    best = max(ranked, key=lambda label: sign * evidence[label].interval.value, default=None)
+    worse = {
+        pair.second if pair.first == best else pair.first
+        for pair in pairs
+        if best in (pair.first, pair.second) and pair.p_holm < LEVEL
+    }
+    return Comparison(
+        intervals={label: evidence[label].interval if label in evidence else None for label in statistics},
+        pairs=pairs,
+        best=best,
+        tied_best={label: label not in worse if label in ranked else None for label in statistics},
+    )
+
+
+def holm(p_values: np.ndarray) -> np.ndarray:
+    """Holm's step-down correction: the i-th smallest of m is multiplied by m - i + 1, kept in order, at most 1.
+
+    Holm 1979, Scandinavian Journal of Statistics 6, 65-70.
+    """
+    order = np.argsort(p_values, kind="stable")
+    stepped = p_values[order] * np.arange(len(p_values), 0, -1)
+    corrected = np.empty(len(p_values))
+    corrected[order] = np.minimum(np.maximum.accumulate(stepped), 1.0)
+    return corrected
+
+
+def resampled_scores(statistics: np.ndarray, metric: Metric, *, resamples: int, seed: int) -> np.ndarray:
+    """Scores of J runs on the same bootstrap draws of N examples: J x N x K -> R x J.
+
+    The draws depend on (seed, N, R) alone: metrics and methods resampled apart share them.
+    """
+    num_runs, num_examples, num_statistics = statistics.shape
+    side_by_side = statistics.transpose(1, 0, 2).reshape(num_examples, num_runs * num_statistics)
+    generator = np.random.default_rng(seed)
+    rows_per_chunk = max(1, CELLS_PER_CHUNK // num_examples)
+    scores = []
+    for start in range(0, resamples, rows_per_chunk):
+        rows = min(rows_per_chunk, resamples - start)
+        drawn = generator.integers(0, num_examples, size=(rows, num_examples))
+        drawn += np.arange(rows)[:, None] * num_examples
+        multiplicity = np.bincount(drawn.ravel(), minlength=rows * num_examples).reshape(rows, num_examples)
+        totals = multiplicity.astype(np.float64) @ side_by_side
+        scores.append(metric.aggregate(totals.reshape(rows, num_runs, num_statistics)))
+    return np.concatenate(scores)
+
+
+class _Evidence(NamedTuple):
+    """What the tests of one method need: its interval, and R draws of its score."""
+
+    interval: Interval
+    alone: np.ndarray
+    """For the interval, and against a method with one seed."""
+    against_seeds: np.ndarray
+    """Against another method with several seeds."""
+
+    @property
+    def is_testable(self) -> bool:
+        return self.interval.low is not None
+
+
+def _evidence(
+    statistics: Mapping[str, np.ndarray], metric: Metric, *, resamples: int, seed: int
+) -> dict[str, _Evidence]:
+    runs = {label: values if values.ndim == 3 else values[None] for label, values in statistics.items()}
+    if not runs:
+        return {}
+    num_examples = {values.shape[1] for values in runs.values()}
+    assert len(num_examples) == 1, f"methods were scored on different numbers of examples: {sorted(num_examples)}"
+    stacked = np.concatenate(list(runs.values()))
+    if num_examples == {0}:
+        return {label: _unknown(values, value=None) for label, values in runs.items()}
+    replicates = resampled_scores(stacked, metric, resamples=resamples, seed=seed)
+    scores = metric.aggregate(stacked.sum(axis=1))
+    found, first = {}, 0
+    for label, values in runs.items():
+        columns = slice(first, first + len(values))
+        # Keyed by the label, so that a further method changes no other method's numbers.
+        generator = np.random.default_rng([seed, zlib.crc32(label.encode())])
+        found[label] = _method_evidence(values, scores[columns], replicates[:, columns], generator=generator)
+        first = columns.stop
+    return found
+
+
+def _unknown(values: np.ndarray, *, value: float | None) -> _Evidence:
+    return _Evidence(Interval(value, None, None, *values.shape[:2]), np.empty(0), np.empty(0))
+
+
+def _method_evidence(
+    values: np.ndarray, scores: np.ndarray, replicates: np.ndarray, *, generator: np.random.Generator
+) -> _Evidence:
+    """From the statistics S x N x K, the scores S and their replicates R x S of one method."""
+    mean = float(scores.mean())
+    num_seeds, num_examples = values.shape[:2]
+    if num_examples < 2 or not np.isfinite(replicates).all() or not math.isfinite(mean):
+        return _unknown(values, value=mean if math.isfinite(mean) else None)
+    alone = against_seeds = replicates.mean(axis=1)
+    if num_seeds > 1:
+        between_seeds = np.var(scores, ddof=1)
+        from_examples = np.var(replicates - replicates.mean(axis=0), axis=1, ddof=1).mean()
+        noise = generator.standard_t(num_seeds - 1, size=len(replicates))
+        alone = alone + noise * _standard_error(between_seeds - SHARE_ALONE * from_examples, num_seeds)
+        against_seeds = against_seeds + noise * _standard_error(
+            between_seeds - SHARE_AGAINST_SEEDS * from_examples, num_seeds
+        )
+    low, high = _percentiles(alone)
+    return _Evidence(Interval(mean, low, high, num_seeds, num_examples), alone, against_seeds)
+
+
+def _standard_error(variance: float, count: int) -> float:
+    return math.sqrt(max(0.0, variance) / count)
+
+
+def _percentiles(draws: np.ndarray) -> tuple[float, float]:
+    low, high = np.quantile(draws, [LEVEL / 2, 1 - LEVEL / 2])
+    return float(low), float(high)
+
+
+def _tested_pairs(evidence: Mapping[str, _Evidence]) -> tuple[PairTest, ...]:
+    testable = [label for label, found in evidence.items() if found.is_testable]
+    pairs = [_pair(first, second, evidence) for first, second in combinations(testable, 2)]
+    corrected = holm(np.array([pair.p for pair in pairs]))
+    return tuple(pair._replace(p_holm=float(p)) for pair, p in zip(pairs, corrected, strict=True))
+
+
+def _pair(first: str, second: str, evidence: Mapping[str, _Evidence]) -> PairTest:
+    one, other = evidence[first], evidence[second]
+    difference = one.interval.value - other.interval.value
+    both_have_seeds = one.interval.num_seeds > 1 and other.interval.num_seeds > 1
+    draws = one.against_seeds - other.against_seeds if both_have_seeds else one.alone - other.alone
+    # Equal methods differ by rounding in the last place, which must not count as a side.
+    rounding = 1e-12 * np.abs(one.alone).max()
+    not_above = np.count_nonzero(draws <= rounding) + 1
+    not_below = np.count_nonzero(draws >= -rounding) + 1
+    p = min(1.0, 2 * min(not_above, not_below) / (len(draws) + 1))
+    low, high = _percentiles(draws)
+    return PairTest(first, second, difference, low, high, p, p)

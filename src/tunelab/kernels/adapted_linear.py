@@ -1,0 +1,87 @@
+"""A linear layer with a frozen weight and a trained low-rank update: y = x W^T + b + s (x A^T) B^T.
+
+One autograd function keeps only the layer's input and x A^T, and adds the low-rank term into the product in place,
+so an adapted layer makes no temporary of the output's size. W + s B A is never formed for training: in bf16 it would
+round small updates away.
+"""
+# B batch, T tokens, N = B * T, I in, O out, R rank
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class _LowRankLinear(torch.autograd.Function):
+    """Frozen W (O, I) and bias; gradients for x, A and B only."""
+
+    @staticmethod
+    def forward(ctx, x_NI: Tensor, weight_OI: Tensor, bias_O, a_RI: Tensor, b_OR: Tensor, scale: float) -> Tensor:
+        low_NR = x_NI @ a_RI.t()
+        y_NO = F.linear(x_NI, weight_OI, bias_O)
+        y_NO.addmm_(low_NR, b_OR.t(), alpha=scale)
+        ctx.save_for_backward(x_NI, low_NR, weight_OI, a_RI, b_OR)
+        ctx.scale = scale
+        return y_NO
+
+    @staticmethod
+    def backward(ctx, grad_NO: Tensor):
+        x_NI, low_NR, weight_OI, a_RI, b_OR = ctx.saved_tensors
+        grad_low_NR = (grad_NO @ b_OR).mul_(ctx.scale)
+        grad_x = None
+        if ctx.needs_input_grad[0]:
+            grad_x = grad_NO @ weight_OI
+            grad_x.addmm_(grad_low_NR, a_RI)
+        grad_a = grad_low_NR.t() @ x_NI
+        grad_b = (grad_NO.t() @ low_NR).mul_(ctx.scale)
+        return grad_x, None, None, grad_a, grad_b, None
+
+
+class AdaptedLinear(nn.Module):
+    """Replaces one linear layer; the base weight and bias are frozen and keep their storage.
+
+    `transposed` says that the base weight lies as (I, O), as in GPT-2's Conv1D.
+    """
+
+    def __init__(
+        self, base: nn.Module, *, lora_A: Tensor, lora_B: Tensor, scale: float, dropout: float, transposed: bool
+    ) -> None:
+        super().__init__()
+        self.base = base
+        self.lora_A = nn.Parameter(lora_A)
+        """(R, I)"""
+        self.lora_B = nn.Parameter(lora_B)
+        """(O, R)"""
+        self.scale = scale
+        self.dropout = dropout
+        self.transposed = transposed
+
+    @property
+    def weight(self) -> Tensor:
+        """The base weight as it lies; some models read `layer.weight.dtype`."""
+        return self.base.weight
+
+    @property
+    def bias(self) -> Tensor | None:
+        return self.base.bias
+
+    def delta(self) -> Tensor:
+        """s B A in fp32, in the layout of the base weight."""
+        delta_OI = self.scale * (self.lora_B.float() @ self.lora_A.float())
+        return delta_OI.t() if self.transposed else delta_OI
+
+    def forward(self, x: Tensor) -> Tensor:
+        device = x.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+        with torch.autocast(device, enabled=False):
+            x_NI = x.reshape(-1, x.shape[-1]).to(dtype)
+            weight_OI = (self.weight.t() if self.transposed else self.weight).to(dtype)
+            bias_O = None if self.bias is None else self.bias.to(dtype)
+            a_RI, b_OR = self.lora_A.to(dtype), self.lora_B.to(dtype)
+            if self.dropout and self.training:
+                dropped_NI = F.dropout(x_NI, self.dropout)
+                y_NO = F.linear(x_NI, weight_OI, bias_O) + self.scale * F.linear(F.linear(dropped_NI, a_RI), b_OR)
+            else:
+                y_NO = _LowRankLinear.apply(x_NI, weight_OI, bias_O, a_RI, b_OR, self.scale)
+            return y_NO.view(*x.shape[:-1], y_NO.shape[-1])

@@ -1,0 +1,132 @@
+"""`tunelab run`: executes every unfinished run of a plan and writes the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import yaml
+
+from tunelab.config.read import dump
+from tunelab.config.schema import RunConfig
+from tunelab.contracts import Metric
+from tunelab.evaluation.evaluate import score
+from tunelab.files import write_atomically
+from tunelab.launch.executor import execute_run
+from tunelab.report.entries import StudyRuns
+from tunelab.report.frame import Comparison
+from tunelab.report.write import write_report
+from tunelab.study.plan import Plan, Revisions, load_backend
+from tunelab.study.runs import StudyRun, runs_on_disk, study_runs
+from tunelab.study.store import RunFolder, Store
+
+
+class View(Protocol):
+    """Shows what goes on; see launch/view.py."""
+
+    def planned(self, runs: list[StudyRun], store: Store) -> None:
+        """The runs as known now; called again when a search has chosen a learning rate."""
+
+    def event(self, run: RunConfig, event: dict[str, Any]) -> None: ...
+
+
+class Outcome(NamedTuple):
+    comparison: Comparison
+    folder: Path
+    num_failed: int
+
+
+def run_study(plan: Plan, *, out: Path, cluster: str | None, view: View) -> Outcome:
+    """Execute what is not finished, evaluate, report. Failed runs are named in the report and tried again next time.
+
+    Raises:
+        ModelError, DataError: before anything is trained.
+    """
+    store = Store(out)
+    plan, revisions = settle(plan, store)
+    write_atomically(store.study_file, dump(plan.study))
+    attempted: set[str] = set()
+
+    def settled(run_id: str) -> bool:
+        return store.run(run_id).finished or run_id in attempted
+
+    while True:
+        runs = study_runs(plan, revisions, store, settled=settled)
+        view.planned(runs, store)
+        waiting = [study_run.run for study_run in runs if study_run.run and not settled(study_run.run.id)]
+        if not waiting:
+            break
+        run = waiting[0]
+        attempted.add(run.id)
+        folder = store.run(run.id)
+        folder.write_run(run, {})
+        execute_run(run, folder, cluster=cluster or plan.study.launch.cluster, events=view.event)
+    for study_run in runs:
+        if study_run.run is not None:
+            score_missing(store.run(study_run.run.id), _metrics(plan, study_run.run.task))
+    comparison = write_study_report(plan, store)
+    failed = sum(1 for study_run in runs if study_run.run and not store.run(study_run.run.id).finished)
+    return Outcome(comparison, out, failed)
+
+
+def settle(plan: Plan, store: Store) -> tuple[Plan, Revisions]:
+    """Fix what only this machine knows, before the first run: model and data revisions, precision, threads.
+
+    Precision and threads of an earlier start of the same study stay, so that resuming changes no number.
+    """
+    study = plan.study
+    earlier = yaml.safe_load(store.study_file.read_text()) if store.study_file.exists() else {}
+
+    def kept(name: str) -> Any:
+        mine = getattr(study, name)
+        return earlier.get(name, mine) if mine == "auto" else mine
+
+    backend = load_backend(study.backends[0])
+    threads = kept("threads")
+    precision, threads = backend.resolve(
+        precision=kept("precision"), threads=None if threads == "auto" else int(threads)
+    )
+    located = backend.locate(study.model)
+    pinned = study.model if located.revision.startswith("sha256:") else {"revision": located.revision}
+    model = study.model.model_copy(update=pinned) if isinstance(pinned, dict) else pinned
+    study = study.model_copy(update={"precision": precision, "threads": threads, "model": model})
+    fingerprints = {task.name: task.task.fingerprint() for task in plan.tasks}
+    return plan._replace(study=study), Revisions(located.revision, fingerprints, precision, threads)
+
+
+def score_missing(folder: RunFolder, metrics: dict[str, Metric]) -> None:
+    """Score a finished run by metrics that the study named later; its text and losses are kept, so no model is needed."""
+    result = folder.read_result()
+    missing = {name: metric for name, metric in metrics.items() if result and name not in result.scores}
+    if result is None or not missing:
+        return
+    scored = score(folder.read_predictions(), missing)
+    folder.write_predictions(list(scored.predictions))
+    folder.write_result(result.model_copy(update={"scores": {**result.scores, **scored.scores}}))
+
+
+def write_study_report(plan: Plan, store: Store) -> Comparison:
+    """Rebuild the report of the present study.yaml from records."""
+    entries = StudyRuns(plan.study.name, store.folder, tuple(runs_on_disk(plan, store)))
+    metrics = {name: metric for task in plan.tasks for name, metric in task.metrics.items()}
+    return write_report(entries, metrics=metrics, folder=store.folder, config_facts=config_facts(plan))
+
+
+def config_facts(plan: Plan) -> dict[str, Any]:
+    """What the report prints of the study."""
+    study = plan.study
+    return {
+        "model": study.model.name,
+        "tasks": [task.name for task in plan.tasks],
+        "seeds": list(study.seeds),
+        "budget": study.budget.model_dump(exclude_none=True),
+        "batch": study.batch.model_dump(),
+        "precision": study.precision,
+        "threads": study.threads,
+        "optimizer": study.optimizer.model_dump(),
+        "schedule": study.schedule.model_dump(),
+    }
+
+
+def _metrics(plan: Plan, task: str) -> dict[str, Metric]:
+    return next(planned.metrics for planned in plan.tasks if planned.name == task)

@@ -1,0 +1,134 @@
+"""What a terminal shows while a study runs: one line a run, live; plain lines where the output is not a terminal."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from tunelab.config.schema import RunConfig
+from tunelab.study.runs import StudyRun
+from tunelab.study.store import Store
+
+
+class PlainView:
+    """A line per thing worth knowing; for logs."""
+
+    def __init__(self, console: Console, *, every_seconds: float = 10.0) -> None:
+        self.console = console
+        self.every_seconds = every_seconds
+        self._last = 0.0
+        self._announced: set[str] = set()
+
+    def planned(self, runs: list[StudyRun], store: Store) -> None:
+        for study_run in runs:
+            run = study_run.run
+            if run is None or run.id in self._announced or not store.run(run.id).finished:
+                continue
+            self._announced.add(run.id)
+            self.console.print(f"{run.id}: finished", markup=False, highlight=False)
+
+    def event(self, run: RunConfig, event: dict[str, Any]) -> None:
+        now = time.monotonic()
+        if event["event"] == "step":
+            if event["step"] < event["num_steps"] and now - self._last < self.every_seconds:
+                return
+            self._last = now
+        line = _plain(event)
+        if line:
+            self.console.print(f"{run.id}: {line}", markup=False, highlight=False)
+
+
+def _plain(event: dict[str, Any]) -> str | None:
+    kind = event["event"]
+    if kind == "step":
+        return (
+            f"step {event['step']}/{event['num_steps']} loss {event['ema_loss']:.4f} "
+            f"{event['tokens_per_second']:,.0f} tokens/s"
+        )
+    if kind == "validation":
+        return f"step {event['step']} validation loss {event['loss']:.4f}"
+    if kind == "resumed":
+        return f"resumed at step {event['step']}"
+    if kind == "failed":
+        return f"FAILED: {event['error']}"
+    if kind == "phase" and event["phase"] in ("load", "evaluate"):
+        return event["phase"]
+    return None
+
+
+class _Line:
+    """What is known of one run."""
+
+    def __init__(self) -> None:
+        self.state = "waiting"
+        self.step = self.num_steps = 0
+        self.loss: float | None = None
+        self.rate: float | None = None
+        self.seconds: list[float] = []
+
+
+class LiveView:
+    """One line a run: progress, loss, tokens/s, time left."""
+
+    def __init__(self, console: Console) -> None:
+        self._lines: dict[str, _Line] = {}
+        self._live = Live(console=console, refresh_per_second=4, get_renderable=self._render)
+
+    def __enter__(self) -> LiveView:
+        self._live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._live.stop()
+
+    def planned(self, runs: list[StudyRun], store: Store) -> None:
+        for study_run in runs:
+            if study_run.run is not None:
+                line = self._lines.setdefault(study_run.run.id, _Line())
+                if store.run(study_run.run.id).finished:
+                    line.state = "finished"
+
+    def event(self, run: RunConfig, event: dict[str, Any]) -> None:
+        line = self._lines.setdefault(run.id, _Line())
+        kind = event["event"]
+        if kind == "step":
+            line.step, line.num_steps = event["step"], event["num_steps"]
+            line.loss, line.rate = event["ema_loss"], event["tokens_per_second"]
+            line.seconds.append(event["seconds"])
+        elif kind == "train":
+            line.step, line.num_steps = event["step"], event["num_steps"]
+        elif kind == "phase":
+            line.state = event["phase"]
+        elif kind == "generate":
+            line.state = f"generate {event['done']}/{event['total']}"
+        elif kind == "failed":
+            line.state = "failed"
+
+    def _render(self) -> Group:
+        table = Table.grid(padding=(0, 2))
+        for run_id, line in self._lines.items():
+            colour = {"finished": "green", "failed": "red", "waiting": "dim"}.get(line.state, "cyan")
+            share = line.step / line.num_steps if line.num_steps else 0.0
+            table.add_row(
+                Text(run_id),
+                Text(line.state, style=colour),
+                ProgressBar(total=1.0, completed=1.0 if line.state == "finished" else share, width=20),
+                Text("" if line.loss is None else f"loss {line.loss:.3f}"),
+                Text("" if line.rate is None else f"{line.rate:,.0f} tokens/s"),
+                Text(_time_left(line)),
+            )
+        return Group(table)
+
+
+def _time_left(line: _Line) -> str:
+    if line.state != "train" or not line.seconds:
+        return ""
+    recent = line.seconds[-20:]
+    seconds = (line.num_steps - line.step) * sum(recent) / len(recent)
+    return f"{int(seconds // 60)}:{int(seconds % 60):02d} left"

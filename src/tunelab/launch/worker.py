@@ -1,0 +1,65 @@
+"""Executes one run from its folder, in a process of its own: `python -m tunelab.launch.worker OUT/runs/<run id>`.
+
+Standard output carries events, one JSON object a line; everything else that is printed goes to the run's log.txt.
+The process dies with its parent (on Linux by PR_SET_PDEATHSIG) and exits 1 when the run failed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from tunelab.errors import TunelabError
+from tunelab.study.execute import Progress, execute
+from tunelab.study.plan import parts
+from tunelab.study.store import RunFolder
+
+PR_SET_PDEATHSIG = 1
+
+
+def work(folder: RunFolder, progress: Progress, *, notes: tuple[str, ...] = ()) -> bool:
+    """Execute and leave either a result or a named failure; True when it finished."""
+    try:
+        run = folder.read_run()
+        execute(run, parts(run), folder, progress, notes=notes)
+        return True
+    except TunelabError as error:
+        message = str(error)
+    except Exception as error:  # every other error is a defect: its traceback is kept, and the other runs go on
+        traceback.print_exc()
+        message = f"{type(error).__name__}: {error} (traceback in {folder.log})"
+    folder.write_failure(" ".join(message.split()))
+    progress({"event": "failed", "error": " ".join(message.split())})
+    return False
+
+
+def main() -> int:
+    parent = os.getppid()
+    _die_with(parent)
+    folder = RunFolder(Path(sys.argv[1]))
+    events = os.fdopen(os.dup(1), "w", buffering=1)
+    with folder.log.open("a") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+
+    def tell(event: dict[str, Any]) -> None:
+        events.write(json.dumps(event) + "\n")
+
+    return 0 if work(folder, tell) else 1
+
+
+def _die_with(parent: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before the line above
+            os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

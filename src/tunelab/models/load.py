@@ -1,0 +1,187 @@
+"""Finds and loads a model: a hub id (pinned to a commit), a local folder, or a model embedded in the package.
+
+safetensors only; code from a model's repository runs only when the study says `trust_remote_code: true`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tunelab.config.schema import ModelSource
+from tunelab.contracts import Located, TextSide
+from tunelab.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+HERE = Path(__file__).parent
+EMBEDDED = {"tunelab/tiny": HERE / "tiny" / "causal", "tunelab/tiny-seq2seq": HERE / "tiny" / "seq2seq"}
+KNOWN = HERE / "known"
+"""Configurations of well-known models, so that planning them needs no network."""
+
+HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+
+
+def local_folder(source: ModelSource) -> Path | None:
+    """The folder of an embedded or local model; None for a hub id."""
+    if source.name in EMBEDDED:
+        return EMBEDDED[source.name]
+    folder = Path(source.name).expanduser()
+    return folder if folder.is_dir() else None
+
+
+def locate(source: ModelSource) -> Located:
+    """Bring the model's files here and pin them. A run that was planned with a commit gets that commit.
+
+    Raises:
+        ModelError: missing, gated, unreachable, or no safetensors.
+    """
+    folder = local_folder(source)
+    if folder is None:
+        if source.name.startswith((".", "/", "~")):
+            raise ModelError(f"model '{source.name}': there is no such folder")
+        return _from_hub(source)
+    if not (folder / "config.json").exists():
+        raise ModelError(f"model '{source.name}': no config.json in {folder}; a Hugging Face model folder is wanted")
+    if source.initialize == "pretrained" and not any(folder.glob("*.safetensors")):
+        raise ModelError(
+            f"model '{source.name}': no .safetensors weights in {folder}; pickled weights (.bin, .pt) are never read: "
+            "convert them once with transformers' save_pretrained"
+        )
+    return Located(folder, f"sha256:{_folder_sha256(folder, weights=source.initialize == 'pretrained')}")
+
+
+def _from_hub(source: ModelSource) -> Located:
+    import httpx
+    from huggingface_hub import errors, snapshot_download
+
+    name, revision = source.name, source.revision or "main"
+    try:
+        folder = Path(snapshot_download(name, revision=revision, allow_patterns=HUB_FILES))
+    except errors.GatedRepoError:
+        raise ModelError(
+            f"model '{name}' is gated: accept its terms on the hub, then log in with 'hf auth login'"
+        ) from None
+    except errors.RepositoryNotFoundError:
+        raise ModelError(f"model '{name}': neither a folder here nor a model on the hub (private ones need a login)") from None
+    except errors.RevisionNotFoundError:
+        raise ModelError(f"model '{name}' has no revision '{revision}' on the hub") from None
+    except errors.HFValidationError:
+        raise ModelError(f"model '{name}': neither a folder here nor a valid hub id (owner/name)") from None
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, httpx.HTTPError, OSError) as error:
+        raise ModelError(
+            f"model '{name}' is not on this machine and the hub cannot be reached ({type(error).__name__}); "
+            "connect, or give a local folder, or use tunelab/tiny"
+        ) from None
+    if not any(folder.glob("*.safetensors")):
+        raise ModelError(f"model '{name}' has no .safetensors weights on the hub; pickled weights are never read")
+    return Located(folder, folder.name)
+
+
+@cache
+def _folder_sha256(folder: Path, *, weights: bool) -> str:
+    digest = hashlib.sha256()
+    patterns = ["config.json", "tokenizer*.json"] + (["*.safetensors"] if weights else [])
+    for path in sorted(path for pattern in patterns for path in folder.glob(pattern)):
+        digest.update(path.name.encode())
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def read_configuration(source: ModelSource) -> dict[str, Any] | None:
+    """config.json without the hub: embedded, local, well-known, or already downloaded; else None."""
+    folder = local_folder(source)
+    if folder is not None:
+        return json.loads((folder / "config.json").read_text())
+    known = KNOWN / f"{source.name.replace('/', '--')}.json"
+    if known.exists():
+        return json.loads(known.read_text())
+    from huggingface_hub import try_to_load_from_cache
+
+    cached = try_to_load_from_cache(source.name, "config.json", revision=source.revision)
+    return json.loads(Path(cached).read_text()) if isinstance(cached, str) else None
+
+
+def skeleton(configuration: dict[str, Any]) -> PreTrainedModel:
+    """The model on the meta device: shapes without weights."""
+    import torch
+    from transformers import AutoConfig
+
+    options = {key: value for key, value in configuration.items() if key not in ("model_type", "architectures")}
+    config = AutoConfig.for_model(configuration["model_type"], **options)
+    with torch.device("meta"):
+        model = _automatic(config).from_config(config)
+    head = model.get_output_embeddings()
+    if configuration.get("tie_word_embeddings") is False and head is not None:
+        # transformers ties every T5 by construction; a checkpoint with its own head loads untied
+        if head.weight is model.get_input_embeddings().weight:
+            head.weight = torch.nn.Parameter(torch.empty_like(head.weight))
+    return model
+
+
+def load_model(source: ModelSource, located: Located, *, seed: int) -> PreTrainedModel:
+    """The model in the precision of its files, in evaluation mode.
+
+    Raises:
+        ModelError: transformers cannot read it.
+    """
+    import torch
+
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(located.folder, trust_remote_code=source.trust_remote_code)
+        if source.initialize == "random":
+            torch.manual_seed(seed)
+            return _automatic(config).from_config(config, dtype=torch.float32).eval()
+        model = _automatic(config).from_pretrained(
+            located.folder,
+            config=config,
+            dtype="auto",
+            use_safetensors=True,
+            trust_remote_code=source.trust_remote_code,
+        )
+    except (ValueError, OSError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(f"model '{source.name}' cannot be loaded: {reason}") from error
+    return model.eval()
+
+
+def load_text(source: ModelSource, located: Located) -> TextSide:
+    """The model's tokenizer; a padding token is set where there is none (padding never enters a loss)."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the worker forks nothing, and two cores are few
+    from transformers import AutoConfig, AutoTokenizer
+
+    try:
+        config = AutoConfig.from_pretrained(located.folder, trust_remote_code=source.trust_remote_code)
+        tokenizer = AutoTokenizer.from_pretrained(located.folder, trust_remote_code=source.trust_remote_code)
+    except (ValueError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(f"model '{source.name}': its tokenizer cannot be loaded: {reason}") from error
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return TextSide(tokenizer, bool(config.is_encoder_decoder))
+
+
+def read_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """Every tensor of a folder's safetensors files."""
+    from safetensors.torch import load_file
+
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise ModelError(f"{folder}: no .safetensors weights in it")
+    return {name: tensor for file in files for name, tensor in load_file(file).items()}
+
+
+def _automatic(config: Any) -> Any:
+    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+    return AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM

@@ -1,0 +1,76 @@
+"""Which linear layers of a model a method touches, and what those layers look like."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from tunelab.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedModel
+
+ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
+
+
+def is_transposed(layer: nn.Module) -> bool:
+    """True for GPT-2's Conv1D, whose weight lies as (in, out)."""
+    from transformers.pytorch_utils import Conv1D
+
+    return isinstance(layer, Conv1D)
+
+
+def linear_layers(model: PreTrainedModel) -> dict[str, nn.Module]:
+    """Every linear layer by module path, the output head left out."""
+    from torch import nn
+
+    head = model.get_output_embeddings()
+    return {
+        name: layer
+        for name, layer in model.named_modules()
+        if (isinstance(layer, nn.Linear) or is_transposed(layer)) and layer is not head
+    }
+
+
+def select(model: PreTrainedModel, targets: str | tuple[str, ...]) -> dict[str, nn.Module]:
+    """The layers that `targets` means.
+
+    `all-linear`; `attention` (layers below a module named attention or attn); a tuple of names, each the end of a
+    module path at a dot; any other string is a regular expression that must match a whole module path.
+
+    Raises:
+        ConfigError: nothing matches; names the layers that exist.
+    """
+    layers = linear_layers(model)
+    if targets == "all-linear":
+        chosen = set(layers)
+    elif targets == "attention":
+        chosen = {name for name in layers if ATTENTION.search(name)}
+    elif isinstance(targets, str):
+        chosen = {name for name in layers if re.fullmatch(targets, name)}
+    else:
+        for target in targets:
+            if not any(_ends_with(name, target) for name in layers):
+                raise ConfigError(f"targets: no linear layer is named '{target}'; there are {leaf_names(layers)}")
+        chosen = {name for name in layers if any(_ends_with(name, target) for target in targets)}
+    if not chosen:
+        raise ConfigError(f"targets: '{targets}' matches no linear layer; there are {leaf_names(layers)}")
+    return {name: layer for name, layer in layers.items() if name in chosen}
+
+
+def shortest_names(model: PreTrainedModel, chosen: list[str]) -> list[str]:
+    """Leaf names where they say exactly `chosen`, else whole module paths (PEFT's `target_modules`)."""
+    leaves = sorted({name.rsplit(".", 1)[-1] for name in chosen})
+    if {name for name in linear_layers(model) if name.rsplit(".", 1)[-1] in leaves} <= set(chosen):
+        return leaves
+    return sorted(chosen)
+
+
+def leaf_names(layers: dict[str, nn.Module]) -> str:
+    """'q_proj, k_proj, ...' for an error message."""
+    return ", ".join(dict.fromkeys(name.rsplit(".", 1)[-1] for name in layers))
+
+
+def _ends_with(name: str, target: str) -> bool:
+    return name == target or name.endswith(f".{target}")

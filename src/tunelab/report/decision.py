@@ -1,0 +1,124 @@
+"""The decision table: a row per method with quality, cost and size; and its short form for a terminal."""
+
+from __future__ import annotations
+
+from string import ascii_lowercase
+
+from tunelab.report.entries import BASE
+from tunelab.report.frame import Comparison, Group, Row
+from tunelab.report.numbers import (
+    MISSING,
+    Unit,
+    bounds,
+    count,
+    duration,
+    in_unit,
+    memory_unit,
+    number,
+    percent,
+    rate,
+    score_decimals,
+    size_unit,
+    time_unit,
+)
+from tunelab.report.tables import Cell, Column, Table, plain, words
+from tunelab.report.verdict import overall, place, verdicts
+
+BOLD = "Bold: best, or not told apart from the best (paired test, 5 %, Holm-corrected). [low, high]: 95 % interval."
+STARRED = BOLD.replace("Bold", "*")
+COSTS = "Memory and time are of the train phase alone; memory is the absolute peak."
+
+
+def decision_table(group: Group, *, caption: str, short: bool = False) -> Table:
+    """`short` leaves out what does not fit a terminal."""
+    letters = _letters(group)
+    time = time_unit(row.train_seconds for row in group.rows)
+    memory = memory_unit(row.peak_train_gib for row in group.rows)
+    size = size_unit(row.saved_mib for row in group.rows)
+    metrics = group.metrics[:3] if short else group.metrics
+    columns = [
+        words("Method"),
+        *(Column(name) for name in metrics),
+        Column("Peak memory", memory.name),
+        Column("Train time", time.name),
+        Column("Tokens/s"),
+        Column("Trained"),
+        Column("Saved", size.name),
+        Column("Learning rate"),
+        Column("Seeds"),
+    ]
+    rows = [
+        (
+            Cell(row.method, marks=", ".join(letters[mark] for mark in row.marks)),
+            *(_score(row, name, group) for name in metrics),
+            *_costs(row, time=time, memory=memory, size=size),
+            _learning_rate(row, short=short),
+            Cell(_seeds(row)),
+        )
+        for row in group.rows
+    ]
+    hidden = {columns.index(column) for column in columns if short and column.title in ("Tokens/s", "Saved")}
+    explained = [STARRED] if short else [BOLD, COSTS]
+    feet = (*explained, *(f"{letter}: {mark}" for mark, letter in letters.items()))
+    return Table(
+        caption,
+        tuple(column for position, column in enumerate(columns) if position not in hidden),
+        tuple(tuple(cell for position, cell in enumerate(row) if position not in hidden) for row in rows),
+        feet,
+    )
+
+
+def terminal_text(comparison: Comparison) -> str:
+    """What `tunelab run` prints at its end: the verdict and a short table for every task."""
+    found = verdicts(comparison)
+    blocks = []
+    for verdict in found:
+        caption = place(verdict.group, comparison.groups)
+        blocks.append(
+            plain(decision_table(verdict.group, caption=caption, short=True)) + " ".join(verdict.sentences) + "\n"
+        )
+    return "\n".join([*blocks, overall(found)]) + "\n"
+
+
+def _letters(group: Group) -> dict[str, str]:
+    """Mark -> footnote letter, in the order of the rows."""
+    marks = dict.fromkeys(mark for row in group.rows for mark in row.marks)
+    return {mark: ascii_lowercase[place] if place < 26 else str(place + 1) for place, mark in enumerate(marks)}
+
+
+def _score(row: Row, metric: str, group: Group) -> Cell:
+    cell = row.scores.get(metric)
+    if cell is None or cell.mean is None:
+        return Cell(MISSING)
+    shown = [other.scores[metric].mean for other in group.rows if metric in other.scores]
+    decimals = score_decimals(shown)
+    return Cell(
+        number(cell.mean, decimals), below=bounds(cell.low, cell.high, decimals), tone="best" if cell.tied_best else ""
+    )
+
+
+def _costs(row: Row, *, time: Unit, memory: Unit, size: Unit) -> tuple[Cell, ...]:
+    speed = Cell(MISSING if row.tokens_per_second is None else f"{row.tokens_per_second:,.0f}")
+    trained = Cell(count(row.trainable_parameters), below=percent(row.trainable_parameters, row.total_parameters))
+    if row.method == BASE or row.trainable_parameters is None:
+        trained = Cell(MISSING)
+    return (
+        Cell(in_unit(row.peak_train_gib, memory)), Cell(in_unit(row.train_seconds, time)), speed, trained,
+        Cell(in_unit(row.saved_mib, size)),
+    )  # fmt: skip
+
+
+def _learning_rate(row: Row, *, short: bool) -> Cell:
+    """How many were tried stands on every row; what the losers cost is told apart from the training time."""
+    if row.method == BASE:
+        return Cell(MISSING)
+    if short:
+        return Cell(f"{rate(row.learning_rate)} of {row.num_learning_rates_tried}")
+    cost = "" if row.search_seconds is None else f", +{duration(row.search_seconds)}"
+    return Cell(rate(row.learning_rate), below=f"{row.num_learning_rates_tried} tried{cost}")
+
+
+def _seeds(row: Row) -> str:
+    return (
+        str(row.num_seeds) if row.num_seeds == row.num_seeds_planned else f"{row.num_seeds} of {row.num_seeds_planned}"
+    )

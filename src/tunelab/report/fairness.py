@@ -1,0 +1,126 @@
+"""What makes the rows comparable, read back from the records: the same data, steps, tokens, rule and machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tunelab.report.entries import BASE
+from tunelab.report.frame import Group
+from tunelab.report.numbers import MISSING
+from tunelab.report.reading import RunRecords
+from tunelab.report.tables import Cell, Column, Table, cells, words
+
+Read = Callable[[RunRecords], Any]
+
+
+def _of_config(read: Callable[[Any], Any]) -> Read:
+    return lambda run: None if run.config is None else read(run.config)
+
+
+FACTS: dict[str, Read] = {
+    "base model": _of_config(lambda config: f"{config.model.name} @ {config.model_revision[:12]}"),
+    "data revision": _of_config(lambda config: config.data_revision[:16]),
+    "test examples": lambda run: next((score.n for score in run.result.scores.values()), None),
+    "optimizer steps": lambda run: run.result.num_steps,
+    "tokens": lambda run: run.result.num_tokens,
+    "supervised tokens": lambda run: run.result.num_supervised_tokens,
+    "budget": _of_config(lambda config: settings(config.budget.model_dump())),
+    "examples per step": _of_config(lambda config: config.batch.examples),
+    "tokens per row, at most": _of_config(lambda config: config.batch.max_length),
+    "schedule": _of_config(lambda config: settings(config.schedule.model_dump())),
+    "label smoothing": _of_config(lambda config: config.loss.label_smoothing),
+    "decoding": _of_config(lambda config: settings(config.generation.model_dump())),
+    "activation checkpointing": _of_config(lambda config: config.activation_checkpointing),
+    "precision": lambda run: run.result.provenance.precision,
+    "threads": lambda run: run.result.provenance.threads,
+    "hardware": lambda run: run.result.provenance.hardware,
+}
+
+
+def fairness_table(group: Group) -> Table | None:
+    """One line a fact; where methods differ for the same seed, each method's own value."""
+    runs = {row.method: group.runs_of(row.method) for row in group.rows if row.method != BASE}
+    runs = {method: done for method, done in runs.items() if done}
+    if not runs:
+        return None
+    rows = []
+    for fact, read in FACTS.items():
+        values = {method: {run.entry.seed: read(run) for run in done} for method, done in runs.items()}
+        same = _same_for_every_seed(values)
+        value = _shown([each for seeds in values.values() for each in seeds.values()]) if same else _apart(values)
+        rows.append((Cell(fact), Cell(value), Cell("yes" if same else "no", tone="" if same else "bad")))
+    seeds = _shown(sorted({run.entry.seed for done in runs.values() for run in done}))
+    same = len({tuple(sorted(run.entry.seed for run in done)) for done in runs.values()}) == 1
+    apart = "; ".join(f"{method}: {_shown(sorted(run.entry.seed for run in done))}" for method, done in runs.items())
+    rows.append(
+        (
+            Cell("seeds finished"),
+            Cell(seeds if same else apart),
+            Cell("yes" if same else "no", tone="" if same else "bad"),
+        )
+    )
+    feet = ("Compared seed by seed over the finished runs. The order of examples is a function of the seed alone.",)
+    return Table("", (words("Fact"), words("Value"), words("Same for every method")), tuple(rows), feet)
+
+
+def optimizer_table(group: Group) -> Table | None:
+    """The effective optimizer of each run, as its live objects reported it."""
+    found: dict[tuple[str, str], list[int]] = {}
+    for row in group.rows:
+        for run in group.runs_of(row.method):
+            for part in run.result.optimizer:
+                found.setdefault((row.method, json.dumps(part, default=str)), []).append(run.entry.seed)
+    if not found:
+        return None
+    parts = [(method, json.loads(text), seeds) for (method, text), seeds in found.items()]
+    names = list(dict.fromkeys(name for _, part, _ in parts for name in part))
+    if len(names) > 8:
+        rows = [cells(method, _shown(seeds), settings(part)) for method, part, seeds in parts]
+        return Table("", (words("Method"), words("Seeds"), words("Settings read back")), tuple(rows))
+    rows = [
+        cells(method, *(value_text(part.get(name)) for name in names), _shown(seeds)) for method, part, seeds in parts
+    ]
+    return Table("", (words("Method"), *(words(name) for name in names), Column("Seeds")), tuple(rows))
+
+
+def settings(values: dict[str, Any]) -> str:
+    """'kind linear, warmup 0.03'; what is not set is left out."""
+    known = {name: value for name, value in values.items() if value is not None}
+    return ", ".join(f"{name} {value_text(value)}" for name, value in known.items())
+
+
+def value_text(value: Any) -> str:
+    """Any JSON value as short text."""
+    if value is None:
+        return MISSING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, dict):
+        return settings(value)
+    if isinstance(value, list | tuple):
+        return ", ".join(map(value_text, value))
+    return str(value)
+
+
+def _same_for_every_seed(values: dict[str, dict[int, Any]]) -> bool:
+    seeds = {seed for of_method in values.values() for seed in of_method}
+    return all(len({str(each[seed]) for each in values.values() if seed in each}) == 1 for seed in seeds)
+
+
+def _apart(values: dict[str, dict[int, Any]]) -> str:
+    """Methods with the same values are named together."""
+    methods: dict[str, list[str]] = {}
+    for method, seeds in values.items():
+        methods.setdefault(_shown(list(seeds.values())), []).append(method)
+    return "; ".join(f"{', '.join(names)}: {value}" for value, names in methods.items())
+
+
+def _shown(values: Sequence[Any]) -> str:
+    distinct = list(dict.fromkeys(map(value_text, values)))
+    return " / ".join(distinct) if len(distinct) <= 4 else f"{distinct[0]} / … / {distinct[-1]}"

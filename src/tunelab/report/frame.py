@@ -1,0 +1,237 @@
+"""Records -> one table: a row per method, task and backend, with intervals, ties and tests beside the costs.
+
+Rows are compared inside a group: the same study, task and backend. A missing value is None.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from tunelab.contracts import Metric
+from tunelab.records import RunResult
+from tunelab.report.entries import BASE, RunEntry, StudyRuns
+from tunelab.report.marks import Marked, marks_of
+from tunelab.report.quality import Pair, ScoreCell, assess
+from tunelab.report.reading import RunRecords, finished, read_runs
+
+__all__ = ["BASE", "Comparison", "Failure", "Group", "Row", "RunEntry", "StudyRuns", "build_comparison"]
+
+
+class Failure(NamedTuple):
+    """A run that ended with an error."""
+
+    run: str
+    method: str
+    task: str
+    seed: int
+    learning_rate: float | None
+    error: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One method on one task: means over its finished seeds. None: not measured, or nothing has finished."""
+
+    study: str
+    method: str
+    task: str
+    backend: str
+    num_seeds: int
+    """Finished seeds; the averages are over these."""
+    num_seeds_planned: int
+    scores: dict[str, ScoreCell]
+    """In the task's order; the first metric decides."""
+    train_seconds: float | None
+    """Mean of the train phase."""
+    evaluate_seconds: float | None
+    peak_train_gib: float | None
+    """Largest over the seeds, absolute."""
+    loaded_gib: float | None
+    tokens_per_second: float | None
+    trainable_parameters: int | None
+    total_parameters: int | None
+    saved_mib: float | None
+    learning_rate: float | None
+    num_learning_rates_tried: int
+    search_seconds: float | None
+    """All phases of the learning rates that lost; None where nothing was searched."""
+    failures: tuple[Failure, ...]
+    marks: tuple[str, ...]
+    """What a reader must know before comparing this row with another."""
+    notes: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The row of comparison.json."""
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        values["scores"] = {name: cell._asdict() for name, cell in self.scores.items()}
+        values["failures"] = [failure._asdict() for failure in self.failures]
+        return _without_nan(values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """The rows that may be compared with each other, and the runs behind them."""
+
+    study: str
+    task: str
+    backend: str
+    metrics: tuple[str, ...]
+    """In the task's order; empty while nothing has finished."""
+    rows: tuple[Row, ...]
+    pairs: tuple[Pair, ...]
+    """Every pair of rows, tested on every metric."""
+    runs: tuple[RunRecords, ...]
+    """In the order of the plan, losing learning rates included."""
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return (self.study, self.task, self.backend)
+
+    def higher_is_better(self, metric: str) -> bool:
+        """As recorded with the scores."""
+        return next(
+            run.result.scores[metric].higher_is_better for run in finished(self.runs) if metric in run.result.scores
+        )
+
+    def runs_of(self, method: str) -> list[RunRecords]:
+        """The finished runs that a row averages."""
+        return _averaged(self.runs, method)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Everything a report shows."""
+
+    study: str
+    groups: tuple[Group, ...]
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        return tuple(row for group in self.groups for row in group.rows)
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        return tuple(failure for row in self.rows for failure in row.failures)
+
+    @property
+    def pending(self) -> tuple[RunEntry, ...]:
+        return tuple(run.entry for group in self.groups for run in group.runs if run.state == "pending")
+
+    def as_json(self) -> dict[str, Any]:
+        """comparison.json."""
+        return {"study": self.study, "rows": [row.as_json() for row in self.rows]}
+
+
+def build_comparison(studies: Sequence[StudyRuns], *, metrics: Mapping[str, Metric]) -> Comparison:
+    """Read the studies' records and compare; `metrics` by name as in the records, variant included."""
+    groups = []
+    for study in studies:
+        runs = read_runs(study)
+        keys = dict.fromkeys((run.entry.task, run.entry.backend) for run in runs)
+        for task, backend in keys:
+            members = tuple(run for run in runs if (run.entry.task, run.entry.backend) == (task, backend))
+            groups.append(_group(study.name, runs=members, metrics=metrics))
+    return Comparison(study=" + ".join(dict.fromkeys(study.name for study in studies)), groups=tuple(groups))
+
+
+def _group(study: str, *, runs: tuple[RunRecords, ...], metrics: Mapping[str, Metric]) -> Group:
+    methods = sorted(dict.fromkeys(run.entry.method for run in runs), key=lambda method: method != BASE)
+    of_method = {method: _averaged(runs, method) for method in methods}
+    names = tuple(dict.fromkeys(name for run in finished(runs) for name in run.result.scores))
+    quality = assess(of_method, names=names, metrics=metrics)
+    marked = {
+        method: Marked(
+            runs=of_method[method],
+            cells=quality.cells[method],
+            num_tried=_num_tried(runs, method),
+            is_base=method == BASE,
+        )
+        for method in methods
+    }
+    rows = tuple(
+        _row(study, method=method, runs=[run for run in runs if run.entry.method == method], cells=quality.cells[method],
+             marks=marks_of(method, group=marked), notes=quality.notes[method])
+        for method in methods
+    )  # fmt: skip
+    return Group(
+        study=study, task=runs[0].entry.task, backend=runs[0].entry.backend, metrics=names, rows=rows,
+        pairs=quality.pairs, runs=runs,
+    )  # fmt: skip
+
+
+def _row(
+    study: str, *, method: str, runs: list[RunRecords], cells: dict[str, ScoreCell], marks: tuple[str, ...],
+    notes: tuple[str, ...],
+) -> Row:  # fmt: skip
+    planned = [run for run in runs if run.entry.role != "candidate"]
+    done = [run.result for run in finished(planned)]
+    losers = [run.result for run in finished(runs) if run.entry.role == "candidate"]
+    return Row(
+        study=study, method=method, task=runs[0].entry.task, backend=runs[0].entry.backend,
+        num_seeds=len(done), num_seeds_planned=len({run.entry.seed for run in planned}), scores=cells,
+        train_seconds=_mean([_seconds(result, "train") for result in done]),
+        evaluate_seconds=_mean([_seconds(result, "evaluate") for result in done]),
+        peak_train_gib=_largest([_peak(result, "train") for result in done]),
+        loaded_gib=_largest([result.loaded_gib for result in done]),
+        tokens_per_second=_mean([result.tokens_per_second for result in done]),
+        trainable_parameters=_largest([result.trainable_parameters for result in done]),
+        total_parameters=_largest([result.total_parameters for result in done]),
+        saved_mib=_largest([result.saved_mib for result in done]),
+        learning_rate=_learning_rate(planned, done),
+        num_learning_rates_tried=_num_tried(runs, method),
+        search_seconds=sum(cost.seconds for result in losers for cost in result.phases.values()) if losers else None,
+        failures=tuple(_failure(run) for run in runs if run.state == "failed"),
+        marks=marks,
+        notes=tuple(dict.fromkeys([*notes, *(note for run in planned for note in _notes(run))])),
+    )  # fmt: skip
+
+
+def _averaged(runs: Sequence[RunRecords], method: str) -> list[RunRecords]:
+    return [run for run in finished(runs) if run.entry.method == method and run.entry.role != "candidate"]
+
+
+def _num_tried(runs: Sequence[RunRecords], method: str) -> int:
+    return max(run.entry.num_tried for run in runs if run.entry.method == method)
+
+
+def _learning_rate(planned: list[RunRecords], done: list[RunResult]) -> float | None:
+    known = [result.learning_rate for result in done] + [run.entry.learning_rate for run in planned]
+    return next((rate for rate in known if rate is not None), None)
+
+
+def _failure(run: RunRecords) -> Failure:
+    entry = run.entry
+    return Failure(entry.id, entry.method, entry.task, entry.seed, entry.learning_rate, run.error or "")
+
+
+def _notes(run: RunRecords) -> list[str]:
+    return [*(run.result.notes if run.result else ()), *(f"{run.entry.id}: {problem}" for problem in run.problems)]
+
+
+def _seconds(result: RunResult, phase: str) -> float | None:
+    return result.phases[phase].seconds if phase in result.phases else None
+
+
+def _peak(result: RunResult, phase: str) -> float | None:
+    return result.phases[phase].peak_gib if phase in result.phases else None
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return math.fsum(known) / len(known) if known else None
+
+
+def _largest(values: Sequence[Any]) -> Any:
+    return max((value for value in values if value is not None), default=None)
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON has no NaN: what is not a number is missing."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,44 @@
+"""report.md: the same contents with the figures as files beside it."""
+
+from __future__ import annotations
+
+from tunelab.report.examples import SideBySide
+from tunelab.report.page import Chapter, Page, facts_table
+from tunelab.report.tables import Cell, Table, cells, escaped_markdown, markdown, words
+
+
+def render_markdown(page: Page) -> str:
+    """GitHub's Markdown."""
+    blocks = [f"# {escaped_markdown(page.title)}", f"**{escaped_markdown(page.overall)}**"]
+    blocks += [f"- {escaped_markdown(' '.join(chapter.sentences))}" for chapter in page.chapters]
+    blocks.append(escaped_markdown(page.rule))
+    for chapter in page.chapters:
+        blocks += _chapter(chapter)
+    facts = facts_table(page)
+    if facts is not None:
+        blocks += ["## Study", markdown(facts)]
+    for part in page.parts:
+        blocks += [f"## {part.heading}", markdown(part.table)]
+    return "\n\n".join(block.strip("\n") for block in blocks) + "\n"
+
+
+def _chapter(chapter: Chapter) -> list[str]:
+    blocks = [f"## {escaped_markdown(chapter.title)}", markdown(chapter.decision)]
+    blocks += [f"![{escaped_markdown(plot.title)}](plots/{plot.file})" for plot in chapter.plots]
+    for part in chapter.parts:
+        blocks += [f"### {part.heading}", markdown(part.table)]
+    if chapter.examples:
+        blocks.append("### Examples on which the methods differ most")
+        blocks += [markdown(_example(example, chapter.first_metric)) for example in chapter.examples]
+    return blocks
+
+
+def _example(example: SideBySide, metric: str) -> Table:
+    rows = [cells("prompt", example.prompt, "")]
+    rows += [cells("reference", reference, "") for reference in example.references]
+    rows += [
+        (Cell(answer.method), Cell("(no text)" if answer.text is None else answer.text), Cell(answer.score))
+        for answer in example.answers
+    ]
+    caption = f"Example {example.id}, seed {example.seed}"
+    return Table(caption, (words("Who"), words("Text"), words(metric)), tuple(rows))

@@ -1,0 +1,77 @@
+"""What a reader must know before comparing a row with the others: said on the row itself."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from tunelab.report.quality import ScoreCell
+from tunelab.report.reading import RunRecords
+
+NOT_ABOVE_BASE = "does not beat the base"
+ONE_SEED = "one seed beside rows with several: its interval leaves out the variation between seeds"
+UNEQUAL_SEARCH = "unequal number of learning rates tried"
+
+
+class Marked(NamedTuple):
+    """What marks are made from: one method of a group."""
+
+    runs: Sequence[RunRecords]
+    """Finished runs that the row averages."""
+    cells: Mapping[str, ScoreCell]
+    num_tried: int
+    is_base: bool
+
+
+def marks_of(method: str, *, group: Mapping[str, Marked]) -> tuple[str, ...]:
+    """The marks of one row, seen against the other rows of its group."""
+    row = group[method]
+    return (*_against_base(row), *_seeds(row, group), *_search_effort(row, group), *_surroundings(method, group))
+
+
+def _against_base(row: Marked) -> list[str]:
+    tested = {name: cell.beats_base for name, cell in row.cells.items() if cell.beats_base is not None}
+    below = [name for name, beats in tested.items() if not beats]
+    if row.is_base or not below:
+        return []
+    return [NOT_ABOVE_BASE if len(below) == len(tested) else f"{NOT_ABOVE_BASE} on {', '.join(below)}"]
+
+
+def _seeds(row: Marked, group: Mapping[str, Marked]) -> list[str]:
+    several = any(len(other.runs) > 1 for other in group.values() if not other.is_base)
+    return [ONE_SEED] if several and len(row.runs) == 1 and not row.is_base else []
+
+
+def _search_effort(row: Marked, group: Mapping[str, Marked]) -> list[str]:
+    counts = {other.num_tried for other in group.values() if not other.is_base}
+    if row.is_base or len(counts) < 2:
+        return []
+    return [f"{UNEQUAL_SEARCH}: {min(counts)} to {max(counts)} in this table"]
+
+
+def _surroundings(method: str, group: Mapping[str, Marked]) -> list[str]:
+    """Packages, threads, hardware, precision: not part of a run's identity, so they may differ unnoticed."""
+    facts = {name: [surroundings(run) for run in row.runs] for name, row in group.items()}
+    marks = []
+    for fact in dict.fromkeys(fact for runs in facts.values() for run in runs for fact in run):
+        everywhere = Counter(run[fact] for runs in facts.values() for run in runs if fact in run)
+        usual = everywhere.most_common(1)[0][0]
+        here = [value for value in dict.fromkeys(run.get(fact) for run in facts[method]) if value is not None]
+        if any(value != usual for value in here):
+            marks.append(f"{fact} differs: {', '.join(here)} (elsewhere {usual})")
+    return marks
+
+
+def surroundings(run: RunRecords) -> dict[str, str]:
+    """Where a finished run's numbers were made, as comparable texts; one entry a package."""
+    made = run.result.provenance
+    train = run.result.phases.get("train")
+    facts = {
+        "tunelab version": made.tunelab, "Python version": made.python, "number of threads": str(made.threads),
+        "precision": made.precision, "device": made.device, "hardware": made.hardware, "platform": made.platform,
+        **{f"package {name}": version for name, version in sorted(made.packages.items())},
+    }  # fmt: skip
+    if train is not None and train.peak_method is not None:
+        facts["way of measuring memory"] = train.peak_method
+    return facts

@@ -1,0 +1,115 @@
+"""Numbers as a reader sees them. A missing value is an en dash, everywhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+MISSING = "–"
+
+
+class Unit(NamedTuple):
+    """A unit that fits a whole column, so that its cells can be compared at a glance."""
+
+    name: str
+    size: float
+    decimals: int
+
+
+def number(value: float | None, decimals: int) -> str:
+    return MISSING if value is None or not math.isfinite(value) else f"{value:.{decimals}f}".replace("-", "−")
+
+
+def in_unit(value: float | None, unit: Unit) -> str:
+    return number(None if value is None else value / unit.size, unit.decimals)
+
+
+def score_decimals(values: Iterable[float | None]) -> int:
+    """One for a 0-100 scale, three for a 0-1 scale."""
+    largest = max((abs(value) for value in _known(values)), default=1.0)
+    return 1 if largest >= 20 else 2 if largest > 1.5 else 3
+
+
+def interval(mean: float | None, low: float | None, high: float | None, decimals: int) -> str:
+    """'0.712 [0.690, 0.733]'."""
+    text = number(mean, decimals)
+    return text if low is None or high is None else f"{text} {bounds(low, high, decimals)}"
+
+
+def bounds(low: float | None, high: float | None, decimals: int) -> str:
+    return "" if low is None or high is None else f"[{number(low, decimals)}, {number(high, decimals)}]"
+
+
+def time_unit(seconds: Iterable[float | None]) -> Unit:
+    longest = max(_known(seconds), default=0.0)
+    size, name = (3600.0, "h") if longest >= 3 * 3600 else (60.0, "min") if longest >= 600 else (1.0, "s")
+    return Unit(name, size, _decimals(longest / size))
+
+
+def memory_unit(gib: Iterable[float | None]) -> Unit:
+    largest = max(_known(gib), default=0.0)
+    size, name = (1.0, "GiB") if largest >= 1 else (1 / 1024, "MiB")
+    return Unit(name, size, 2 if name == "GiB" else 0)
+
+
+def size_unit(mib: Iterable[float | None]) -> Unit:
+    largest = max(_known(mib), default=0.0)
+    size, name = (1024.0, "GiB") if largest >= 1024 else (1.0, "MiB")
+    return Unit(name, size, 2 if largest / size < 100 else 1)
+
+
+def duration(seconds: float | None) -> str:
+    """A lone duration, outside a column."""
+    return MISSING if seconds is None else f"{in_unit(seconds, time_unit([seconds]))} {time_unit([seconds]).name}"
+
+
+def memory(gib: float | None) -> str:
+    """A lone amount of memory, outside a column."""
+    return MISSING if gib is None else f"{in_unit(gib, memory_unit([gib]))} {memory_unit([gib]).name}"
+
+
+def count(value: float | None) -> str:
+    """Three digits: 950 -> '950'; 60_000 -> '60.0 K'; 2_500_000 -> '2.50 M'."""
+    if value is None:
+        return MISSING
+    for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "K")):
+        if abs(value) >= size:
+            scaled = value / size
+            return f"{scaled:.{2 if scaled < 10 else 1 if scaled < 100 else 0}f} {letter}"
+    return f"{value:.0f}"
+
+
+def percent(part: float | None, whole: float | None) -> str:
+    if part is None or not whole:
+        return MISSING
+    share = 100 * part / whole
+    return f"{share:.3g} %" if share < 100 else "100 %"
+
+
+def rate(value: float | None) -> str:
+    """A learning rate, short and exact, with a hyphen so that it can be copied into a study: '3e-4'."""
+    if value is None:
+        return MISSING
+    mantissa, exponent = f"{value:e}".split("e")
+    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+
+
+def probability(value: float | None) -> str:
+    if value is None:
+        return MISSING
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def times(larger: float, smaller: float) -> str:
+    """'1.9x'; from ten on without decimals."""
+    ratio = larger / smaller
+    return f"{ratio:.0f}x" if ratio >= 10 else f"{ratio:.1f}x"
+
+
+def _decimals(largest: float) -> int:
+    return 0 if largest >= 1000 else 1 if largest >= 10 else 2
+
+
+def _known(values: Iterable[float | None]) -> list[float]:
+    return [value for value in values if value is not None and math.isfinite(value)]

@@ -1,0 +1,201 @@
+"""The figures of a report: learning curves, quality against memory, quality against time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from tunelab.report.drawing import Look, looks, png, styled, svg
+from tunelab.report.entries import BASE
+from tunelab.report.frame import Comparison, Group, Row
+from tunelab.report.numbers import Unit, memory_unit, number, score_decimals, time_unit
+from tunelab.report.reading import RunRecords
+from tunelab.report.verdict import place
+
+MOST_POINTS = 400
+"""A curve is thinned to as many points; more cannot be seen."""
+
+
+class Plot(NamedTuple):
+    """One figure in both forms."""
+
+    file: str
+    """Its name under OUT/plots."""
+    title: str
+    png: bytes
+    svg: str
+    wide: bool
+
+
+def draw_all(comparison: Comparison) -> dict[tuple[str, str, str], tuple[Plot, ...]]:
+    """The figures of every group by the group's key; what has no data has no figure."""
+    look = looks(list(dict.fromkeys(row.method for row in comparison.rows)), BASE)
+    found, used = {}, set()
+    with styled():
+        for group in comparison.groups:
+            title = place(group, comparison.groups)
+            short = _label(title, 36)
+            slug = _slug(title, used)
+            drawn = {
+                f"{slug}_curves": (f"Learning curves, {title}", _curves(group, short, look), True),
+                f"{slug}_quality_memory": (
+                    f"Quality and memory, {title}",
+                    _quality(group, short, look, "memory"),
+                    False,
+                ),
+                f"{slug}_quality_time": (f"Quality and time, {title}", _quality(group, short, look, "time"), False),
+            }
+            found[group.key] = tuple(
+                Plot(f"{name}.png", caption, png(figure), svg(figure, prefix=name.replace(".", "-")), wide)
+                for name, (caption, figure, wide) in drawn.items()
+                if figure is not None
+            )
+    return found
+
+
+def _curves(group: Group, title: str, look: dict[str, Look]) -> Figure | None:
+    """Training loss (moving average) and validation loss against the step; the band spans the seeds."""
+    training = {row.method: [_training(run) for run in group.runs_of(row.method)] for row in group.rows}
+    validation = {row.method: [_validation(run) for run in group.runs_of(row.method)] for row in group.rows}
+    if not any(len(curve) for curves in training.values() for curve in curves):
+        return None
+    figure = Figure(figsize=(6.9, 2.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for method, curves in training.items():
+        _curve(left, curves, method, look[method], marked=False)
+    for method, curves in validation.items():
+        _curve(right, curves, method, look[method], marked=True)
+    base = [run.result.validation_loss for run in group.runs_of(BASE) if run.result.validation_loss is not None]
+    if base:
+        right.axhline(float(np.mean(base)), color=look[BASE].colour, linestyle=look[BASE].dash, label=_label(BASE))
+    left.set(xlabel="optimizer step", ylabel="loss (nats per token)", title=f"{title}: training, moving average")
+    right.set(xlabel="optimizer step", title=f"{title}: validation")
+    handles = {
+        label: handle for axes in (left, right) for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(len(handles), 5))
+    return figure
+
+
+def _training(run: RunRecords) -> np.ndarray:
+    """Step and moving average, shape N x 2."""
+    every = max(1, len(run.steps) // MOST_POINTS)
+    kept = [*run.steps[::every], *(run.steps[-1:] if (len(run.steps) - 1) % every else ())]
+    return np.array([(record.step, record.ema_loss) for record in kept]).reshape(-1, 2)
+
+
+def _validation(run: RunRecords) -> np.ndarray:
+    return np.array([(record.step, record.loss) for record in run.validation]).reshape(-1, 2)
+
+
+def _curve(axes: Axes, curves: list[np.ndarray], method: str, look: Look, *, marked: bool) -> None:
+    """The mean over the seeds where all of them have values, and the span between them."""
+    curves = [curve for curve in curves if len(curve)]
+    if not curves:
+        return
+    shared = sorted(set.intersection(*(set(curve[:, 0]) for curve in curves)))
+    values = np.array([curve[np.isin(curve[:, 0], shared), 1] for curve in curves])
+    style = {"marker": look.marker, "markersize": 3} if marked else {}
+    axes.plot(shared, values.mean(axis=0), color=look.colour, linestyle=look.dash, label=_label(method), **style)
+    if len(curves) > 1:
+        axes.fill_between(shared, values.min(axis=0), values.max(axis=0), color=look.colour, alpha=0.15, linewidth=0)
+
+
+def _quality(group: Group, title: str, look: dict[str, Look], cost: str) -> Figure | None:
+    """The first metric with its interval against what it costs; the base is a line."""
+    if not group.metrics:
+        return None
+    metric = group.metrics[0]
+    rows = [row for row in group.rows if _cost(row, cost) is not None and row.scores[metric].mean is not None]
+    if not rows:
+        return None
+    unit = (memory_unit if cost == "memory" else time_unit)([_cost(row, cost) for row in rows])
+    figure = Figure(figsize=(3.35, 2.6), layout="constrained")
+    axes = figure.subplots()
+    for row in rows:
+        _point(axes, _cost(row, cost) / unit.size, row, metric, look[row.method])
+    axes.margins(x=0.16, y=0.14)
+    _base_line(axes, group, metric, look[BASE])
+    _name_points(axes, [(_cost(row, cost) / unit.size, row.scores[metric].mean, row.method) for row in rows])
+    better = "higher" if group.higher_is_better(metric) else "lower"
+    axes.set(xlabel=_cost_label(cost, unit), ylabel=f"{metric} ({better} is better)", title=title)
+    return figure
+
+
+def _base_line(axes: Axes, group: Group, metric: str, look: Look) -> None:
+    """A line where the base is; a base so far off that it would squeeze the methods is named at the edge instead."""
+    cell = next((row.scores[metric] for row in group.rows if row.method == BASE and metric in row.scores), None)
+    if cell is None or cell.mean is None:
+        return
+    bottom, top = axes.get_ylim()
+    inside = bottom - (top - bottom) <= cell.mean <= top + (top - bottom)
+    if inside:
+        axes.axhline(cell.mean, color=look.colour, linestyle=look.dash, linewidth=1)
+        if cell.low is not None and cell.high is not None:
+            axes.axhspan(cell.low, cell.high, color=look.colour, alpha=0.07, linewidth=0)
+        axes.annotate(BASE, (1, cell.mean), xycoords=("axes fraction", "data"), xytext=(-2, 2), textcoords="offset points",
+                      ha="right", va="bottom", fontsize=7)  # fmt: skip
+        return
+    below = cell.mean < bottom
+    text = f"{BASE}: {number(cell.mean, score_decimals([cell.mean, top]))} {'↓' if below else '↑'}"
+    axes.text(0.99, 0.02 if below else 0.98, text, transform=axes.transAxes, ha="right", va="bottom" if below else "top",
+              fontsize=7)  # fmt: skip
+
+
+def _name_points(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None:
+    """Each point's label beside it, on the side with room; labels that would overlap move up."""
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    height = 0.075 * (top - bottom)
+    placed: list[tuple[float, float]] = []
+    for across, up, label in sorted(points, key=lambda point: (point[1], point[0])):
+        share = (across - left) / (right - left)
+        level = up
+        while any(abs(share - other) < 0.4 and abs(level - other_level) < height for other, other_level in placed):
+            level += height / 4
+        placed.append((share, level))
+        side = -1 if share > 0.6 else 1
+        axes.annotate(_label(label), (across, level), xytext=(6 * side, 0), textcoords="offset points", fontsize=7.5,
+                      ha="left" if side > 0 else "right", va="center")  # fmt: skip
+
+
+def _point(axes: Axes, across: float, row: Row, metric: str, look: Look) -> None:
+    cell = row.scores[metric]
+    bars = None
+    if cell.low is not None and cell.high is not None:
+        bars = [[max(cell.mean - cell.low, 0)], [max(cell.high - cell.mean, 0)]]
+    axes.errorbar(
+        [across], [cell.mean], yerr=bars, color=look.colour, marker=look.marker, markersize=5, capsize=2.5,
+        elinewidth=1, linestyle="none",
+    )  # fmt: skip
+
+
+def _cost(row: Row, cost: str) -> float | None:
+    return row.peak_train_gib if cost == "memory" else row.train_seconds
+
+
+def _cost_label(cost: str, unit: Unit) -> str:
+    return f"peak training memory ({unit.name})" if cost == "memory" else f"training time ({unit.name})"
+
+
+def _label(text: str, longest: int = 30) -> str:
+    """Cut in the middle, where labels differ least. A legend leaves out what begins with an underscore."""
+    if len(text) > longest:
+        text = f"{text[: longest * 2 // 3]}…{text[-longest // 3 :]}"
+    return f" {text}" if text.startswith("_") else text
+
+
+def _slug(title: str, used: set[str]) -> str:
+    """A file name from any task name, never the same twice."""
+    plain = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "task"
+    slug = next(
+        name
+        for number in range(1, len(used) + 2)
+        if (name := plain if number == 1 else f"{plain}-{number}") not in used
+    )
+    used.add(slug)
+    return slug

@@ -1,0 +1,119 @@
+"""Records on disk -> what one run left. A line that cannot be read is left out and said, never guessed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from pydantic import ValidationError
+
+from tunelab.config.schema import RunConfig
+from tunelab.records import Prediction, Record, RunResult, StepRecord, ValidationRecord
+from tunelab.report.entries import RunEntry, StudyRuns
+
+State = Literal["finished", "failed", "pending"]
+AnyRecord = TypeVar("AnyRecord", bound=Record)
+
+
+class RunRecords:
+    """One planned run and the records in its folder. The long files are read when they are first asked for."""
+
+    def __init__(self, *, entry: RunEntry, folder: Path) -> None:
+        self.entry = entry
+        self.folder = folder
+        self._unread: list[str] = []
+        self.error: str | None = None
+        """One line; set when the run failed."""
+        self.result = self._result()
+        if self.result is None and self.error is None:
+            self.error = self._failure()
+        self.config = self._config()
+
+    @property
+    def state(self) -> State:
+        if self.result is not None:
+            return "finished"
+        return "failed" if self.error is not None else "pending"
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What of a finished run could not be read. A run that is not finished may be writing a line right now."""
+        if self.state == "finished":
+            _ = self.steps, self.validation, self.predictions
+        return tuple(self._unread)
+
+    @cached_property
+    def steps(self) -> tuple[StepRecord, ...]:
+        return self._lines("steps.jsonl", StepRecord)
+
+    @cached_property
+    def validation(self) -> tuple[ValidationRecord, ...]:
+        return self._lines("validation.jsonl", ValidationRecord)
+
+    @cached_property
+    def predictions(self) -> tuple[Prediction, ...]:
+        return self._lines("predictions.jsonl", Prediction)
+
+    def _result(self) -> RunResult | None:
+        path = self.folder / "result.json"
+        if not path.is_file():
+            return None
+        try:
+            return RunResult.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            self.error = f"result.json cannot be read: {_first_problem(error)}"
+            return None
+
+    def _failure(self) -> str | None:
+        path = self.folder / "failure.json"
+        if not path.is_file():
+            return None
+        try:
+            failure = json.loads(path.read_text(encoding="utf-8"))
+            return str(failure.get("error") or "failed without a message")
+        except (json.JSONDecodeError, AttributeError):
+            return "failed; failure.json cannot be read"
+
+    def _config(self) -> RunConfig | None:
+        path = self.folder / "run.json"
+        if not path.is_file():
+            return None
+        try:
+            return RunConfig.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            self._unread.append(f"run.json cannot be read: {_first_problem(error)}")
+            return None
+
+    def _lines(self, name: str, kind: type[AnyRecord]) -> tuple[AnyRecord, ...]:
+        path = self.folder / name
+        if not path.is_file():
+            return ()
+        records, unread = [], 0
+        for line in path.read_bytes().splitlines():
+            if not line.strip():
+                continue
+            try:
+                records.append(kind.model_validate_json(line))
+            except ValidationError:
+                unread += 1
+        if unread:
+            self._unread.append(f"{name}: {unread} line{'s' if unread > 1 else ''} cannot be read and left out")
+        return tuple(records)
+
+
+def read_runs(study: StudyRuns) -> tuple[RunRecords, ...]:
+    """Every planned run of the study, in the order of the plan."""
+    return tuple(RunRecords(entry=entry, folder=study.folder / "runs" / entry.id) for entry in study.runs)
+
+
+def finished(runs: Sequence[RunRecords]) -> list[RunRecords]:
+    """Those that have a result."""
+    return [run for run in runs if run.result is not None]
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    return f"{'.'.join(map(str, problem['loc'])) or 'the file'}: {problem['msg']}"

@@ -1,0 +1,174 @@
+"""One run from start to result: load, prepare, train, save, evaluate. Resumes where an earlier process was killed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tunelab.config.schema import RunConfig
+from tunelab.contracts import Session, TextSide
+from tunelab.data.batching import micro_batches
+from tunelab.errors import DataError, ModelError
+from tunelab.evaluation.evaluate import score
+from tunelab.records import Batch, Prediction, RunResult, StepRecord, TokenRow
+from tunelab.study.plan import RunParts
+from tunelab.study.prepare import RunData, prepare, write_summary
+from tunelab.study.provenance import provenance
+from tunelab.study.store import RunFolder
+from tunelab.training.loop import Loop, train
+from tunelab.training.state import Checkpoints, LoopState
+from tunelab.training.telemetry import Meter
+
+FIRST_STEPS = 3
+"""Steps whose speed is told apart: allocation and kernel choice happen there."""
+Progress = Callable[[dict[str, Any]], None]
+
+
+def execute(
+    run: RunConfig, parts: RunParts, folder: RunFolder, progress: Progress, *, notes: Sequence[str] = ()
+) -> RunResult:
+    """Execute a run in this process and write its records; `result.json` last.
+
+    Raises:
+        RunError: the run diverged, or another process writes its folder.
+        DataError, ModelError: data or model changed or vanished since the study was planned.
+    """
+    with folder.lock():
+        where = provenance(run, device=parts.backend.device())
+        folder.write_run(run, where.model_dump(mode="json"))
+        notes = list(notes)
+        meter = Meter(parts.backend.memory(), on_phase=lambda name: progress({"event": "phase", "phase": name}))
+        with meter.phase("load"):
+            located = parts.backend.locate(run.model)
+            if located.revision != run.model_revision:
+                raise ModelError(f"model '{run.model.name}' changed since the study was started; start the study again")
+            text = parts.backend.text(run.model, located)
+            session = parts.backend.session(run, parts.method, located=located, text=text, notes=notes)
+            loaded_gib = meter.memory.current_gib()
+        with meter.phase("prepare"):
+            data = _prepared(run, parts, text, folder, notes)
+            session.verify(_verified_rows(data.train))
+            batches = micro_batches(data.train, max_tokens=run.batch.max_tokens)
+            if parts.method is not None:
+                parts.method.prepare(session, batches)
+        state, saved_mib = LoopState(), None
+        if parts.method is not None:
+            state = _train(session, run, data, folder, meter, progress)
+            with meter.phase("save"):
+                saved_mib = _write_model(session, folder)
+        with meter.phase("evaluate"):
+            scored = score(_predictions(session, text, data, run, parts, progress), parts.metrics)
+            folder.write_predictions(list(scored.predictions))
+        result = RunResult(
+            run=run.id,
+            method=run.method["label"],
+            task=run.task,
+            seed=run.seed,
+            backend=run.backend,
+            learning_rate=run.method.get("learning_rate"),
+            scores=scored.scores,
+            phases=meter.costs(),
+            trainable_parameters=session.parameters().trainable,
+            total_parameters=session.parameters().total,
+            loaded_gib=loaded_gib,
+            saved_mib=saved_mib,
+            **_speed(folder.steps()),
+            num_steps=state.step,
+            num_tokens=state.num_tokens,
+            num_supervised_tokens=state.num_supervised_tokens,
+            validation_loss=state.validation_loss,
+            optimizer=session.optimizer(),
+            notes=notes,
+            provenance=where,
+        )
+        folder.write_result(result)
+        shutil.rmtree(folder.checkpoint, ignore_errors=True)
+        return result
+
+
+
+def _prepared(run: RunConfig, parts: RunParts, text: TextSide, folder: RunFolder, notes: list[str]) -> RunData:
+    if parts.task.fingerprint() != run.data_revision:
+        raise DataError(f"task {run.task}: the data changed since the study was started; start the study again")
+    data = prepare(parts.task, text, run)
+    notes.extend(data.warnings)
+    write_summary(folder.study_folder, data)
+    return data
+
+
+def _verified_rows(rows: Sequence[TokenRow]) -> Batch:
+    """Two short rows of different length: the reference path keeps all logits, and padding should be seen."""
+    ordered = sorted(rows, key=lambda row: row.num_tokens)
+    other = next((row for row in ordered if row.num_tokens > ordered[0].num_tokens), ordered[-1])
+    return Batch((ordered[0], other))
+
+
+def _train(
+    session: Session, run: RunConfig, data: RunData, folder: RunFolder, meter: Meter, progress: Progress
+) -> LoopState:
+    return train(
+        session,
+        Loop(
+            run=run,
+            peak_learning_rate=run.method["learning_rate"],
+            rows=data.train,
+            validation_rows=data.validation,
+            records=folder,
+            checkpoints=Checkpoints(folder.checkpoint, seconds=run.checkpoint.seconds),
+            meter=meter,
+            progress=progress,
+        ),
+    )
+
+
+def _write_model(session: Session, folder: RunFolder) -> float:
+    """Into a fresh folder, then renamed: a crash never leaves half a model under its name."""
+    temporary = folder.path / ".model"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    size = session.write_model(temporary)
+    shutil.rmtree(folder.model, ignore_errors=True)
+    temporary.rename(folder.model)
+    return size
+
+
+def _predictions(
+    session: Session, text: TextSide, data: RunData, run: RunConfig, parts: RunParts, progress: Progress
+) -> list[Prediction]:
+    reads = {metric.reads for metric in parts.metrics.values()}
+    texts: list[str | None] = [None] * len(data.test)
+    losses: list[Any] = [None] * len(data.test)
+    if "likelihood" in reads:
+        losses = session.evaluate(micro_batches(data.test_rows, max_tokens=run.batch.max_tokens))
+    if "text" in reads:
+        ids = session.generate(
+            data.test_prompts,
+            run.generation,
+            progress=lambda done: progress({"event": "generate", "done": done, "total": len(data.test)}),
+        )
+        texts = [text.tokenizer.decode(one, skip_special_tokens=True).strip() for one in ids]
+    return [
+        Prediction(
+            id=example.id,
+            prompt=example.prompt,
+            prediction=prediction,
+            references=example.references or (example.target,),
+            loss_sum=None if loss is None else loss.loss_sum,
+            num_tokens=None if loss is None else loss.num_tokens,
+            num_bytes=len(example.target.encode(errors="replace")),
+        )
+        for example, prediction, loss in zip(data.test, texts, losses, strict=True)
+    ]
+
+
+def _speed(steps: list[StepRecord]) -> dict[str, float | None]:
+    def rate(records: list[StepRecord]) -> float | None:
+        seconds = sum(record.seconds for record in records)
+        return sum(record.num_tokens for record in records) / seconds if seconds else None
+
+    later = steps[FIRST_STEPS:]
+    return {
+        "tokens_per_second": rate(later or steps),
+        "tokens_per_second_first": rate(steps[:FIRST_STEPS]) if later else None,
+    }

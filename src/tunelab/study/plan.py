@@ -1,0 +1,294 @@
+"""From a checked study to a list of runs: the one place that turns names into objects. All errors at once."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, get_args, get_type_hints
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from tunelab import catalogue
+from tunelab.config.explain import explain, got
+from tunelab.config.read import ReadStudy
+from tunelab.config.schema import Generation, LearningRate, RunConfig, StudyConfig
+from tunelab.contracts import Backend, Method, Metric, Task
+from tunelab.errors import ConfigError, DataError
+from tunelab.near import did_you_mean
+from tunelab.study.labels import labels
+
+BACKENDS = {"torch": ("tunelab.backends.torch_hf", "TorchHf")}
+BASE = {"name": "base", "label": "base"}
+NOT_HASHED = {"id", "precision", "threads", "checkpoint"}
+"""Recorded, but no part of a run's identity: an upgrade or another cadence does not lose finished work."""
+
+
+class PlannedMethod(NamedTuple):
+    name: str
+    label: str
+    method: Method
+    """With the first learning rate."""
+    learning_rates: tuple[float, ...]
+    """More than one is a search: each is a run of its own on the first seed."""
+
+    def fields(self, learning_rate: float) -> dict[str, Any]:
+        """The method of one run, as run.json has it."""
+        options = self.method.model_dump(mode="json")
+        return {"name": self.name, "label": self.label, **options, "learning_rate": learning_rate}
+
+    def options(self) -> dict[str, Any]:
+        """The study's entry with every default filled in."""
+        rates = list(self.learning_rates)
+        return self.method.model_dump(mode="json") | {"learning_rate": rates if len(rates) > 1 else rates[0]}
+
+
+class PlannedTask(NamedTuple):
+    name: str
+    options: dict[str, Any]
+    task: Task
+    metrics: dict[str, Metric]
+
+
+class Plan(NamedTuple):
+    """A study with every name turned into an object."""
+
+    study: StudyConfig
+    methods: tuple[PlannedMethod, ...]
+    tasks: tuple[PlannedTask, ...]
+
+
+class RunParts(NamedTuple):
+    """The objects that one run's configuration names."""
+
+    backend: Backend
+    task: Task
+    metrics: dict[str, Metric]
+    method: Method | None
+
+
+class Revisions(NamedTuple):
+    """What only the machine that executes knows; empty while planning."""
+
+    model: str = ""
+    tasks: dict[str, str] = {}
+    precision: str = "fp32"
+    threads: int = 1
+
+
+def make_plan(read: ReadStudy) -> Plan:
+    """Check every method and task of the study against its own fields.
+
+    Raises:
+        ConfigError: every problem, those of the study's own sections first.
+    """
+    problems = list(read.problems)
+    methods, tasks = [], []
+    for index, entry in enumerate(read.config.methods):
+        methods += _collect(problems, _method, read, index, *next(iter(entry.items())))
+    for index, entry in enumerate(read.config.tasks):
+        tasks += _collect(problems, _task, read, index, entry)
+    named = labels([(name, method, rates) for name, method, rates in methods]) if not problems else []
+    for kind, names in (("methods", named), ("tasks", [task.name for task in tasks])):
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                first = read.where(f"{kind}.{names.index(name)}")
+                problems.append(read.problem(f"{kind}.{index}", f"'{name}' stands there twice (first at {first})"))
+    if problems:
+        raise ConfigError(*problems)
+    planned = [PlannedMethod(n, label, m, rates) for (n, m, rates), label in zip(methods, named, strict=True)]
+    resolved = {
+        "tasks": [{"name": task.name, **task.options} for task in tasks],
+        "methods": [{method.name: method.options()} for method in planned],
+    }
+    return Plan(read.config.model_copy(update=resolved), tuple(planned), tuple(tasks))
+
+
+def load_backend(name: str) -> Backend:
+    module, cls = BACKENDS[name]
+    return getattr(importlib.import_module(module), cls)()
+
+
+def parts(run: RunConfig) -> RunParts:
+    """The objects of one run, from its folder's run.json alone."""
+    task_class = catalogue.load("tasks", _task_class(run.task, run.task_options))
+    task = task_class(**{"name": run.task, **run.task_options})
+    options = {key: value for key, value in run.method.items() if key not in ("name", "label")}
+    base = run.method["name"] == BASE["name"]
+    method = None if base else catalogue.load("methods", run.method["name"])(**options)
+    return RunParts(load_backend(run.backend), task, {name: _metric(name) for name in task.metrics}, method)
+
+
+def names(kind: str) -> dict[str, str]:
+    """Name -> one line, for `tunelab list`."""
+    return catalogue.describe(kind)
+
+
+# ------------------------------------------------------------------ runs
+
+
+def base_run(plan: Plan, task: PlannedTask, backend: str, revisions: Revisions) -> RunConfig:
+    """The untouched base model; greedy and beam decoding draw nothing, so one seed is enough."""
+    return _run(plan, task, backend, plan.study.seeds[0], dict(BASE), revisions)
+
+
+def method_run(
+    plan: Plan, task: PlannedTask, backend: str, revisions: Revisions, *, method: PlannedMethod, seed: int, rate: float
+) -> RunConfig:
+    return _run(plan, task, backend, seed, method.fields(rate), revisions)
+
+
+def cells(plan: Plan) -> Iterator[tuple[str, PlannedTask, PlannedMethod]]:
+    """Every backend, task and method that go together."""
+    for backend in plan.study.backends:
+        for task in plan.tasks:
+            for method in plan.methods:
+                if backend in method.method.backends:
+                    yield backend, task, method
+
+
+def identity(run: RunConfig, *, revisions: bool = True) -> str:
+    """Hash of everything that can change the run's numbers; without `revisions`, of what the study file says."""
+    facts = run.model_dump(mode="json", exclude=NOT_HASHED)
+    metrics = facts["task_options"].pop("metrics", ())
+    facts["reads"] = sorted({_metric(name).reads for name in metrics})  # a further metric is scored, not trained for
+    if not revisions:
+        facts.pop("model_revision")
+        facts.pop("data_revision")
+        facts["model"].pop("revision")
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _run(
+    plan: Plan, task: PlannedTask, backend: str, seed: int, method: dict[str, Any], revisions: Revisions
+) -> RunConfig:
+    study = plan.study
+    sections = ("budget", "batch", "activation_checkpointing", "optimizer", "schedule", "loss", "validation")
+    run = RunConfig(
+        id="",
+        backend=backend,
+        task=task.name,
+        task_options=task.options,
+        seed=seed,
+        method=method,
+        model=study.model,
+        model_revision=revisions.model,
+        data_revision=revisions.tasks.get(task.name, ""),
+        precision=revisions.precision,
+        threads=revisions.threads,
+        generation=task.task.generation,
+        checkpoint=study.checkpoint,
+        **{name: getattr(study, name) for name in sections},
+    )
+    place = "" if backend == "torch" else f"--{backend}"
+    name = f"{method['label']}--{task.name}{place}--seed{seed}--{identity(run)[:8]}"
+    return run.model_copy(update={"id": "".join(c if c.isalnum() or c in "-._=" else "-" for c in name)})
+
+
+# ------------------------------------------------------------------ names into objects
+
+
+def _collect(problems: list[str], make: Any, read: ReadStudy, *arguments: Any) -> list[Any]:
+    try:
+        return [make(read, *arguments)]
+    except (ConfigError, DataError) as error:
+        problems += error.problems if isinstance(error, ConfigError) else [str(error)]
+        return []
+
+
+def _build(read: ReadStudy, path: str, cls: type[BaseModel], options: dict[str, Any]) -> Any:
+    try:
+        return cls(**options)
+    except ValidationError as error:
+        found = explain(error, given=options, model=cls)
+        raise ConfigError(
+            *(read.problem(".".join(map(str, (path, *problem.path))), problem.message) for problem in found)
+        ) from None
+
+
+def _method(read: ReadStudy, index: int, name: str, options: dict[str, Any]) -> tuple[str, Method, tuple[float, ...]]:
+    path = f"methods.{index}.{name}"
+    try:
+        cls = catalogue.load("methods", name)
+    except ConfigError as error:
+        raise ConfigError(*(read.problem(path, problem) for problem in error.problems)) from None
+    options = dict(options)
+    rates = _rates(read, path, options)
+    method = _build(read, path, cls, options | ({"learning_rate": rates[0]} if rates else {}))
+    return name, method, rates or (method.learning_rate,)
+
+
+def _rates(read: ReadStudy, path: str, options: dict[str, Any]) -> tuple[float, ...]:
+    if "learning_rate" not in options:
+        return ()
+    given = options.pop("learning_rate")
+    values = given if isinstance(given, list) else [given]
+    try:
+        rates = TypeAdapter(list[LearningRate]).validate_python(values, strict=True)
+    except ValidationError:
+        rule = f"must be a finite number above 0, or a list of them to search; got {got(given)}"
+        raise ConfigError(read.problem(f"{path}.learning_rate", rule)) from None
+    if not rates or len(set(rates)) < len(rates):
+        rule = f"an empty list, or one rate twice: {got(given)}"
+        raise ConfigError(read.problem(f"{path}.learning_rate", rule))
+    return tuple(float(rate) for rate in rates)
+
+
+def _task(read: ReadStudy, index: int, entry: dict[str, Any]) -> PlannedTask:
+    path = f"tasks.{index}"
+    if not isinstance(entry.get("name"), str):
+        raise ConfigError(read.problem(path, "a task needs a name: one of `tunelab list tasks`, or your own with train"))
+    entry = dict(entry)
+    try:
+        cls = catalogue.load("tasks", _task_class(entry["name"], entry))
+    except ConfigError as error:
+        hint = "; for your own data give it train: FILE"
+        raise ConfigError(*(read.problem(f"{path}.name", problem + hint) for problem in error.problems)) from None
+    explicit = _explicit_generation(read, entry)
+    task = _build(read, path, cls, _absolute_paths(read, path, cls, entry))
+    generation = Generation(**(task.generation.model_dump() | explicit))
+    task = task.model_copy(update={"generation": generation})
+    metrics = {}
+    for position, name in enumerate(task.metrics):
+        try:
+            metrics[name] = _metric(name)
+        except ConfigError as error:
+            raise ConfigError(*(read.problem(f"{path}.metrics.{position}", text) for text in error.problems)) from None
+    for problem in task.problems():
+        raise ConfigError(read.problem(path, problem))
+    options = task.model_dump(mode="json", exclude={"name"})
+    return PlannedTask(task.name, options, task, metrics)
+
+
+def _task_class(name: str, options: dict[str, Any]) -> str:
+    """A file of that name, else the user's own files."""
+    return "files" if name not in catalogue.names("tasks") and "train" in options else name
+
+
+def _explicit_generation(read: ReadStudy, entry: dict[str, Any]) -> dict[str, Any]:
+    """What the study says of generation: a task's own entry over the study's section, each over the task's default."""
+    own = entry.get("generation")
+    return read.config.generation.model_dump(exclude_unset=True) | (own if isinstance(own, dict) else {})
+
+
+def _absolute_paths(read: ReadStudy, path: str, cls: type[BaseModel], entry: dict[str, Any]) -> dict[str, Any]:
+    """Fields of type Path are relative to the study's folder, or to the working folder when given by --set."""
+    hints = get_type_hints(cls)
+    result = dict(entry)
+    for key, value in entry.items():
+        hint = hints.get(key)
+        if (hint is Path or Path in get_args(hint)) and isinstance(value, str):
+            result[key] = str(read.folder_of(f"{path}.{key}") / Path(value).expanduser())
+    return result
+
+
+def _metric(name: str) -> Metric:
+    public, _, variant = name.partition(":")
+    cls = catalogue.load("metrics", public)
+    if variant not in cls.variants:
+        known = [key for key in cls.variants if key]
+        accepted = f"it has {', '.join(known)}" if known else "it has none"
+        raise ConfigError(f"metric {public!r} has no variant {variant!r}.{did_you_mean(variant, known)} ({accepted})")
+    return cls(variant)

@@ -1,0 +1,59 @@
+"""Where a run's numbers are made: packages, threads, hardware, git. Recorded, never part of a run's identity."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+
+import tunelab
+from tunelab.config.schema import RunConfig
+from tunelab.records import Provenance
+
+PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "safetensors", "numpy", "sacrebleu", "rouge-score")
+
+
+def provenance(run: RunConfig, *, device: str) -> Provenance:
+    return Provenance(
+        tunelab=tunelab.__version__,
+        python=platform.python_version(),
+        packages={name: metadata.version(name) for name in PACKAGES},
+        threads=run.threads,
+        precision=run.precision,
+        device=device,
+        hardware=f"{_processor()}, {os.cpu_count()} cores, {_memory_gib():.0f} GiB",
+        platform=f"{platform.system()} {platform.release()}, {sys.implementation.name}",
+        git=_git(),
+        started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    )
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _memory_gib() -> float:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1024**3
+
+
+def _git() -> str | None:
+    def ask(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=10, check=False)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    commit = ask("rev-parse", "HEAD")
+    if not commit:
+        return None
+    return commit + ("+dirty" if ask("status", "--porcelain", "--untracked-files=no") else "")

@@ -1,0 +1,190 @@
+"""A folder per run: what is finished, what failed, and the records a run leaves. Lines are only appended; a resumed
+run first rewinds them to its checkpoint."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from tunelab.config.schema import RunConfig
+from tunelab.errors import RunError
+from tunelab.files import write_atomically
+from tunelab.records import Prediction, RunResult, StepRecord, ValidationRecord
+
+
+class RunFolder:
+    """OUT/runs/<run id>."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def study_folder(self) -> Path:
+        return self.path.parent.parent
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.path / "checkpoint"
+
+    @property
+    def model(self) -> Path:
+        return self.path / "model"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "log.txt"
+
+    @property
+    def finished(self) -> bool:
+        return (self.path / "result.json").exists()
+
+    # ------------------------------------------------------------ what a run is
+
+    def write_run(self, run: RunConfig, provenance: dict[str, Any]) -> None:
+        facts = {**run.model_dump(mode="json"), "provenance": provenance}
+        write_atomically(self.path / "run.json", json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+
+    def read_run(self) -> RunConfig:
+        facts = json.loads((self.path / "run.json").read_text())
+        facts.pop("provenance", None)
+        return RunConfig.model_validate(facts)
+
+    # ------------------------------------------------------------ what it leaves (training.loop.Recorder)
+
+    def step(self, record: StepRecord) -> None:
+        self._append("steps.jsonl", record.model_dump_json())
+
+    def validation(self, record: ValidationRecord) -> None:
+        self._append("validation.jsonl", record.model_dump_json())
+
+    def rewind(self, *, step: int) -> None:
+        for name in ("steps.jsonl", "validation.jsonl"):
+            path = self.path / name
+            if path.exists():
+                kept = [line for line in _complete_lines(path) if json.loads(line)["step"] <= step]
+                write_atomically(path, "".join(f"{line}\n" for line in kept))
+
+    def steps(self) -> list[StepRecord]:
+        path = self.path / "steps.jsonl"
+        return [StepRecord.model_validate_json(line) for line in _complete_lines(path)] if path.exists() else []
+
+    def write_predictions(self, predictions: list[Prediction]) -> None:
+        text = "".join(f"{prediction.model_dump_json()}\n" for prediction in predictions)
+        write_atomically(self.path / "predictions.jsonl", text)
+
+    def read_predictions(self) -> list[Prediction]:
+        return [Prediction.model_validate_json(line) for line in _complete_lines(self.path / "predictions.jsonl")]
+
+    def write_result(self, result: RunResult) -> None:
+        """Last of all: from here on the run is finished."""
+        write_atomically(self.path / "result.json", result.model_dump_json(indent=2) + "\n")
+        (self.path / "failure.json").unlink(missing_ok=True)
+
+    def read_result(self) -> RunResult | None:
+        return RunResult.model_validate_json((self.path / "result.json").read_text()) if self.finished else None
+
+    def write_failure(self, error: str) -> None:
+        """Named in the report; the run is tried again next time."""
+        run = self.read_run()
+        facts = {
+            "run": run.id,
+            "method": run.method["label"],
+            "task": run.task,
+            "seed": run.seed,
+            "learning_rate": run.method.get("learning_rate"),
+            "error": error,
+            "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        }
+        write_atomically(self.path / "failure.json", json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+
+    @property
+    def failed(self) -> bool:
+        return (self.path / "failure.json").exists() and not self.finished
+
+    def _append(self, name: str, line: str) -> None:
+        with (self.path / name).open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    # ------------------------------------------------------------ one writer
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Admit one writer. A lock whose process is gone (or whose id now belongs to another) is taken over.
+
+        Raises:
+            RunError: a living process holds it.
+        """
+        path = self.path / "lock"
+        mine = self.path / f".lock.{os.getpid()}"
+        mine.write_text(f"{os.getpid()} {process_start(os.getpid())}")
+        try:
+            while True:
+                try:
+                    os.link(mine, path)  # appears with its content, and only where there is none
+                    break
+                except FileExistsError:
+                    self._remove_dead_lock(path)
+        finally:
+            mine.unlink()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+    def _remove_dead_lock(self, path: Path) -> None:
+        try:
+            holder = path.read_text().split()
+        except FileNotFoundError:
+            return
+        if len(holder) == 2 and process_start(int(holder[0])) == holder[1]:
+            raise RunError(f"run {self.path.name} is being written by process {holder[0]}; wait for it, or end it")
+        grave = path.with_name(f".dead-lock.{os.getpid()}")
+        try:
+            path.rename(grave)  # of several takers one succeeds
+        except FileNotFoundError:
+            return
+        grave.unlink()
+
+
+def process_start(pid: int) -> str | None:
+    """Start time of a living process (clock ticks since boot on Linux): a process id alone can be used again."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None if Path("/proc").is_dir() else _alive(pid)
+    return None if fields[0] == "Z" else fields[19]
+
+
+def _alive(pid: int) -> str | None:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    return "unknown"
+
+
+def _complete_lines(path: Path) -> list[str]:
+    """Lines that end; a process killed while writing leaves a last one that does not."""
+    return path.read_text(encoding="utf-8").split("\n")[:-1]
+
+
+class Store:
+    """OUT: the runs of a study by id, and the study as resolved."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def study_file(self) -> Path:
+        return self.folder / "study.yaml"
+
+    def run(self, run_id: str) -> RunFolder:
+        return RunFolder(self.folder / "runs" / run_id)
+
+    def all_runs(self) -> list[RunFolder]:
+        return [RunFolder(path.parent) for path in sorted(self.folder.glob("runs/*/run.json"))]

@@ -1,0 +1,43 @@
+"""Text pairs, generated: what the embedded encoder-decoder is pretrained on.
+
+With `model: {initialize: random}` this rebuilds an embedded base model. Nothing else is trained on these rows.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Literal
+
+from pydantic import NonNegativeInt, PositiveInt
+
+from tunelab.contracts import Task
+from tunelab.data.fingerprint import of_generator, row_options
+from tunelab.data.formats import format_rows
+from tunelab.data.synthetic import pretraining
+from tunelab.records import Example
+
+START = {"train": 0, "validation": 1_000_000_000, "test": 2_000_000_000}
+"""Number of a split's first pair: far apart, so that no split grows into the next."""
+
+
+class PretrainingPairs(Task):
+    name: str = "pretraining_pairs"
+
+    pairs: PositiveInt = 100000
+    """Pairs to train on; a smaller number gives the first of a larger one."""
+
+    validation_pairs: PositiveInt = 500
+    test_pairs: PositiveInt = 500
+
+    seed: NonNegativeInt = 0
+    """Of the generated text."""
+
+    metrics: tuple[str, ...] = ("perplexity", "bits_per_token")
+
+    def examples(self, split: Literal["train", "validation", "test"]) -> list[Example]:
+        number = {"train": self.pairs, "validation": self.validation_pairs, "test": self.test_pairs}[split]
+        rows = list(islice(pretraining.iterate_pairs(seed=self.seed, start=START[split]), number))
+        return format_rows(rows, prompt="{source}", target="{target}", split=split, source=self.name).examples
+
+    def fingerprint(self) -> str:
+        return of_generator(pretraining, options=row_options(self))

@@ -1,0 +1,79 @@
+"""Checkpoints: a folder that is complete the moment it has its name, and the loop's own state in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tunelab.records import Record
+
+PREFIX = "step-"
+
+
+class LoopState(Record):
+    """Where the loop stands after step `step`; with the session's own state, all that resuming needs."""
+
+    step: int = 0
+    ema: float = 0.0
+    """Not yet bias-corrected."""
+    num_tokens: int = 0
+    num_supervised_tokens: int = 0
+    validation_loss: float | None = None
+    costs: dict[str, list[float | None]] = {}
+    """Seconds and peak GiB by phase."""
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a folder's files and names survive a power cut."""
+    for path in [*folder.rglob("*"), folder]:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+class Checkpoints:
+    """At most one complete checkpoint in `folder`; a crash at any moment leaves the last complete one readable."""
+
+    def __init__(self, folder: Path, *, seconds: float) -> None:
+        self.folder = folder
+        self._seconds = seconds
+        self._last = time.monotonic()
+
+    def due(self) -> bool:
+        """At least `seconds` have passed since the last one. The only use of a clock: it changes no number."""
+        return time.monotonic() - self._last >= self._seconds
+
+    def save(self, state: LoopState, write: Callable[[Path], None]) -> None:
+        """`write` puts the session's state into the folder it is given."""
+        temporary = self.folder / f".writing-{os.getpid()}"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        write(temporary)
+        (temporary / "loop.json").write_text(state.model_dump_json())
+        sync_folder(temporary)
+        target = self.folder / f"{PREFIX}{state.step:09d}"
+        if target.exists():  # the same step again, after a phase that changed no weight
+            shutil.rmtree(target)
+        temporary.rename(target)
+        for other in self._complete():
+            if other != target:
+                shutil.rmtree(other)
+        self._last = time.monotonic()
+
+    def latest(self) -> tuple[LoopState, Path] | None:
+        complete = self._complete()
+        if not complete:
+            return None
+        return LoopState.model_validate(json.loads((complete[-1] / "loop.json").read_text())), complete[-1]
+
+    def clear(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _complete(self) -> list[Path]:
+        return sorted(self.folder.glob(f"{PREFIX}*"))

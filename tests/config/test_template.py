@@ -1,0 +1,78 @@
+"""What `tunelab init` writes reads back, and its guesses are said."""
+
+import csv
+import json
+
+import pytest
+
+from tunelab.config.read import read_study
+from tunelab.config.template import study_template
+from tunelab.errors import DataError
+from tunelab.tasks.files import Files
+
+
+def written(tmp_path, row: dict, *, name: str = "train.jsonl", model: str = "tunelab/tiny", **options):
+    for file in (name, "test.jsonl"):
+        (tmp_path / file).write_text(json.dumps(row) + "\n")
+    text = study_template(
+        train=tmp_path / name, test=tmp_path / "test.jsonl", model=model, folder=tmp_path, **options
+    )
+    return text, read_study(text=text, base_folder=tmp_path).config
+
+
+@pytest.mark.parametrize(
+    ("columns", "prompt", "target"),
+    [
+        (["id", "question", "answer"], "{question}\n", "{answer}"),
+        (["instruction", "input", "output"], "{instruction}\n{input}\n", "{output}"),
+        (["Prompt", "Completion"], "{Prompt}\n", "{Completion}"),
+        (["mr", "ref"], "{mr}\n", "{ref}"),
+        (["article", "highlights"], "{article}\n", "{highlights}"),
+    ],
+)
+def test_known_columns_are_guessed(tmp_path, columns, prompt, target):
+    text, config = written(tmp_path, dict.fromkeys(columns, "x"))
+    task = config.tasks[0]
+    assert (task["prompt"], task["target"]) == (prompt, target)
+    assert (task["train"], task["test"]) == ("train.jsonl", "test.jsonl")
+    assert "# Guessed from the names: the model reads " in text
+    Files(**{**task, "train": tmp_path / task["train"], "test": tmp_path / task["test"]}).examples("train")
+
+
+def test_unknown_columns_are_guessed_by_order_and_marked(tmp_path):
+    text, config = written(tmp_path, {"number": 3, "left": "a", "right": "b"})
+    assert config.tasks[0]["target"] == "{right}"
+    assert "# A GUESS from the order of the columns, please check: the model reads left" in text
+
+
+def test_one_column_is_plain_text(tmp_path):
+    _, config = written(tmp_path, {"id": 3, "text": "a"})
+    assert config.tasks[0]["text"] == "{text}"
+    assert config.tasks[0]["metrics"] == ["perplexity", "bits_per_token"]
+
+
+def test_names_avoid_bundled_tasks_and_yaml_words(tmp_path):
+    row = {"prompt": "a", "completion": "b"}
+    assert written(tmp_path, row, name="support replies_train.jsonl")[1].name == "support-replies"
+    assert written(tmp_path, row, name="headlines.jsonl", taken_names=["headlines"])[1].name == "my-headlines"
+    assert written(tmp_path, row, name="null.jsonl")[1].name == "my-null"
+
+
+def test_odd_column_and_model_names_survive(tmp_path):
+    _, config = written(tmp_path, {"the: question #1": "a", "é '": "b"}, model="a: #b")
+    assert config.tasks[0]["prompt"] == "{the: question #1}\n"
+    assert config.tasks[0]["target"] == "{é '}"
+    assert config.model.name == "a: #b"
+
+
+def test_no_column_of_text(tmp_path):
+    with pytest.raises(DataError, match=r"train\.jsonl: no column of text to learn from\. Columns: a, b"):
+        written(tmp_path, {"a": 1, "b": [2]})
+
+
+def test_test_file_without_the_guessed_columns(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"question": "x", "answer": "y"}\n')
+    with open(tmp_path / "b.csv", "w", newline="") as file:
+        csv.writer(file).writerows([["question", "reply"], ["x", "y"]])
+    with pytest.raises(DataError, match=r"b\.csv: has no column 'answer', which train has; .* Columns: question, reply"):
+        study_template(train=tmp_path / "a.jsonl", test=tmp_path / "b.csv", model="m", folder=tmp_path)

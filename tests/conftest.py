@@ -1,0 +1,24 @@
+"""Fixtures that every folder of tests may use."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with real data sets: $TUNELAB_SHARED, else shared/ beside or in the repository.
+
+    Where it is missing, tests that need it are skipped; with TUNELAB_REQUIRE_ALL=1 they fail instead.
+    """
+    root = Path(__file__).resolve().parents[1]
+    given = os.environ.get("TUNELAB_SHARED")
+    candidates = [Path(given)] if given else [root.parent / "shared", root / "shared"]
+    for folder in candidates:
+        if (folder / "data").is_dir():
+            return folder
+    message = f"no shared data at {' or '.join(map(str, candidates))}; set TUNELAB_SHARED"
+    if os.environ.get("TUNELAB_REQUIRE_ALL") == "1":
+        pytest.fail(message)
+    pytest.skip(message)

@@ -1,0 +1,110 @@
+"""Rows of files: what is accepted, and the one line that says what is wrong and where."""
+
+import json
+import os
+
+import pytest
+
+from tunelab.data.sources import read_rows, sha256
+from tunelab.errors import DataError
+
+ROWS = [{"question": "1+1?", "answer": "2"}, {"question": 'say "é",\nplease', "answer": "é"}]
+
+
+def problem(path, **options) -> str:
+    with pytest.raises(DataError) as error:
+        read_rows(path, **options)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def write(path, content: str | bytes):
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_every_format_gives_the_same_rows(tmp_path, mark):
+    quoted = '"say ""é"",\nplease"'
+    contents = {
+        "a.jsonl": "\n".join(json.dumps(row) for row in ROWS) + "\n\n",
+        "a.json": json.dumps(ROWS, ensure_ascii=False),
+        "a.csv": f"question,answer\r\n1+1?,2\r\n{quoted},é\r\n",
+        "a.TSV": f"question\tanswer\n1+1?\t2\n{quoted}\té\n",
+    }
+    for name, content in contents.items():
+        assert read_rows(write(tmp_path / name, mark + content.encode())) == ROWS, name
+
+
+def test_parquet_rows(tmp_path):
+    import pyarrow
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(ROWS), tmp_path / "a.parquet")
+    assert read_rows(tmp_path / "a.parquet") == ROWS
+
+
+def test_text_file_gives_a_row_for_every_line_that_is_not_blank(tmp_path):
+    assert read_rows(write(tmp_path / "a.txt", " one\r\n\n  \ntwo\n")) == [{"text": " one"}, {"text": "two"}]
+
+
+def test_line_separators_inside_json_strings_do_not_end_the_line(tmp_path):
+    assert read_rows(write(tmp_path / "a.jsonl", '{"a": "x\u2028y\x85z"}\n')) == [{"a": "x\u2028y\x85z"}]
+
+
+def test_another_encoding_is_an_option(tmp_path):
+    file = write(tmp_path / "a.csv", "a\ncaf\xe9\n".encode("cp1252"))
+    assert read_rows(file, encoding="cp1252") == [{"a": "café"}]
+    file = write(tmp_path / "b.csv", "a\ncafé\n".encode("utf-16"))
+    assert read_rows(file, encoding="utf-16") == [{"a": "café"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", b"a\n\ncaf\xe9\n", ":3: byte 0xe9 is not utf-8; save the file as UTF-8, or set 'encoding' on this task"),
+        ("a.csv", "a\nb\n".encode("utf-16"), ": is UTF-16, not UTF-8; set 'encoding: utf-16' on this task"),
+        ("a.csv", b"a\nb\0c\n", ":2: contains a NUL byte, so it is not plain utf-8-sig text"),
+        ("a.csv", "", ": is empty"),
+        ("a.csv", " \n\n", ": is empty"),
+        ("a.csv", "a,b\n", ": has no rows"),
+        ("a.csv", "a,b\n1,2\n1,2,3\n", ":3: 3 values for 2 columns (a, b); put values with ',' or line breaks"),
+        ("a.csv", "a,b\n1\n", ":2: 1 values for 2 columns (a, b)"),
+        ("a.csv", 'a,b\n1,"2\n3,4\n', ": not valid CSV (unexpected end of data); is a double quote left open?"),
+        ("a.csv", "a,b,a\n1,2,3\n", ":1: the column 'a' is named twice; rename one"),
+        ("a.jsonl", '{"a": 1}\n' * 16 + "{'a': 1}\n", ":17: not valid JSON (Expecting property name"),
+        ("a.jsonl", '[{"a": 1}\n]', ":1: not valid JSON (Expecting ',' delimiter, column 10); a file that is one JSON list"),
+        ("a.jsonl", '{"a": 1}\n\n[1]\n', ":3: each line must be an object {column: value}; got a list"),
+        ("a.jsonl", "1\n", ":1: each line must be an object {column: value}; got a number"),
+        ("a.json", '{"a": 1}\n{"a": 2}\n', ":2: not valid JSON (Extra data, column 1); a file with one object a line"),
+        ("a.json", '{"data": []}', ": must be a list of objects [{column: value}, ...]; got an object with the keys data"),
+        ("a.json", '[{"a": 1}, "b"]', ": entry 2 must be an object {column: value}; got text"),
+        ("a.json", "[]", ": has no rows"),
+        ("a.parquet", "no parquet", ": not a readable parquet file ("),
+        ("a.xlsx", "x", ": unknown kind of file '.xlsx'; use .jsonl, .json, .csv, .tsv, .txt, .parquet"),
+        ("a", "x", ": unknown kind of file ''; use "),
+    ],
+)
+def test_bad_files_are_named_with_line_and_way_out(tmp_path, name, content, message):
+    file = write(tmp_path / name, content)
+    assert problem(file).startswith(f"{file}{message}")
+
+
+def test_missing_file_and_folder(tmp_path):
+    assert problem(tmp_path / "x.csv").startswith(f"{tmp_path / 'x.csv'}: no such file; a path in a study is relative to")
+    assert problem(tmp_path) == f"{tmp_path}: is a folder; name one file in it"
+
+
+def test_sha256_follows_the_content(tmp_path):
+    file = write(tmp_path / "a", "abc")
+    assert sha256(file) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    write(file, "abd")
+    os.utime(file, ns=(1, 1))
+    assert sha256(file).startswith("a52d159f262b2c6d")
+    with pytest.raises(DataError, match=r"none: cannot be read \(No such file"):
+        sha256(tmp_path / "none")
+
+
+def test_real_files_are_read(shared):
+    assert len(read_rows(shared / "data/e2e_nlg/devset.csv")) == 4672
+    assert set(read_rows(shared / "data/alpaca/alpaca_5000.json")[0]) == {"instruction", "input", "output"}

@@ -1,0 +1,65 @@
+"""Rows held out for validation, and samples."""
+
+import pytest
+
+from tunelab.data.splits import draw, split_validation
+from tunelab.errors import DataError
+from tunelab.records import Example
+
+
+def examples(num_rows: int, *, num_prompts: int | None = None) -> list[Example]:
+    return [
+        Example(f"train-{row:06d}", f"prompt {row % (num_prompts or num_rows)}", f"target {row}") for row in range(num_rows)
+    ]
+
+
+@pytest.mark.parametrize(("num_rows", "held_out"), [(2, 1), (10, 1), (100, 10), (4000, 400), (6000, 500)])
+def test_a_tenth_at_most_500_and_at_least_1(num_rows, held_out):
+    result = split_validation(examples(num_rows))
+    assert (len(result.train), len(result.validation)) == (num_rows - held_out, held_out)
+    assert sorted(result.train + result.validation) == examples(num_rows)
+    assert result.train == sorted(result.train)
+
+
+def test_rows_with_one_prompt_stay_on_one_side():
+    result = split_validation(examples(300, num_prompts=40))
+    sides = [{example.prompt for example in side} for side in result]
+    assert not sides[0] & sides[1]
+    assert 20 < len(result.validation) <= 30
+
+
+def test_the_same_rows_are_drawn_whatever_their_order():
+    forwards, backwards = examples(200), examples(200)[::-1]
+    assert set(split_validation(forwards).validation) == set(split_validation(backwards).validation)
+
+
+def test_drawn_rows_never_change():
+    assert [example.id for example in split_validation(examples(40)).validation] == EXPECTED
+
+
+EXPECTED = ["train-000010", "train-000026", "train-000027", "train-000034"]
+
+
+def test_few_large_groups_still_give_a_validation_split():
+    result = split_validation(examples(10, num_prompts=2))
+    assert (len(result.train), len(result.validation)) == (5, 5)
+
+
+def test_plain_text_is_kept_together_by_its_text():
+    texts = [Example(str(row), "", f"text {row % 5}") for row in range(20)]
+    result = split_validation(texts)
+    assert not {example.target for example in result.train} & {example.target for example in result.validation}
+
+
+@pytest.mark.parametrize("rows", [[], examples(1), examples(5, num_prompts=1)])
+def test_one_prompt_cannot_be_split(rows):
+    with pytest.raises(DataError, match="holding rows out for validation needs at least 2: add rows, or give"):
+        split_validation(rows)
+
+
+def test_a_smaller_draw_is_part_of_a_larger_one_in_the_given_order():
+    small, large = (draw(range(1000), n=n, seed=3) for n in (10, 100))
+    assert set(small) < set(large)
+    assert small == sorted(small)
+    assert small != draw(range(1000), n=10, seed=4)
+    assert draw(range(3), n=5, seed=0) == draw(range(3), n=None, seed=0) == [0, 1, 2]

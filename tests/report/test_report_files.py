@@ -1,0 +1,185 @@
+"""What a report leaves in the folder: shape of comparison.json and .csv, figures, half-made studies."""
+
+from __future__ import annotations
+
+import csv
+import json
+import statistics
+
+import pytest
+import study_folder
+from study_folder import HOSTILE, METRICS, write_study
+
+from tunelab.report.decision import terminal_text
+from tunelab.report.frame import Comparison
+from tunelab.report.write import write_report
+
+ROW_KEYS = {
+    "study", "method", "task", "backend", "num_seeds", "num_seeds_planned", "scores", "train_seconds", "evaluate_seconds",
+    "peak_train_gib", "loaded_gib", "tokens_per_second", "trainable_parameters", "total_parameters", "saved_mib",
+    "learning_rate", "num_learning_rates_tried", "search_seconds", "failures", "marks", "notes",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    study = write_study(folder)
+    comparison = write_report(
+        study, metrics=METRICS, folder=folder, config_facts={"model": "tunelab/tiny", "label": HOSTILE}
+    )
+    return folder, study, comparison
+
+
+def rows_of(folder):
+    return {(row["task"], row["method"]): row for row in json.loads((folder / "comparison.json").read_text())["rows"]}
+
+
+def test_comparison_json_has_the_documented_shape(written):
+    folder, _, _ = written
+    whole = json.loads((folder / "comparison.json").read_text())
+    assert set(whole) == {"study", "rows"} and whole["study"] == "small"
+    assert [(row["task"], row["method"]) for row in whole["rows"]] == [
+        (task, method) for task in ("restaurants", "headlines") for method in ("base", "full", "lora r=4", "lora r=8")
+    ]
+    for row in whole["rows"]:
+        assert set(row) == ROW_KEYS
+        assert list(row["scores"]) == ["rouge_l", "loss"]
+        for cell in row["scores"].values():
+            assert set(cell) == {"mean", "low", "high", "tied_best", "beats_base"}
+            assert cell["low"] < cell["mean"] < cell["high"]
+
+
+def test_means_over_seeds_are_those_of_the_records(written):
+    folder, study, _ = written
+    for (task, method), row in rows_of(folder).items():
+        runs = [
+            entry for entry in study.runs if (entry.task, entry.method) == (task, method) and entry.role != "candidate"
+        ]
+        paths = [folder / "runs" / entry.id / "result.json" for entry in runs]
+        results = [json.loads(path.read_text()) for path in paths if path.exists()]
+        assert row["num_seeds"] == len(results)
+        for name, cell in row["scores"].items():
+            assert cell["mean"] == pytest.approx(statistics.mean(result["scores"][name]["value"] for result in results))
+        if method == "base":
+            assert row["train_seconds"] is None and row["peak_train_gib"] is None and row["saved_mib"] is None
+            continue
+        assert row["train_seconds"] == pytest.approx(statistics.mean(r["phases"]["train"]["seconds"] for r in results))
+        assert row["peak_train_gib"] == max(result["phases"]["train"]["peak_gib"] for result in results)
+        assert row["evaluate_seconds"] == pytest.approx(9.0)
+
+
+def test_losing_learning_rates_are_in_the_cost_and_in_no_mean(written):
+    folder, _, _ = written
+    row = rows_of(folder)["headlines", "lora r=8"]
+    assert row["num_learning_rates_tried"] == 3 and row["learning_rate"] == 3e-4
+    assert row["search_seconds"] == pytest.approx(2 * (1.2 + 0.4 + 44.0 + 9.0))
+    assert rows_of(folder)["headlines", "full"]["search_seconds"] is None
+    assert row["train_seconds"] == pytest.approx(44.5)
+
+
+def test_rows_are_marked(written):
+    folder, _, _ = written
+    row = rows_of(folder)["headlines", "full"]
+    assert row["marks"] == ["unequal number of learning rates tried: 1 to 3 in this table"]
+    assert "one seed beside rows with several" in rows_of(folder)["restaurants", "full"]["marks"][0]
+
+
+def test_a_failed_run_is_told_with_its_error_and_left_out_of_the_mean(written):
+    folder, _, comparison = written
+    row = rows_of(folder)["restaurants", "full"]
+    assert (row["num_seeds"], row["num_seeds_planned"]) == (1, 2)
+    assert [failure["seed"] for failure in row["failures"]] == [1]
+    assert "not finite at step 12" in row["failures"][0]["error"]
+    assert [entry.method for entry in comparison.pending] == ["lora r=4"]
+
+
+def test_csv_is_flat_and_agrees_with_json(written):
+    folder, _, _ = written
+    with (folder / "comparison.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    found = rows_of(folder)
+    assert len(lines) == len(found)
+    for line in lines:
+        row = found[line["task"], line["method"]]
+        assert float(line["score rouge_l mean"]) == row["scores"]["rouge_l"]["mean"]
+        assert line["train_seconds"] == ("" if row["train_seconds"] is None else str(row["train_seconds"]))
+
+
+def test_figures_are_written_and_named_after_the_task(written):
+    folder, _, _ = written
+    names = {path.name for path in (folder / "plots").iterdir()}
+    assert names == {
+        f"{task}_{kind}.png"
+        for task in ("restaurants", "headlines")
+        for kind in ("curves", "quality_memory", "quality_time")
+    }
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in (folder / "plots").iterdir())
+    assert not [path for path in folder.rglob(".*") if path.is_file()]
+
+
+def test_the_same_records_give_the_same_report(tmp_path):
+    study = write_study(tmp_path, tasks=("restaurants",), seeds=(0,), num_examples=10, spoil=False)
+    for out in ("once", "again"):
+        write_report(study, metrics=METRICS, folder=tmp_path / out, config_facts={})
+    for name in ("report.html", "report.md", "comparison.json", "comparison.csv"):
+        assert (tmp_path / "once" / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name
+
+
+def test_a_study_without_any_finished_run_has_a_report_with_nulls(tmp_path):
+    study = write_study(tmp_path, written=False)
+    comparison = write_report(study, metrics=METRICS, folder=tmp_path, config_facts={})
+    rows = json.loads((tmp_path / "comparison.json").read_text())["rows"]
+    assert len(rows) == 8 and all(row["num_seeds"] == 0 and row["scores"] == {} for row in rows)
+    assert all(row[key] is None for row in rows for key in ("train_seconds", "peak_train_gib", "total_parameters"))
+    assert "Nothing can be said yet" in (tmp_path / "report.html").read_text()
+    assert "Nothing can be said yet" in terminal_text(comparison)
+
+
+def test_an_empty_study_has_a_report(tmp_path):
+    study = study_folder.StudyRuns("empty", tmp_path, ())
+    assert write_report(study, metrics={}, folder=tmp_path, config_facts={}).rows == ()
+    assert "no runs" in (tmp_path / "report.md").read_text()
+
+
+def test_one_seed_is_said_in_the_verdict(tmp_path):
+    study = write_study(tmp_path, tasks=("restaurants",), seeds=(3,), spoil=False)
+    write_report(study, metrics=METRICS, folder=tmp_path, config_facts={})
+    assert "One seed: the intervals cover the choice of test examples" in (tmp_path / "report.md").read_text()
+
+
+def test_without_the_metric_object_the_mean_stays_and_nothing_is_tested(tmp_path):
+    study = write_study(tmp_path, tasks=("restaurants",), spoil=False)
+    write_report(study, metrics={}, folder=tmp_path, config_facts={})
+    row = rows_of(tmp_path)["restaurants", "full"]
+    cell = row["scores"]["rouge_l"]
+    assert cell["mean"] is not None
+    assert cell["low"] is cell["high"] is cell["tied_best"] is cell["beats_base"] is None
+    assert (
+        rows_of(tmp_path)["restaurants", "base"]["scores"]["rouge_l"]["low"] is not None
+    )  # its one run's own interval
+
+
+def test_several_studies_keep_their_rows_apart(tmp_path):
+    studies = [
+        write_study(tmp_path / name, name=name, tasks=("restaurants",), seeds=(0,), num_examples=10, spoil=False)
+        for name in ("first", "second")
+    ]
+    comparison = write_report(studies, metrics=METRICS, folder=tmp_path / "both", config_facts={})
+    assert isinstance(comparison, Comparison) and comparison.study == "first + second"
+    assert [row.study for row in comparison.rows] == ["first"] * 4 + ["second"] * 4
+    assert {pair.test.first for group in comparison.groups for pair in group.pairs} <= set(study_folder.SKILL)
+    assert len(list((tmp_path / "both" / "plots").iterdir())) == 6
+
+
+def test_half_written_and_broken_records_are_told_not_guessed(tmp_path):
+    study = write_study(tmp_path, tasks=("restaurants",), seeds=(0,), spoil=False)
+    full, lora = (next(entry.id for entry in study.runs if entry.method == method) for method in ("full", "lora r=4"))
+    with (tmp_path / "runs" / full / "steps.jsonl").open("a") as file:
+        file.write('{"step": 61, "lo')
+    (tmp_path / "runs" / lora / "result.json").write_text('{"run": 1}')
+    write_report(study, metrics=METRICS, folder=tmp_path, config_facts={})
+    rows = rows_of(tmp_path)
+    assert rows["restaurants", "lora r=4"]["num_seeds"] == 0
+    assert "result.json cannot be read" in rows["restaurants", "lora r=4"]["failures"][0]["error"]
+    assert "1 line cannot be read" in (tmp_path / "report.md").read_text()

@@ -1,0 +1,119 @@
+"""report.html and report.md: nothing from the records can become markup, nothing is asked of another host."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+from study_folder import HOSTILE, METRICS, write_study
+
+from tunelab.report.write import write_report
+
+VOID = {"meta", "br", "hr", "img", "link", "input"}
+
+
+class Reader(HTMLParser):
+    """Collects tags, attributes and visible text, and checks that tags close in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.text: list[str] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag):
+        assert self.open and self.open[-1] == tag, f"</{tag}> closes {self.open[-3:]}"
+        self.open.pop()
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hostile")
+    hostile = f"lora {HOSTILE}"
+    study = write_study(
+        folder, methods=("base", "full", "lora r=4", hostile), tasks=("restaurants", HOSTILE), num_examples=20
+    )
+    write_report(study, metrics=METRICS, folder=folder, config_facts={HOSTILE: HOSTILE})
+    return (folder / "report.html").read_text(), (folder / "report.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def read(pages):
+    reader = Reader()
+    reader.feed(pages[0])
+    assert not reader.open
+    return reader
+
+
+def test_hostile_text_is_shown_and_never_markup(pages, read):
+    assert "script" not in read.tags
+    assert read.tags.count("style") == 1 + read.tags.count("svg")  # ours, and the one matplotlib puts in each drawing
+    assert HOSTILE in "".join(read.text)
+    assert "<script" not in pages[0]
+    assert not any(name.startswith("on") for name, _ in read.attributes)
+
+
+def test_the_page_asks_no_other_host(pages, read):
+    for name, value in read.attributes:
+        if name in ("src", "href", "xlink:href", "action", "data", "poster", "srcset"):
+            assert value.startswith("#"), f"{name}={value}"
+    page = pages[0]
+    assert "@import" not in page
+    assert not re.search(r"url\((?!#)", page)
+    assert {"script", "link", "iframe", "object", "embed", "form", "base"}.isdisjoint(read.tags)
+    assert set(re.findall(r"https?://[^\"'<\s]+", page)) <= {
+        "http://www.w3.org/2000/svg",
+        "http://www.w3.org/1999/xlink",
+    }
+
+
+def test_ids_are_unique_and_links_inside_the_page_lead_somewhere(read):
+    ids = [value for name, value in read.attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+    links = {value[1:] for name, value in read.attributes if name in ("href", "xlink:href")}
+    assert links <= set(ids)
+
+
+def test_markdown_has_no_markup_of_the_text_and_whole_tables(pages):
+    markdown = pages[1]
+    assert "<script" not in markdown and "</style>" not in markdown
+    for block in re.findall(r"(?:^\|.*\n)+", markdown, flags=re.MULTILINE):
+        borders = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
+        assert len(borders) == 1, block
+
+
+def test_the_page_has_every_part(read):
+    text = "".join(read.text)
+    for heading in (
+        "Pairwise tests", "What makes the rows comparable", "Effective optimizer", "Phases", "Failed runs",
+        "Runs that have not finished", "Notes of the runs", "Metrics", "Provenance", "Examples on which the methods differ most",
+    ):  # fmt: skip
+        assert heading in text, heading
+
+
+def test_examples_are_those_with_the_largest_variance(tmp_path):
+    import numpy as np
+
+    study = write_study(tmp_path, tasks=("restaurants",), seeds=(0,), num_examples=30, spoil=False)
+    write_report(study, metrics=METRICS, folder=tmp_path, config_facts={})
+    from tunelab.report.reading import read_runs
+
+    trained = [run for run in read_runs(study) if run.entry.role == "run"]
+    values = np.array([[prediction.statistics["rouge_l"][0] for prediction in run.predictions] for run in trained])
+    expected = [f"Example restaurants-{place}, " for place in np.argsort(-values.var(axis=0))[:8]]
+    assert re.findall(r"Example restaurants-\d+, ", (tmp_path / "report.md").read_text()) == expected
