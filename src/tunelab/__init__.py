@@ -1,3 +1,140 @@
-"""tunelab fine-tunes one language model every way that fits, on your task, and tells which way to keep."""
+"""tunelab fine-tunes one language model every way that fits, on your task, and tells which way to keep.
 
+    import tunelab
+
+    tunelab.plan("study.yaml").runs                     # what would be executed, with parameter counts
+    outcome = tunelab.run("study.yaml")                 # execute what is not finished, write the report
+    tunelab.report("results/study")                     # the report again, from records
+    tunelab.generate("results/study/runs/RUN", ["..."])
+
+Everything heavy is imported when it is called: importing tunelab imports no torch.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tunelab.launch.run import Outcome, View
+    from tunelab.report.frame import Comparison
+    from tunelab.study.plan import Plan
+    from tunelab.study.preview import Preview
+
+__all__ = ["generate", "load_study", "plan", "report", "run"]
 __version__ = "0.1.0"
+
+
+def load_study(study: str | Path, *, overrides: Sequence[str] = ()) -> Plan:
+    """Read and check a study: a file, or the name of a bundled one.
+
+    Args:
+        overrides: as `--set`, for example ["batch.examples=8", "seeds=[0]"].
+
+    Raises:
+        ConfigError: every problem, with file and line.
+
+    Example:
+        >>> tunelab.load_study("quickstart").study.seeds
+        (0, 1)
+    """
+    from tunelab.config.read import read_study
+    from tunelab.study.bundled import study_path
+    from tunelab.study.plan import make_plan
+
+    return make_plan(read_study(study_path(study), overrides=overrides, lenient=True))
+
+
+def plan(study: str | Path = "quickstart", *, overrides: Sequence[str] = ()) -> Preview:
+    """The runs of a study with their parameter counts, from configurations alone: no weights, no hub.
+
+    Raises:
+        ConfigError: every problem, methods that do not fit the model included.
+
+    Example:
+        >>> [(run.method, run.trainable_parameters) for run in tunelab.plan("gpt2-ten-corpora").runs]
+        [('base', 0), ('lora', 811008)]
+    """
+    from tunelab.study.preview import preview
+
+    return preview(load_study(study, overrides=overrides))
+
+
+def run(
+    study: str | Path = "quickstart",
+    *,
+    out: str | Path | None = None,
+    cluster: str | None = None,
+    overrides: Sequence[str] = (),
+    view: View | None = None,
+) -> Outcome:
+    """Execute every run of a study that is not finished, and write the report.
+
+    Args:
+        out: the results folder; left out: results/<study name>. Calling again with the same folder resumes.
+        cluster: 'local' (a process a run) or 'in-process'; left out: as the study says.
+        view: told what happens; left out: lines on standard output.
+
+    Raises:
+        ConfigError, DataError, ModelError: before anything is trained. A run that fails is in the outcome instead.
+
+    Example:
+        >>> outcome = tunelab.run("quickstart", out="results/quickstart")
+        >>> outcome.comparison.rows[0].scores["rouge_l"].mean
+    """
+    from rich.console import Console
+
+    from tunelab.launch.run import run_study
+    from tunelab.launch.view import PlainView
+    from tunelab.study.preview import count_parameters
+
+    planned = load_study(study, overrides=overrides)
+    count_parameters(planned)  # a method that does not fit the model is told before anything is trained
+    folder = Path("results") / planned.study.name if out is None else Path(out)
+    return run_study(planned, out=folder, cluster=cluster, view=view or PlainView(Console()))
+
+
+def generate(
+    model: str | Path,
+    prompts: Sequence[str | Mapping[str, Any]],
+    *,
+    max_new_tokens: int | None = None,
+    beams: int | None = None,
+) -> list[str]:
+    """One text a prompt, from a run's folder, an adapter, a model folder, a hub id or an embedded model.
+
+    Raises:
+        ModelError: the model is not there, or cannot be read.
+
+    Example:
+        >>> tunelab.generate("tunelab/tiny", ["The kitchen was"], max_new_tokens=20)
+    """
+    from tunelab.study.generate import generate as generate_text
+
+    return generate_text(str(model), prompts, max_new_tokens=max_new_tokens, beams=beams)
+
+
+class _Report(ModuleType):
+    """The package tunelab.report, which can also be called: the folder and the function have one name, and importing
+    anything below tunelab.report would otherwise put the folder in the function's place."""
+
+    def __call__(self, *folders: str | Path, out: str | Path | None = None) -> Comparison:
+        """Rebuild the report of one or several results folders from their records.
+
+        Raises:
+            ConfigError: a folder without study.yaml.
+
+        Example:
+            >>> tunelab.report("results/quickstart", "results/e2e-tiny", out="results/both").rows
+        """
+        from tunelab.launch.report import rebuild_report
+
+        return rebuild_report([Path(folder) for folder in folders], out=None if out is None else Path(out)).comparison
+
+
+from tunelab import report  # noqa: E402  (an empty folder; its class is the one above)
+
+sys.modules["tunelab.report"].__class__ = _Report

@@ -16,16 +16,15 @@ import inspect
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Literal
+from typing import Literal, get_args
 
-from tunelab.contracts import Method, Metric, Task
 from tunelab.errors import ConfigError
 from tunelab.near import did_you_mean, near
 
 __all__ = ["KINDS", "Kind", "describe", "load", "names", "near"]
 
 Kind = Literal["methods", "tasks", "metrics"]
-KINDS: dict[str, type] = {"methods": Method, "tasks": Task, "metrics": Metric}
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 def names(kind: Kind) -> list[str]:
@@ -57,7 +56,7 @@ def load(kind: Kind, name: str) -> type:
             f"rename the entry point in the group 'tunelab.{kind}'."
         )
     module = f"tunelab.{kind}.{name}" if name in files else points[name].module
-    return _final_class(_import(module, singular=singular, name=name), KINDS[kind], singular=singular)
+    return _final_class(_import(module, singular=singular, name=name), _contract(kind), singular=singular)
 
 
 def _import(module: str, *, singular: str, name: str) -> ModuleType:
@@ -71,6 +70,12 @@ def _import(module: str, *, singular: str, name: str) -> ModuleType:
             f"The {singular} {name!r} needs the Python package {error.name!r}, which is not installed: "
             "install it, or leave this entry out of the study."
         ) from error
+
+
+def _contract(kind: Kind) -> type:
+    from tunelab import contracts  # here, because listing names needs none of it and should answer at once
+
+    return {"methods": contracts.Method, "tasks": contracts.Task, "metrics": contracts.Metric}[kind]
 
 
 def _final_class(module: ModuleType, base: type, *, singular: str) -> type:

@@ -22,6 +22,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, PositiveFloat
 
 from tunelab.config.schema import Generation, ModelSource, Optimizer, RunConfig
+from tunelab.errors import DataError
 from tunelab.records import Batch, Example, ParameterCount, Prediction, TokenLoss
 
 if TYPE_CHECKING:
@@ -50,6 +51,15 @@ class Method(Options, ABC):
     def example(cls) -> dict[str, Any]:
         """Options with which the contract tests build the method; needed where a field has no default."""
         return {}
+
+    @classmethod
+    def saved_options(cls, folder: Path) -> dict[str, Any] | None:
+        """Options with which `save` wrote this folder, for models that come without their run; None: another's.
+
+        Raises:
+            ModelError: this method's format, with something in it that this method cannot do.
+        """
+        return None
 
     @property
     def base_storage(self) -> Literal["float", "int8", "nf4"]:
@@ -150,6 +160,18 @@ class Task(Options, ABC):
         """Changes whenever the rows can: a sha256 of files, a hub revision, a generator's version and seed."""
 
 
+def unreadable(task: Task) -> list[str]:
+    """`problems` of a task whose rows are on this machine: what reading each split says."""
+    found = []
+    for split in ("train", "validation", "test"):
+        try:
+            if not task.examples(split) and split != "validation":
+                found.append(f"no rows in {split}")
+        except DataError as error:
+            found.append(str(error))
+    return list(dict.fromkeys(found))
+
+
 class Metric(ABC):
     """Per-example sufficient statistics and an aggregate of their sum, so that every interval and test is a
     re-weighting of stored numbers. Constructed as `Metric(variant)`."""
@@ -219,6 +241,10 @@ class Session(ABC):
     @abstractmethod
     def write_model(self, folder: Path) -> float:
         """Write the result (adapter or weights, tokenizer beside it); returns the size in MiB, tokenizer left out."""
+
+    @abstractmethod
+    def read_model(self, folder: Path) -> None:
+        """Read what `write_model` wrote."""
 
     @abstractmethod
     def parameters(self) -> ParameterCount: ...

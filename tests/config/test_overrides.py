@@ -19,7 +19,9 @@ def problems(*overrides: str) -> tuple[str, ...]:
 
 
 def test_short_forms_can_be_set_into():
-    changed = config("tasks.0.path=X", "methods.0.lora.rank=4", "methods.1.full.learning_rate=1e-4", "model.revision=v1")
+    changed = config(
+        "tasks.0.path=X", "methods.0.lora.rank=4", "methods.1.full.learning_rate=1e-4", "model.revision=v1"
+    )
     assert changed.tasks == [{"name": "restaurants", "path": "X"}]
     assert changed.methods == [{"lora": {"rank": 4}}, {"full": {"learning_rate": 1e-4}}]
     assert (changed.model.name, changed.model.revision) == ("tunelab/tiny", "v1")
@@ -48,7 +50,10 @@ def test_the_last_of_equal_keys_wins():
     [
         ("batch.exampels=3", "unknown key; did you mean 'examples'? Keys: examples, max_tokens, max_length"),
         ("batch.examples=x", "must be a whole number; got 'x'"),
-        ("batch={exampels: 3}", "batch.exampels: unknown key; did you mean 'examples'? Keys: examples, max_tokens, max_length"),
+        (
+            "batch={exampels: 3}",
+            "batch.exampels: unknown key; did you mean 'examples'? Keys: examples, max_tokens, max_length",
+        ),
         ("methods.2.lora.rank=4", "methods has 2 entries; no number 2; count from 0: 0 to 1"),
         ("methods.lora.rank=4", "methods has 2 entries; 'lora' is not a number; count from 0: 0 to 1"),
         ("methods.0.qlora.rank=4", "methods.0 is 'lora'; its options are methods.0.lora.OPTION"),

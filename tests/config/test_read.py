@@ -84,6 +84,7 @@ def test_all_problems_come_at_once_with_file_and_line(tmp_path):
         ("seeds: []", "seeds: must have at least 1 entry; got 0"),
         ("seeds: [0, -1]", "seeds.1: must be at least 0; got -1"),
         ("activation_checkpointing: yes", "activation_checkpointing: must be true or false; got 'yes'"),
+        ('name: "\\ud800"', "name: holds a \\u escape that is half a character; write the character itself"),
         ("1: a", "the key 1 must be text; put it in quotes"),
     ],
 )
@@ -156,7 +157,9 @@ def test_duplicate_keys_name_both_lines():
     assert only_problem(nested) == "study text:6: rank: given twice, at line 5 and line 6; keep one"
 
 
-@pytest.mark.parametrize(("text", "value"), [("1e-4", 1e-4), ("2E5", 2e5), ("1.0e-4", 1e-4), (".5", 0.5), ("1_000", 1000)])
+@pytest.mark.parametrize(
+    ("text", "value"), [("1e-4", 1e-4), ("2E5", 2e5), ("1.0e-4", 1e-4), (".5", 0.5), ("1_000", 1000)]
+)
 def test_numbers_that_yaml_takes_for_text_are_numbers(text, value):
     config = read_study(text=f"model: a\ntasks: [b]\nmethods:\n  - full: {{learning_rate: {text}}}\n").config
     assert config.methods == [{"full": {"learning_rate": value}}]
@@ -168,7 +171,9 @@ def test_text_that_yaml_takes_for_something_else_is_text(text):
 
 
 def test_merge_keys_work_and_have_lines():
-    text = "model: a\ntasks: [b]\nmethods:\n  - lora: &base\n      rank: 4\n  - qlora:\n      <<: *base\n      alpha: 8\n"
+    text = (
+        "model: a\ntasks: [b]\nmethods:\n  - lora: &base\n      rank: 4\n  - qlora:\n      <<: *base\n      alpha: 8\n"
+    )
     study = read_study(text=text)
     assert study.config.methods[1] == {"qlora": {"rank": 4, "alpha": 8}}
     assert study.where("methods.1.qlora.rank") == "study text:5"

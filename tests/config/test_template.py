@@ -14,9 +14,7 @@ from tunelab.tasks.files import Files
 def written(tmp_path, row: dict, *, name: str = "train.jsonl", model: str = "tunelab/tiny", **options):
     for file in (name, "test.jsonl"):
         (tmp_path / file).write_text(json.dumps(row) + "\n")
-    text = study_template(
-        train=tmp_path / name, test=tmp_path / "test.jsonl", model=model, folder=tmp_path, **options
-    )
+    text = study_template(train=tmp_path / name, test=tmp_path / "test.jsonl", model=model, folder=tmp_path, **options)
     return text, read_study(text=text, base_folder=tmp_path).config
 
 
@@ -74,5 +72,7 @@ def test_test_file_without_the_guessed_columns(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"question": "x", "answer": "y"}\n')
     with open(tmp_path / "b.csv", "w", newline="") as file:
         csv.writer(file).writerows([["question", "reply"], ["x", "y"]])
-    with pytest.raises(DataError, match=r"b\.csv: has no column 'answer', which train has; .* Columns: question, reply"):
+    with pytest.raises(
+        DataError, match=r"b\.csv: has no column 'answer', which train has; .* Columns: question, reply"
+    ):
         study_template(train=tmp_path / "a.jsonl", test=tmp_path / "b.csv", model="m", folder=tmp_path)

@@ -17,7 +17,9 @@ def test_a_generator_is_followed_into_what_it_imports_and_no_further():
     assert {"restaurants.py", "restaurant_wording.py", "draw.py", "food.py"} <= files
     assert "headlines.py" not in files
     options = {"seed": 0}
-    assert fingerprint.of_generator(restaurants, options=options) != fingerprint.of_generator(arithmetic, options=options)
+    assert fingerprint.of_generator(restaurants, options=options) != fingerprint.of_generator(
+        arithmetic, options=options
+    )
 
 
 def test_order_of_hub_rows_counts():

@@ -44,7 +44,10 @@ def test_stray_braces_are_refused(template):
     ("template", "message"),
     [
         ("{Q}", r"rows.csv: row 1 has no column 'Q'. Did you mean 'q'? Columns: q, r"),
-        ("{q.__class__}", "has no column 'q.__class__'. Only a column's name may stand between braces, as {q}. Columns: q, r"),
+        (
+            "{q.__class__}",
+            "has no column 'q.__class__'. Only a column's name may stand between braces, as {q}. Columns: q, r",
+        ),
         ("{q[0]}", "has no column 'q[0]'. Only a column's name may stand between braces, as {q}."),
         ("{q!r:>10}", "has no column 'q!r:>10'. Only a column's name"),
         ("{zzz}", "has no column 'zzz'. Columns: q, r"),

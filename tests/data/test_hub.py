@@ -81,9 +81,15 @@ def test_hub_errors_are_one_line(hub, error, message):
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (RuntimeError("Dataset scripts are no longer supported, but found b.py"), "can only be loaded by remote code; set"),
+        (
+            RuntimeError("Dataset scripts are no longer supported, but found b.py"),
+            "can only be loaded by remote code; set",
+        ),
         (ConnectionError("Couldn't reach 'a/b' on the Hub"), "the hub cannot be reached; buy a disk (HF_HUB_OFFLINE=1"),
-        (ValueError('Unknown split "x". Should be one of [\'train\'].'), 'cannot be loaded from the hub: Unknown split "x".'),
+        (
+            ValueError("Unknown split \"x\". Should be one of ['train']."),
+            'cannot be loaded from the hub: Unknown split "x".',
+        ),
     ],
 )
 def test_loading_errors_are_one_line(hub, error, message):

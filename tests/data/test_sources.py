@@ -62,22 +62,34 @@ def test_another_encoding_is_an_option(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", b"a\n\ncaf\xe9\n", ":3: byte 0xe9 is not utf-8; save the file as UTF-8, or set 'encoding' on this task"),
+        (
+            "a.csv",
+            b"a\n\ncaf\xe9\n",
+            ":3: byte 0xe9 is not utf-8; save the file as UTF-8, or set 'encoding' on this task",
+        ),
         ("a.csv", "a\nb\n".encode("utf-16"), ": is UTF-16, not UTF-8; set 'encoding: utf-16' on this task"),
-        ("a.csv", b"a\nb\0c\n", ":2: contains a NUL byte, so it is not plain utf-8-sig text"),
+        ("a.csv", b"a\nb\0c\n", ":2: contains a NUL byte, so it is not plain utf-8 text"),
         ("a.csv", "", ": is empty"),
         ("a.csv", " \n\n", ": is empty"),
         ("a.csv", "a,b\n", ": has no rows"),
         ("a.csv", "a,b\n1,2\n1,2,3\n", ":3: 3 values for 2 columns (a, b); put values with ',' or line breaks"),
         ("a.csv", "a,b\n1\n", ":2: 1 values for 2 columns (a, b)"),
-        ("a.csv", 'a,b\n1,"2\n3,4\n', ": not valid CSV (unexpected end of data); is a double quote left open?"),
+        ("a.csv", 'a,b\n1,"2\n3,4\n', ":3: not valid CSV (unexpected end of data); is a double quote left open?"),
         ("a.csv", "a,b,a\n1,2,3\n", ":1: the column 'a' is named twice; rename one"),
         ("a.jsonl", '{"a": 1}\n' * 16 + "{'a': 1}\n", ":17: not valid JSON (Expecting property name"),
-        ("a.jsonl", '[{"a": 1}\n]', ":1: not valid JSON (Expecting ',' delimiter, column 10); a file that is one JSON list"),
+        (
+            "a.jsonl",
+            '[{"a": 1}\n]',
+            ":1: not valid JSON (Expecting ',' delimiter, column 10); a file that is one JSON list",
+        ),
         ("a.jsonl", '{"a": 1}\n\n[1]\n', ":3: each line must be an object {column: value}; got a list"),
         ("a.jsonl", "1\n", ":1: each line must be an object {column: value}; got a number"),
         ("a.json", '{"a": 1}\n{"a": 2}\n', ":2: not valid JSON (Extra data, column 1); a file with one object a line"),
-        ("a.json", '{"data": []}', ": must be a list of objects [{column: value}, ...]; got an object with the keys data"),
+        (
+            "a.json",
+            '{"data": []}',
+            ": must be a list of objects [{column: value}, ...]; got an object with the keys data",
+        ),
         ("a.json", '[{"a": 1}, "b"]', ": entry 2 must be an object {column: value}; got text"),
         ("a.json", "[]", ": has no rows"),
         ("a.parquet", "no parquet", ": not a readable parquet file ("),
@@ -91,7 +103,9 @@ def test_bad_files_are_named_with_line_and_way_out(tmp_path, name, content, mess
 
 
 def test_missing_file_and_folder(tmp_path):
-    assert problem(tmp_path / "x.csv").startswith(f"{tmp_path / 'x.csv'}: no such file; a path in a study is relative to")
+    assert problem(tmp_path / "x.csv").startswith(
+        f"{tmp_path / 'x.csv'}: no such file; a path in a study is relative to"
+    )
     assert problem(tmp_path) == f"{tmp_path}: is a folder; name one file in it"
 
 

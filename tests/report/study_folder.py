@@ -53,10 +53,14 @@ METRICS = {"rouge_l": MeanOfStatistic(), "loss": MeanLoss()}
 
 
 def write_study(
-    folder: Path, *, name: str = "small", tasks: tuple[str, ...] = ("restaurants", "headlines"), seeds: tuple[int, ...] = (0, 1),
-    methods: tuple[str, ...] = tuple(SKILL), num_examples: int = 60, spoil: bool = True, written: bool = True,
+    folder: Path, *, name: str = "small", tasks: tuple[str, ...] = ("restaurants", "headlines"),
+    seeds: tuple[int, ...] = (0, 1), methods: tuple[str, ...] = tuple(SKILL), num_examples: int = 60,
+    spoil: bool = True, written: bool = True,
 ) -> StudyRuns:  # fmt: skip
-    """`spoil`: the last seed of 'full' failed and of 'lora r=4' is missing, on the first task. `written`: any records."""
+    """`spoil`: on the first task the last seed of 'full' failed and that of 'lora r=4' is missing.
+
+    `written`: whether there are any records.
+    """
     entries = []
     for task in tasks:
         for method in methods:
@@ -160,6 +164,7 @@ def _final_loss(entry: RunEntry) -> float:
 
 def _result(entry: RunEntry, predictions: list[Prediction], steps: int) -> RunResult:
     memory, seconds = COST.get(entry.method, (1.5, 50.0))
+    trained = TRAINED.get(entry.method, 1000)
     is_base = entry.role == "base"
     phases = {"load": PhaseCost(seconds=1.2, peak_gib=0.7, peak_method="vmhwm-reset")}
     if not is_base:
@@ -179,17 +184,19 @@ def _result(entry: RunEntry, predictions: list[Prediction], steps: int) -> RunRe
     return RunResult(
         run=entry.id, method=entry.method, task=entry.task, seed=entry.seed, backend=entry.backend,
         learning_rate=entry.learning_rate, scores=scores, phases=phases,
-        trainable_parameters=TRAINED.get(entry.method, 1000), total_parameters=5_000_000 + TRAINED.get(entry.method, 0) % 5_000_000,
-        loaded_gib=0.6, saved_mib=None if is_base else TRAINED.get(entry.method, 1000) * 4 / 2**20,
+        trainable_parameters=trained, total_parameters=5_000_000 + trained % 5_000_000,
+        loaded_gib=0.6, saved_mib=None if is_base else trained * 4 / 2**20,
         tokens_per_second=None if is_base else 54_000 / seconds, tokens_per_second_first=None,
         num_steps=0 if is_base else steps, num_tokens=0 if is_base else steps * 900,
         num_supervised_tokens=0 if is_base else steps * 400, validation_loss=_final_loss(entry),
         optimizer=[] if is_base else [
-            {"rule": "AdamW", "learning_rate": entry.learning_rate, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.0, "parameters": TRAINED.get(entry.method, 1000)}
+            {"rule": "AdamW", "learning_rate": entry.learning_rate, "betas": [0.9, 0.999], "eps": 1e-8,
+             "weight_decay": 0.0, "parameters": trained},
         ],
         notes=["3 of 500 training rows were cut to 512 tokens"], provenance=Provenance(
-            tunelab="0.1.0", python="3.11.2", packages={"torch": "2.9.0", "transformers": "5.0.1"}, threads=2, precision="fp32",
-            device="cpu", hardware="AMD EPYC, 2 cores, 8 GiB", platform="Linux", git="0123abc", started=f"2025-01-01T00:0{entry.seed}:00Z",
+            tunelab="0.1.0", python="3.11.2", packages={"torch": "2.9.0", "transformers": "5.0.1"}, threads=2,
+            precision="fp32", device="cpu", hardware="AMD EPYC, 2 cores, 8 GiB", platform="Linux", git="0123abc",
+            started=f"2025-01-01T00:0{entry.seed}:00Z",
         ),
     )  # fmt: skip
 
@@ -198,9 +205,9 @@ def _config(entry: RunEntry) -> dict[str, Any]:
     return {
         "id": entry.id, "backend": entry.backend, "task": entry.task, "task_options": {}, "seed": entry.seed,
         "method": {"name": entry.method.split()[0], "label": entry.method}, "model": {"name": "tunelab/tiny"},
-        "model_revision": "a" * 64, "data_revision": "b" * 64, "budget": {"epochs": 3}, "batch": {}, "precision": "fp32",
-        "threads": 2, "activation_checkpointing": False, "optimizer": {}, "schedule": {}, "loss": {}, "validation": {},
-        "generation": {}, "checkpoint": {},
+        "model_revision": "a" * 64, "data_revision": "b" * 64, "budget": {"epochs": 3}, "batch": {},
+        "precision": "fp32", "threads": 2, "activation_checkpointing": False, "optimizer": {}, "schedule": {},
+        "loss": {}, "validation": {}, "generation": {}, "checkpoint": {},
     }  # fmt: skip
 
 

@@ -11,13 +11,13 @@ import study_folder
 from study_folder import HOSTILE, METRICS, write_study
 
 from tunelab.report.decision import terminal_text
-from tunelab.report.frame import Comparison
+from tunelab.report.frame import Comparison, build_comparison
 from tunelab.report.write import write_report
 
 ROW_KEYS = {
-    "study", "method", "task", "backend", "num_seeds", "num_seeds_planned", "scores", "train_seconds", "evaluate_seconds",
-    "peak_train_gib", "loaded_gib", "tokens_per_second", "trainable_parameters", "total_parameters", "saved_mib",
-    "learning_rate", "num_learning_rates_tried", "search_seconds", "failures", "marks", "notes",
+    "study", "method", "task", "backend", "num_seeds", "num_seeds_planned", "scores", "train_seconds",
+    "evaluate_seconds", "peak_train_gib", "loaded_gib", "tokens_per_second", "trainable_parameters", "total_parameters",
+    "saved_mib", "learning_rate", "num_learning_rates_tried", "search_seconds", "failures", "marks", "notes",
 }  # fmt: skip
 
 
@@ -119,7 +119,7 @@ def test_figures_are_written_and_named_after_the_task(written):
 
 
 def test_the_same_records_give_the_same_report(tmp_path):
-    study = write_study(tmp_path, tasks=("restaurants",), seeds=(0,), num_examples=10, spoil=False)
+    study = write_study(tmp_path, tasks=("restaurants",), seeds=(0,), methods=("base", "full"), spoil=False)
     for out in ("once", "again"):
         write_report(study, metrics=METRICS, folder=tmp_path / out, config_facts={})
     for name in ("report.html", "report.md", "comparison.json", "comparison.csv"):
@@ -144,20 +144,28 @@ def test_an_empty_study_has_a_report(tmp_path):
 
 def test_one_seed_is_said_in_the_verdict(tmp_path):
     study = write_study(tmp_path, tasks=("restaurants",), seeds=(3,), spoil=False)
-    write_report(study, metrics=METRICS, folder=tmp_path, config_facts={})
-    assert "One seed: the intervals cover the choice of test examples" in (tmp_path / "report.md").read_text()
+    text = terminal_text(build_comparison([study], metrics=METRICS))
+    assert "One seed: the intervals cover the choice of test examples" in " ".join(text.split())
 
 
 def test_without_the_metric_object_the_mean_stays_and_nothing_is_tested(tmp_path):
-    study = write_study(tmp_path, tasks=("restaurants",), spoil=False)
-    write_report(study, metrics={}, folder=tmp_path, config_facts={})
-    row = rows_of(tmp_path)["restaurants", "full"]
-    cell = row["scores"]["rouge_l"]
-    assert cell["mean"] is not None
-    assert cell["low"] is cell["high"] is cell["tied_best"] is cell["beats_base"] is None
-    assert (
-        rows_of(tmp_path)["restaurants", "base"]["scores"]["rouge_l"]["low"] is not None
-    )  # its one run's own interval
+    study = write_study(tmp_path, tasks=("restaurants",), methods=("base", "full"), spoil=False)
+    base, full = write_report(study, metrics={}, folder=tmp_path, config_facts={}).rows
+    cell = full.scores["rouge_l"]
+    assert cell.mean is not None
+    assert cell.low is cell.high is cell.tied_best is cell.beats_base is None
+    assert base.scores["rouge_l"].low is not None, "a single run has its own interval"
+    assert "the difference was not tested" in (tmp_path / "report.md").read_text()
+
+
+def test_a_metric_without_statistics_in_one_method_is_tested_among_the_others(tmp_path):
+    study = write_study(tmp_path, tasks=("restaurants",), seeds=(0,), spoil=False)
+    folder = next(tmp_path / "runs" / entry.id for entry in study.runs if entry.method == "lora r=4")
+    lines = [json.loads(line) | {"statistics": {}} for line in (folder / "predictions.jsonl").read_text().splitlines()]
+    (folder / "predictions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    rows = {row.method: row.scores["rouge_l"] for row in build_comparison([study], metrics=METRICS).rows}
+    assert rows["lora r=4"].mean is not None and rows["lora r=4"].tied_best is None
+    assert rows["full"].tied_best is True and rows["full"].beats_base is True
 
 
 def test_several_studies_keep_their_rows_apart(tmp_path):
@@ -165,6 +173,9 @@ def test_several_studies_keep_their_rows_apart(tmp_path):
         write_study(tmp_path / name, name=name, tasks=("restaurants",), seeds=(0,), num_examples=10, spoil=False)
         for name in ("first", "second")
     ]
+    same = [study._replace(name="same") for study in studies]
+    groups = build_comparison(same, metrics=METRICS).groups
+    assert [group.study for group in groups] == [f"same ({tmp_path / name})" for name in ("first", "second")]
     comparison = write_report(studies, metrics=METRICS, folder=tmp_path / "both", config_facts={})
     assert isinstance(comparison, Comparison) and comparison.study == "first + second"
     assert [row.study for row in comparison.rows] == ["first"] * 4 + ["second"] * 4
@@ -178,8 +189,7 @@ def test_half_written_and_broken_records_are_told_not_guessed(tmp_path):
     with (tmp_path / "runs" / full / "steps.jsonl").open("a") as file:
         file.write('{"step": 61, "lo')
     (tmp_path / "runs" / lora / "result.json").write_text('{"run": 1}')
-    write_report(study, metrics=METRICS, folder=tmp_path, config_facts={})
-    rows = rows_of(tmp_path)
-    assert rows["restaurants", "lora r=4"]["num_seeds"] == 0
-    assert "result.json cannot be read" in rows["restaurants", "lora r=4"]["failures"][0]["error"]
-    assert "1 line cannot be read" in (tmp_path / "report.md").read_text()
+    rows = {row.method: row for row in build_comparison([study], metrics=METRICS).rows}
+    assert rows["lora r=4"].num_seeds == 0
+    assert "result.json cannot be read" in rows["lora r=4"].failures[0].error
+    assert any("1 line cannot be read" in note for note in rows["full"].notes)

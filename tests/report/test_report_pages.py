@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from study_folder import HOSTILE, METRICS, write_study
 
+from tunelab.report.decision import terminal_text
+from tunelab.report.examples import most_different
+from tunelab.report.frame import build_comparison
 from tunelab.report.write import write_report
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
@@ -101,19 +105,26 @@ def test_the_page_has_every_part(read):
     text = "".join(read.text)
     for heading in (
         "Pairwise tests", "What makes the rows comparable", "Effective optimizer", "Phases", "Failed runs",
-        "Runs that have not finished", "Notes of the runs", "Metrics", "Provenance", "Examples on which the methods differ most",
+        "Runs that have not finished", "Notes of the runs", "Metrics", "Provenance",
+        "Examples on which the methods differ most",
     ):  # fmt: skip
         assert heading in text, heading
 
 
 def test_examples_are_those_with_the_largest_variance(tmp_path):
-    import numpy as np
-
     study = write_study(tmp_path, tasks=("restaurants",), seeds=(0,), num_examples=30, spoil=False)
-    write_report(study, metrics=METRICS, folder=tmp_path, config_facts={})
-    from tunelab.report.reading import read_runs
-
-    trained = [run for run in read_runs(study) if run.entry.role == "run"]
+    group = build_comparison([study], metrics=METRICS).groups[0]
+    trained = [group.runs_of(method)[0] for method in ("full", "lora r=4", "lora r=8")]
     values = np.array([[prediction.statistics["rouge_l"][0] for prediction in run.predictions] for run in trained])
-    expected = [f"Example restaurants-{place}, " for place in np.argsort(-values.var(axis=0))[:8]]
-    assert re.findall(r"Example restaurants-\d+, ", (tmp_path / "report.md").read_text()) == expected
+    expected = [f"restaurants-{place}" for place in np.argsort(-values.var(axis=0))[:8]]
+    found = most_different(group, metrics=METRICS)
+    assert [example.id for example in found] == expected
+    assert [answer.method for answer in found[0].answers] == ["base", "full", "lora r=4", "lora r=8"]
+
+
+def test_terminal_text_has_no_control_characters_of_the_records(tmp_path):
+    study = write_study(
+        tmp_path, tasks=("a\x1b[2Jtask",), methods=("base", "full\x1b]0;x\x07"), seeds=(0,), spoil=False
+    )
+    text = terminal_text(build_comparison([study], metrics=METRICS))
+    assert "\x1b" not in text and "\x07" not in text

@@ -63,9 +63,15 @@ def test_plain_text(options):
         ({"text": "{answer}"}, ": needs prompt and target, or text alone; got prompt and target and text"),
         ({"prompt": None}, ": needs prompt and target, or text alone; got target"),
         ({"prompt": {"question": None}}, 'prompt: {question} without quotes is a mapping in YAML; write "{question}"'),
-        ({"target": "answer"}, "target: 'answer' names no column, so it is the same for every row; write it as '{column}'"),
+        (
+            {"target": "answer"},
+            "target: 'answer' names no column, so it is the same for every row; write it as '{column}'",
+        ),
         ({"target": "{answer"}, "target: '{' in '{answer' is not '{column}'; write '{{' or '}}' for a brace itself"),
-        ({"encoding": "utf-9"}, "encoding: 'utf-9' is not an encoding Python knows; common ones are utf-8, cp1252, utf-16"),
+        (
+            {"encoding": "utf-9"},
+            "encoding: 'utf-9' is not an encoding Python knows; common ones are utf-8, cp1252, utf-16",
+        ),
         ({"train_rows": True}, "train_rows: must be a whole number; got true"),
         ({"metrics": "bleu"}, "metrics: must be a list; got 'bleu'; write [bleu]"),
     ],
@@ -74,9 +80,16 @@ def test_wrong_options_are_explained(options, change, expected):
     assert problems({**options, **change}) == [expected]
 
 
+def test_metrics_of_one_s_own_are_kept(options):
+    task = Files.model_validate_json(json.dumps({**options, "metrics": ["exact_match"]}), strict=True)
+    assert task.metrics == ("exact_match",)
+
+
 def test_unknown_option_names_the_nearest(options):
     (message,) = problems({**options, "targets": "{answer}"})
-    assert message.startswith("targets: unknown key; did you mean 'target'? Keys: name, metrics, generation, train, test,")
+    assert message.startswith(
+        "targets: unknown key; did you mean 'target'? Keys: name, metrics, generation, train, test,"
+    )
 
 
 def test_an_unknown_column_lists_the_file_s_columns(options):

@@ -206,6 +206,10 @@ class TorchSession(Session):
         self.tokenizer.save_pretrained(folder)
         return size
 
+    def read_model(self, folder: Path) -> None:
+        self.method.load(self.model, folder)
+        self._generator = None
+
     def parameters(self) -> ParameterCount:
         return parameter_count(self.model)
 

@@ -53,5 +53,5 @@ def dotted(path: KeyPath) -> str:
 
 
 def split_dotted(text: str) -> KeyPath:
-    """'methods.1.lora' -> ('methods', 1, 'lora')."""
-    return tuple(int(part) if part.isdecimal() else part for part in text.split(".")) if text else ()
+    """'methods.1.lora' -> ('methods', 1, 'lora'). An empty part, as of a path joined to an empty one, is nothing."""
+    return tuple(int(part) if part.isdecimal() else part for part in text.split(".") if part)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,15 +140,16 @@ def _validated(study: dict[str, Any]) -> tuple[StudyConfig | None, list[Problem]
         return None, problems
 
 
-def _as_json(study: dict[str, Any]) -> str:
-    return json.dumps(study, default=str)
+def _as_json(study: dict[str, Any]) -> bytes:
+    # Half characters were named when the YAML was read; here they would make all of it unreadable.
+    return json.dumps(study, default=str, ensure_ascii=False).encode(errors="replace")
 
 
 def _with_local_model(config: StudyConfig, places: Places) -> StudyConfig:
     name = config.model.name
     if name.startswith(EMBEDDED_MODELS):
         return config
-    folder = places.find(("model", "name")).folder / Path(name).expanduser()
+    folder = places.find(("model", "name")).folder / os.path.expanduser(name)
     if not folder.is_dir():
         return config
     # resolve() would follow links, and a cache of models is often links: the name as given is kept readable.

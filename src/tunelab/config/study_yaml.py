@@ -150,6 +150,8 @@ def _not_plain(value: Any, path: KeyPath) -> list[tuple[KeyPath, str]]:
         return [problem for index, entry in enumerate(value) for problem in _not_plain(entry, (*path, index))]
     if isinstance(value, float) and not math.isfinite(value):
         return [(path, f"{dotted}: must be a finite number; got {value}")]
+    if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
+        return [(path, f"{dotted}: holds a \\u escape that is half a character; write the character itself")]
     if value is None or isinstance(value, str | bool | int | float):
         return []
     return [(path, f"{dotted}: must be text, a number, true, false or null; got {value!r}; put it in quotes")]

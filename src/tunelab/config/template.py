@@ -138,12 +138,12 @@ def _task_name(train: Path, taken: Collection[str]) -> str:
 
 def _model(model: str, folder: Path) -> str:
     """A local folder is found again from where the study stands."""
-    return _relative(Path(model), folder) if Path(model).expanduser().is_dir() else model
+    return _relative(Path(model), folder) if os.path.isdir(os.path.expanduser(model)) else model
 
 
 def _relative(path: Path, folder: Path) -> str:
     """Relative to the study where the file is at or below its folder, else absolute."""
-    absolute, folder = Path(os.path.abspath(path.expanduser())), Path(os.path.abspath(folder))
+    absolute, folder = Path(os.path.abspath(os.path.expanduser(path))), Path(os.path.abspath(folder))
     return absolute.relative_to(folder).as_posix() if absolute.is_relative_to(folder) else str(absolute)
 
 

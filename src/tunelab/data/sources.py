@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import json
+import stat
 from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
@@ -31,10 +32,7 @@ def read_rows(path: Path, *, encoding: str = "utf-8") -> list[Row]:
     """
     path = Path(path)
     readers = {".jsonl": _jsonl, ".json": _json, ".csv": _csv, ".tsv": _csv, ".txt": _txt}
-    if not path.exists():
-        raise DataError(f"{path}: no such file; a path in a study is relative to the study's folder")
-    if path.is_dir():
-        raise DataError(f"{path}: is a folder; name one file in it")
+    _check_is_file(path)
     suffix = path.suffix.lower()
     if suffix == ".parquet":
         rows = _parquet(path)
@@ -69,6 +67,17 @@ def _sha256(path: str, mtime_ns: int, size: int) -> str:
     return digest.hexdigest()
 
 
+def _check_is_file(path: Path) -> None:
+    try:
+        is_folder = stat.S_ISDIR(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        raise DataError(f"{path}: no such file; a path in a study is relative to the study's folder") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); check the path and its permissions") from None
+    if is_folder:
+        raise DataError(f"{path}: is a folder; name one file in it")
+
+
 def _text(path: Path, encoding: str) -> str:
     try:
         data = path.read_bytes()
@@ -76,6 +85,7 @@ def _text(path: Path, encoding: str) -> str:
         raise DataError(f"{path}: cannot be read ({error.strerror}); check its permissions") from None
     if not data.strip():
         raise DataError(f"{path}: is empty")
+    asked = encoding
     if encoding.lower().replace("_", "-") in ("utf-8", "utf8"):
         encoding = "utf-8-sig"
         if data.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -84,14 +94,15 @@ def _text(path: Path, encoding: str) -> str:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        wanted = encoding.removesuffix("-sig")
         raise DataError(
-            f"{path}:{line}: byte 0x{data[error.start]:02x} is not {wanted}; save the file as UTF-8, or set "
+            f"{path}:{line}: byte 0x{data[error.start]:02x} is not {asked}; save the file as UTF-8, or set "
             "'encoding' on this task (spreadsheets on Windows often write cp1252)"
         ) from None
+    except UnicodeError as error:
+        raise DataError(f"{path}: is not {asked} ({error}); set 'encoding' on this task, or save it as UTF-8") from None
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        raise DataError(f"{path}:{line}: contains a NUL byte, so it is not plain {encoding} text; save it as UTF-8")
+        raise DataError(f"{path}:{line}: contains a NUL byte, so it is not plain {asked} text; save it as UTF-8")
     return text
 
 

@@ -45,9 +45,7 @@ class Tokenised(NamedTuple):
     counts: Counts
 
 
-def tokenise(
-    examples: Sequence[Example], tokenizer: Tokenizer, *, max_length: int, encoder_decoder: bool
-) -> Tokenised:
+def tokenise(examples: Sequence[Example], tokenizer: Tokenizer, *, max_length: int, encoder_decoder: bool) -> Tokenised:
     """Token rows in the order of the examples, cut to `max_length`, with counts of what was cut.
 
     Raises:

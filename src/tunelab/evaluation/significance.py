@@ -16,9 +16,20 @@ example and e_si of both together, its variance is var(a)/S + var(b)/N + var(e)/
   says nothing about other seeds.
 
 `share`: a variance from few seeds is uncertain. Taking off all of var(e)/N hides a real seed effect too often in an
-interval, so half of it is taken off; a test has two such terms and keeps its level with all of it off.
+interval, so half of it is taken off; the difference of two methods with seeds has two such terms and keeps its level
+with all of it off.
 
-MEASURED_COVERAGE
+Measured (tests/evaluation/test_coverage.py; N = 200, 2,000 simulations a cell). Usual: var(a) up to var(e)/N and
+var(b) = 0.3 var(e). Hard: var(a) of 4 to 30 var(e)/N and hardly any var(b). Drawn: seeds drawn with replacement.
+
+    seeds | coverage of the 95 % interval, %              | false differences at 5 %, usual to hard
+          | usual          hard          drawn, hard      | two methods with seeds   against one seed
+      1   | 94.6                                          |                          5.2 to 5.7
+      2   | 94.8 to 97.7   89.5 to 91.2  67 to 85         | 1.9 to 5.0               2.5 to 10.4
+      3   | 96.5 to 97.6   92.6 to 94.8  79 to 92         | 2.4 to 3.9               2.7 to 7.2
+      5   | 96.7 to 97.3   94.7 to 95.0  87 to 94         | 2.7 to 4.5               2.9 to 5.1
+
+The price: with two seeds an interval is up to four times as wide as with known variances, with three 1.8 times.
 """
 # S seeds, N examples, K statistics, R resamples, J runs = seeds of all methods
 
@@ -137,7 +148,7 @@ def resampled_scores(statistics: np.ndarray, metric: Metric, *, resamples: int, 
     num_runs, num_examples, num_statistics = statistics.shape
     side_by_side = statistics.transpose(1, 0, 2).reshape(num_examples, num_runs * num_statistics)
     generator = np.random.default_rng(seed)
-    rows_per_chunk = max(1, CELLS_PER_CHUNK // num_examples)
+    rows_per_chunk = max(1, min(ROWS, CELLS_PER_CHUNK // num_examples))
     scores = []
     for start in range(0, resamples, rows_per_chunk):
         rows = min(rows_per_chunk, resamples - start)

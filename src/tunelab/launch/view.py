@@ -16,6 +16,11 @@ from tunelab.study.runs import StudyRun
 from tunelab.study.store import Store
 
 
+def view_for(console: Console) -> LiveView | PlainView:
+    """A context manager; the live view where the console is a terminal."""
+    return LiveView(console) if console.is_terminal else PlainView(console)
+
+
 class PlainView:
     """A line per thing worth knowing; for logs."""
 
@@ -24,6 +29,12 @@ class PlainView:
         self.every_seconds = every_seconds
         self._last = 0.0
         self._announced: set[str] = set()
+
+    def __enter__(self) -> PlainView:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
 
     def planned(self, runs: list[StudyRun], store: Store) -> None:
         for study_run in runs:

@@ -108,6 +108,23 @@ class Lora(Method):
             "inference_mode": True,
         }
 
+    @classmethod
+    def saved_options(cls, folder: Path) -> dict[str, object] | None:
+        file = folder / "adapter_config.json"
+        saved = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        if saved.get("peft_type") != "LORA":
+            return None
+        for field in ("alpha_pattern", "rank_pattern", "use_dora", "modules_to_save"):
+            if saved.get(field):
+                raise ModelError(f"{file}: {field} is set, and this lora has one rank and alpha for plain linear layers")
+        rank, alpha, targets = saved["r"], float(saved["lora_alpha"]), saved["target_modules"]
+        return {
+            "rank": rank,
+            "alpha": alpha * rank**0.5 if saved.get("use_rslora") else alpha,  # rank-stabilised: alpha / sqrt(rank)
+            "dropout": saved.get("lora_dropout", 0.0),
+            "targets": targets if isinstance(targets, str) else tuple(targets),
+        }
+
     def load(self, model: PreTrainedModel, folder: Path) -> None:
         import torch
         from safetensors.torch import load_file

@@ -15,25 +15,37 @@ from typing import TYPE_CHECKING, Any
 from tunelab.config.schema import ModelSource
 from tunelab.contracts import Located, TextSide
 from tunelab.errors import ModelError
+from tunelab.models.configurations import EMBEDDED, read_known
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
-HERE = Path(__file__).parent
-EMBEDDED = {"tunelab/tiny": HERE / "tiny" / "causal", "tunelab/tiny-seq2seq": HERE / "tiny" / "seq2seq"}
-KNOWN = HERE / "known"
-"""Configurations of well-known models, so that planning them needs no network."""
-
-HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+TEXT_FILES = ["*.json", "*.model", "*.txt", "*.jinja"]
+WEIGHTS = "*.safetensors"
 
 
 def local_folder(source: ModelSource) -> Path | None:
-    """The folder of an embedded or local model; None for a hub id."""
+    """The folder of an embedded or local model; None for a hub id.
+
+    Raises:
+        ModelError: a path (and no hub id) without a folder, or an unknown embedded name.
+    """
     if source.name in EMBEDDED:
         return EMBEDDED[source.name]
+    if source.name.startswith("tunelab/"):
+        raise ModelError(f"model '{source.name}': no such embedded model; there are {', '.join(EMBEDDED)}")
     folder = Path(source.name).expanduser()
-    return folder if folder.is_dir() else None
+    if folder.is_dir():
+        return folder
+    if source.name.startswith((".", "/", "~")) or source.name.count("/") > 1:
+        raise ModelError(f"model '{source.name}': there is no such folder, and a hub id is owner/name")
+    return None
+
+
+def _check_config(source: ModelSource, folder: Path) -> None:
+    if not (folder / "config.json").exists():
+        raise ModelError(f"model '{source.name}': no config.json in {folder}; a Hugging Face model folder is wanted")
 
 
 def locate(source: ModelSource) -> Located:
@@ -44,11 +56,8 @@ def locate(source: ModelSource) -> Located:
     """
     folder = local_folder(source)
     if folder is None:
-        if source.name.startswith((".", "/", "~")):
-            raise ModelError(f"model '{source.name}': there is no such folder")
         return _from_hub(source)
-    if not (folder / "config.json").exists():
-        raise ModelError(f"model '{source.name}': no config.json in {folder}; a Hugging Face model folder is wanted")
+    _check_config(source, folder)
     if source.initialize == "pretrained" and not any(folder.glob("*.safetensors")):
         raise ModelError(
             f"model '{source.name}': no .safetensors weights in {folder}; pickled weights (.bin, .pt) are never read: "
@@ -62,14 +71,17 @@ def _from_hub(source: ModelSource) -> Located:
     from huggingface_hub import errors, snapshot_download
 
     name, revision = source.name, source.revision or "main"
+    wanted = TEXT_FILES + ([WEIGHTS] if source.initialize == "pretrained" else [])
     try:
-        folder = Path(snapshot_download(name, revision=revision, allow_patterns=HUB_FILES))
+        folder = Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
     except errors.GatedRepoError:
         raise ModelError(
             f"model '{name}' is gated: accept its terms on the hub, then log in with 'hf auth login'"
         ) from None
     except errors.RepositoryNotFoundError:
-        raise ModelError(f"model '{name}': neither a folder here nor a model on the hub (private ones need a login)") from None
+        raise ModelError(
+            f"model '{name}': neither a folder here nor a model on the hub (private ones need a login)"
+        ) from None
     except errors.RevisionNotFoundError:
         raise ModelError(f"model '{name}' has no revision '{revision}' on the hub") from None
     except errors.HFValidationError:
@@ -79,7 +91,7 @@ def _from_hub(source: ModelSource) -> Located:
             f"model '{name}' is not on this machine and the hub cannot be reached ({type(error).__name__}); "
             "connect, or give a local folder, or use tunelab/tiny"
         ) from None
-    if not any(folder.glob("*.safetensors")):
+    if source.initialize == "pretrained" and not any(folder.glob(WEIGHTS)):
         raise ModelError(f"model '{name}' has no .safetensors weights on the hub; pickled weights are never read")
     return Located(folder, folder.name)
 
@@ -100,13 +112,17 @@ def read_configuration(source: ModelSource) -> dict[str, Any] | None:
     """config.json without the hub: embedded, local, well-known, or already downloaded; else None."""
     folder = local_folder(source)
     if folder is not None:
+        _check_config(source, folder)
         return json.loads((folder / "config.json").read_text())
-    known = KNOWN / f"{source.name.replace('/', '--')}.json"
-    if known.exists():
-        return json.loads(known.read_text())
-    from huggingface_hub import try_to_load_from_cache
+    known = read_known(source.name)
+    if known is not None:
+        return known
+    from huggingface_hub import errors, try_to_load_from_cache
 
-    cached = try_to_load_from_cache(source.name, "config.json", revision=source.revision)
+    try:
+        cached = try_to_load_from_cache(source.name, "config.json", revision=source.revision)
+    except errors.HFValidationError:
+        raise ModelError(f"model '{source.name}': neither a folder here nor a valid hub id (owner/name)") from None
     return json.loads(Path(cached).read_text()) if isinstance(cached, str) else None
 
 
@@ -115,6 +131,7 @@ def skeleton(configuration: dict[str, Any]) -> PreTrainedModel:
     import torch
     from transformers import AutoConfig
 
+    quieten_transformers()
     options = {key: value for key, value in configuration.items() if key not in ("model_type", "architectures")}
     config = AutoConfig.for_model(configuration["model_type"], **options)
     with torch.device("meta"):
@@ -134,25 +151,35 @@ def load_model(source: ModelSource, located: Located, *, seed: int) -> PreTraine
         ModelError: transformers cannot read it.
     """
     import torch
-
     from transformers import AutoConfig
 
+    quieten_transformers()
     try:
         config = AutoConfig.from_pretrained(located.folder, trust_remote_code=source.trust_remote_code)
         if source.initialize == "random":
             torch.manual_seed(seed)
-            return _automatic(config).from_config(config, dtype=torch.float32).eval()
-        model = _automatic(config).from_pretrained(
-            located.folder,
-            config=config,
-            dtype="auto",
-            use_safetensors=True,
-            trust_remote_code=source.trust_remote_code,
-        )
+            model = _automatic(config).from_config(config, dtype=torch.float32)
+        else:
+            model = _automatic(config).from_pretrained(
+                located.folder,
+                config=config,
+                dtype="auto",
+                use_safetensors=True,
+                trust_remote_code=source.trust_remote_code,
+            )
     except (ValueError, OSError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"model '{source.name}' cannot be loaded: {reason}") from error
+    model.config._name_or_path = source.name  # adapters are saved with it, and a cache folder means nothing elsewhere
     return model.eval()
+
+
+def quieten_transformers() -> None:
+    """No progress bars and no advice: a run's own lines are what a terminal shows."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
 
 
 def load_text(source: ModelSource, located: Located) -> TextSide:
@@ -160,6 +187,7 @@ def load_text(source: ModelSource, located: Located) -> TextSide:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the worker forks nothing, and two cores are few
     from transformers import AutoConfig, AutoTokenizer
 
+    quieten_transformers()
     try:
         config = AutoConfig.from_pretrained(located.folder, trust_remote_code=source.trust_remote_code)
         tokenizer = AutoTokenizer.from_pretrained(located.folder, trust_remote_code=source.trust_remote_code)

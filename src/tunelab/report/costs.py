@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
+
+from tunelab.records import PhaseCost
 from tunelab.report.frame import Group
-from tunelab.report.numbers import MISSING, duration, in_unit, memory_unit, number, rate, time_unit
+from tunelab.report.numbers import MISSING, Unit, duration, in_unit, memory_unit, number, rate, three_digits
 from tunelab.report.reading import RunRecords, finished
 from tunelab.report.tables import Cell, Column, Table, words
 
@@ -18,49 +22,62 @@ def phases_table(group: Group) -> Table | None:
     if not everything:
         return None
     names = [*PHASES, *sorted({name for runs in costs.values() for phases in runs for name in phases} - set(PHASES))]
-    time = time_unit(cost.seconds for cost in everything)
     memory = memory_unit(cost.peak_gib for cost in everything)
-    rows = []
-    for method, runs in costs.items():
-        row = [Cell(method)]
-        for name in names:
-            seconds = [phases[name].seconds for phases in runs if name in phases]
-            peaks = [phases[name].peak_gib for phases in runs if name in phases and phases[name].peak_gib is not None]
-            mean = sum(seconds) / len(seconds) if seconds else None
-            row.append(Cell(in_unit(mean, time), below=f"{in_unit(max(peaks), memory)} {memory.name}" if peaks else ""))
-        rows.append(tuple(row))
-    feet = (f"Mean wall time in {time.name}; below it the largest peak memory in that phase, absolute.",)
-    return Table("", (words("Method"), *(Column(name, time.name) for name in names)), tuple(rows), feet)
+    speeds = {row.method: row.tokens_per_second for row in group.rows}
+    rows = tuple(
+        (
+            Cell(method),
+            *(_phase(name, runs, memory=memory) for name in names),
+            Cell(MISSING if speeds[method] is None else f"{speeds[method]:,.0f}"),
+        )
+        for method, runs in costs.items()
+    )
+    feet = (
+        "Mean wall time; below it the largest peak memory in that phase, absolute.",
+        "Tokens per second of the train phase, padding and the first steps left out.",
+    )
+    columns = (words("Method"), *(Column(name, "s") for name in names), Column("Tokens/s"))
+    return Table("", columns, rows, feet)
+
+
+def _phase(name: str, runs: Sequence[Mapping[str, PhaseCost]], *, memory: Unit) -> Cell:
+    costs = [phases[name] for phases in runs if name in phases]
+    mean = math.fsum(cost.seconds for cost in costs) / len(costs) if costs else None
+    peak = max((cost.peak_gib for cost in costs if cost.peak_gib is not None), default=None)
+    return Cell(three_digits(mean), below="" if peak is None else f"{in_unit(peak, memory)} {memory.name}")
 
 
 def search_table(group: Group) -> Table | None:
     """Every learning rate of every method with more than one; the lowest validation loss on the first seed won."""
-    rows = []
+    rows, spent = [], []
     for row in group.rows:
-        searched = _searched(group, row.method)
-        rates = [run.entry.learning_rate for run in searched]
-        for run in sorted(searched, key=lambda run: run.entry.learning_rate or 0.0):
-            won = run.entry.role == "run" and run.state == "finished"
-            edge = won and len(rates) > 1 and run.entry.learning_rate in (min(rates), max(rates))
-            note = ("kept; at the edge of what was tried" if edge else "kept") if won else _outcome(run)
-            loss = run.result.validation_loss if run.result else None
-            rows.append((
-                Cell(row.method), Cell(rate(run.entry.learning_rate)),
-                Cell(number(loss, 4), tone="best" if won else ""), Cell(_whole_cost(run)), Cell(note),
-            ))  # fmt: skip
+        searched = sorted(_searched(group, row.method), key=lambda run: run.entry.learning_rate)
+        rows += [_tried(run, is_edge=run in (searched[0], searched[-1])) for run in searched]
+        if row.search_seconds is not None:
+            spent.append(f"{row.method} {duration(row.search_seconds)}")
     if not rows:
         return None
     feet = (
         "Each rate is a run of its own on the first seed with the full budget. Test scores take no part in the choice.",
+        *([f"Spent on rates that were not kept: {', '.join(spent)}."] if spent else []),
     )
     columns = (
-        words("Method"),
-        Column("Learning rate"),
-        Column("Validation loss", "nats"),
-        Column("Cost, all phases"),
+        words("Method"), Column("Learning rate"), Column("Validation loss", "nats"), Column("Cost, all phases"),
         words("Outcome"),
-    )
+    )  # fmt: skip
     return Table("", columns, tuple(rows), feet)
+
+
+def _tried(run: RunRecords, *, is_edge: bool) -> tuple[Cell, ...]:
+    won = run.entry.role == "run" and run.state == "finished"
+    loss = run.result.validation_loss if run.result else None
+    return (
+        Cell(run.entry.method),
+        Cell(rate(run.entry.learning_rate)),
+        Cell(number(loss, 4), tone="best" if won else ""),
+        Cell(_whole_cost(run)),
+        Cell(("kept; at the edge of what was tried" if is_edge else "kept") if won else _outcome(run)),
+    )
 
 
 def _searched(group: Group, method: str) -> list[RunRecords]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from string import ascii_lowercase
 
 from tunelab.report.entries import BASE
@@ -11,20 +12,20 @@ from tunelab.report.numbers import (
     Unit,
     bounds,
     count,
-    duration,
     in_unit,
     memory_unit,
     number,
     percent,
     rate,
     score_decimals,
-    size_unit,
+    three_digits,
     time_unit,
 )
-from tunelab.report.tables import Cell, Column, Table, plain, words
-from tunelab.report.verdict import overall, place, verdicts
+from tunelab.report.tables import Cell, Column, Table, plain, visible, words
+from tunelab.report.verdict import overall, verdicts
 
-BOLD = "Bold: best, or not told apart from the best (paired test, 5 %, Holm-corrected). [low, high]: 95 % interval."
+BOLD = "Bold: best, or not told apart from the best (paired test, 5 %, Holm-corrected)."
+INTERVAL = "[low, high]: 95 % interval. ↑: higher is better, ↓: lower is better."
 STARRED = BOLD.replace("Bold", "*")
 COSTS = "Memory and time are of the train phase alone; memory is the absolute peak."
 
@@ -34,31 +35,29 @@ def decision_table(group: Group, *, caption: str, short: bool = False) -> Table:
     letters = _letters(group)
     time = time_unit(row.train_seconds for row in group.rows)
     memory = memory_unit(row.peak_train_gib for row in group.rows)
-    size = size_unit(row.saved_mib for row in group.rows)
     metrics = group.metrics[:3] if short else group.metrics
     columns = [
         words("Method"),
-        *(Column(name) for name in metrics),
-        Column("Peak memory", memory.name),
-        Column("Train time", time.name),
-        Column("Tokens/s"),
+        *(Column(f"{name} {'↑' if group.higher_is_better(name) else '↓'}") for name in metrics),
+        Column("Memory" if short else "Peak memory", memory.name),
+        Column("Time" if short else "Train time", time.name),
         Column("Trained"),
-        Column("Saved", size.name),
-        Column("Learning rate"),
+        Column("Saved", "MiB"),
+        Column("Rate" if short else "Learning rate"),
         Column("Seeds"),
     ]
     rows = [
         (
             Cell(row.method, marks=", ".join(letters[mark] for mark in row.marks)),
             *(_score(row, name, group) for name in metrics),
-            *_costs(row, time=time, memory=memory, size=size),
+            *_costs(row, time=time, memory=memory, short=short),
             _learning_rate(row, short=short),
             Cell(_seeds(row)),
         )
         for row in group.rows
     ]
-    hidden = {columns.index(column) for column in columns if short and column.title in ("Tokens/s", "Saved")}
-    explained = [STARRED] if short else [BOLD, COSTS]
+    hidden = {columns.index(column) for column in columns if short and column.title == "Saved"}
+    explained = [STARRED] if short else [BOLD, INTERVAL, COSTS]
     feet = (*explained, *(f"{letter}: {mark}" for mark, letter in letters.items()))
     return Table(
         caption,
@@ -73,11 +72,13 @@ def terminal_text(comparison: Comparison) -> str:
     found = verdicts(comparison)
     blocks = []
     for verdict in found:
-        caption = place(verdict.group, comparison.groups)
-        blocks.append(
-            plain(decision_table(verdict.group, caption=caption, short=True)) + " ".join(verdict.sentences) + "\n"
-        )
-    return "\n".join([*blocks, overall(found)]) + "\n"
+        table = plain(decision_table(verdict.group, caption=verdict.name, short=True))
+        blocks.append(f"{table}\n{_paragraph(' '.join(verdict.sentences))}\n")
+    return "\n".join([*blocks, _paragraph(overall(found))]) + "\n"
+
+
+def _paragraph(text: str) -> str:
+    return textwrap.fill(visible(text), width=100, break_long_words=False, break_on_hyphens=False)
 
 
 def _letters(group: Group) -> dict[str, str]:
@@ -97,28 +98,26 @@ def _score(row: Row, metric: str, group: Group) -> Cell:
     )
 
 
-def _costs(row: Row, *, time: Unit, memory: Unit, size: Unit) -> tuple[Cell, ...]:
-    speed = Cell(MISSING if row.tokens_per_second is None else f"{row.tokens_per_second:,.0f}")
+def _costs(row: Row, *, time: Unit, memory: Unit, short: bool) -> tuple[Cell, ...]:
     trained = Cell(count(row.trainable_parameters), below=percent(row.trainable_parameters, row.total_parameters))
+    if short:
+        trained = trained._replace(below="")
     if row.method == BASE or row.trainable_parameters is None:
         trained = Cell(MISSING)
     return (
-        Cell(in_unit(row.peak_train_gib, memory)), Cell(in_unit(row.train_seconds, time)), speed, trained,
-        Cell(in_unit(row.saved_mib, size)),
+        Cell(in_unit(row.peak_train_gib, memory)), Cell(in_unit(row.train_seconds, time)), trained,
+        Cell(three_digits(row.saved_mib)),
     )  # fmt: skip
 
 
 def _learning_rate(row: Row, *, short: bool) -> Cell:
-    """How many were tried stands on every row; what the losers cost is told apart from the training time."""
+    """How many were tried stands on every row."""
     if row.method == BASE:
         return Cell(MISSING)
     if short:
         return Cell(f"{rate(row.learning_rate)} of {row.num_learning_rates_tried}")
-    cost = "" if row.search_seconds is None else f", +{duration(row.search_seconds)}"
-    return Cell(rate(row.learning_rate), below=f"{row.num_learning_rates_tried} tried{cost}")
+    return Cell(rate(row.learning_rate), below=f"{row.num_learning_rates_tried} tried")
 
 
 def _seeds(row: Row) -> str:
-    return (
-        str(row.num_seeds) if row.num_seeds == row.num_seeds_planned else f"{row.num_seeds} of {row.num_seeds_planned}"
-    )
+    return str(row.num_seeds) if row.num_seeds == row.num_seeds_planned else f"{row.num_seeds}/{row.num_seeds_planned}"

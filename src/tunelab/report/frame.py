@@ -128,13 +128,22 @@ class Comparison:
 def build_comparison(studies: Sequence[StudyRuns], *, metrics: Mapping[str, Metric]) -> Comparison:
     """Read the studies' records and compare; `metrics` by name as in the records, variant included."""
     groups = []
-    for study in studies:
+    for study in _named_apart(studies):
         runs = read_runs(study)
         keys = dict.fromkeys((run.entry.task, run.entry.backend) for run in runs)
         for task, backend in keys:
             members = tuple(run for run in runs if (run.entry.task, run.entry.backend) == (task, backend))
             groups.append(_group(study.name, runs=members, metrics=metrics))
     return Comparison(study=" + ".join(dict.fromkeys(study.name for study in studies)), groups=tuple(groups))
+
+
+def _named_apart(studies: Sequence[StudyRuns]) -> list[StudyRuns]:
+    """The same study run into two folders is two studies: each then carries its folder in the name."""
+    names = [study.name for study in studies]
+    return [
+        study if names.count(study.name) == 1 else study._replace(name=f"{study.name} ({study.folder})")
+        for study in studies
+    ]
 
 
 def _group(study: str, *, runs: tuple[RunRecords, ...], metrics: Mapping[str, Metric]) -> Group:
@@ -152,8 +161,10 @@ def _group(study: str, *, runs: tuple[RunRecords, ...], metrics: Mapping[str, Me
         for method in methods
     }
     rows = tuple(
-        _row(study, method=method, runs=[run for run in runs if run.entry.method == method], cells=quality.cells[method],
-             marks=marks_of(method, group=marked), notes=quality.notes[method])
+        _row(
+            study, method=method, runs=[run for run in runs if run.entry.method == method],
+            cells=quality.cells[method], marks=marks_of(method, group=marked), notes=quality.notes[method],
+        )
         for method in methods
     )  # fmt: skip
     return Group(

@@ -18,7 +18,10 @@ class Unit(NamedTuple):
 
 
 def number(value: float | None, decimals: int) -> str:
-    return MISSING if value is None or not math.isfinite(value) else f"{value:.{decimals}f}".replace("-", "−")
+    if value is None or not math.isfinite(value):
+        return MISSING
+    # Adding 0.0 turns the -0.0 that a small negative is rounded to into 0.0.
+    return f"{round(value, decimals) + 0.0:.{decimals}f}".replace("-", "−")
 
 
 def in_unit(value: float | None, unit: Unit) -> str:
@@ -42,9 +45,10 @@ def bounds(low: float | None, high: float | None, decimals: int) -> str:
 
 
 def time_unit(seconds: Iterable[float | None]) -> Unit:
-    longest = max(_known(seconds), default=0.0)
+    known = _known(seconds)
+    longest, shortest = max(known, default=0.0), min(known, default=0.0)
     size, name = (3600.0, "h") if longest >= 3 * 3600 else (60.0, "min") if longest >= 600 else (1.0, "s")
-    return Unit(name, size, _decimals(longest / size))
+    return Unit(name, size, 0 if shortest / size >= 100 else 1 if shortest / size >= 10 else 2)
 
 
 def memory_unit(gib: Iterable[float | None]) -> Unit:
@@ -53,10 +57,11 @@ def memory_unit(gib: Iterable[float | None]) -> Unit:
     return Unit(name, size, 2 if name == "GiB" else 0)
 
 
-def size_unit(mib: Iterable[float | None]) -> Unit:
-    largest = max(_known(mib), default=0.0)
-    size, name = (1024.0, "GiB") if largest >= 1024 else (1.0, "MiB")
-    return Unit(name, size, 2 if largest / size < 100 else 1)
+def three_digits(value: float | None) -> str:
+    """For a column over orders of magnitude: '0.23', '19.1', '3,814'."""
+    if value is None:
+        return MISSING
+    return f"{value:,.{2 if value < 10 else 1 if value < 100 else 0}f}"
 
 
 def duration(seconds: float | None) -> str:
@@ -74,8 +79,8 @@ def count(value: float | None) -> str:
     if value is None:
         return MISSING
     for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "K")):
-        if abs(value) >= size:
-            scaled = value / size
+        scaled = value / size
+        if scaled >= 0.9995:  # what would be rounded to 1000 goes to the next letter
             return f"{scaled:.{2 if scaled < 10 else 1 if scaled < 100 else 0}f} {letter}"
     return f"{value:.0f}"
 
@@ -105,10 +110,6 @@ def times(larger: float, smaller: float) -> str:
     """'1.9x'; from ten on without decimals."""
     ratio = larger / smaller
     return f"{ratio:.0f}x" if ratio >= 10 else f"{ratio:.1f}x"
-
-
-def _decimals(largest: float) -> int:
-    return 0 if largest >= 1000 else 1 if largest >= 10 else 2
 
 
 def _known(values: Iterable[float | None]) -> list[float]:

@@ -10,12 +10,12 @@ from tunelab.report.costs import phases_table, search_table
 from tunelab.report.decision import decision_table
 from tunelab.report.examples import SideBySide, most_different
 from tunelab.report.fairness import fairness_table, optimizer_table, value_text
-from tunelab.report.frame import Comparison, Group
-from tunelab.report.pairwise import pairwise_table
+from tunelab.report.frame import Comparison
+from tunelab.report.pairwise import matrix_table, pairwise_table
 from tunelab.report.plots import Plot, draw_all
 from tunelab.report.provenance import failures_table, notes_table, pending_table, provenance_table, signatures_table
 from tunelab.report.tables import Table, cells, words
-from tunelab.report.verdict import RULE, overall, place, verdicts
+from tunelab.report.verdict import RULE, Verdict, overall, verdicts
 
 
 class Part(NamedTuple):
@@ -23,6 +23,11 @@ class Part(NamedTuple):
 
     heading: str
     table: Table
+
+    @property
+    def is_long(self) -> bool:
+        """Folded in HTML until it is asked for."""
+        return len(self.table.rows) > 24
 
 
 class Chapter(NamedTuple):
@@ -58,31 +63,28 @@ def build_page(comparison: Comparison, *, metrics: Mapping[str, Metric], config_
     plots = draw_all(comparison)
     found = verdicts(comparison)
     chapters = tuple(
-        _chapter(
-            verdict.group, number=number, sentences=verdict.sentences, comparison=comparison, metrics=metrics,
-            plots=plots[verdict.group.key],
-        )
+        _chapter(verdict, anchor=f"task-{number}", metrics=metrics, plots=plots[verdict.group.key])
         for number, verdict in enumerate(found, start=1)
-    )  # fmt: skip
+    )
     facts = tuple((str(name), value_text(value)) for name, value in config_facts.items())
     return Page(comparison.study or "study", facts, overall(found), RULE, chapters, _closing(comparison))
 
 
-def _chapter(
-    group: Group, *, number: int, sentences: tuple[str, ...], comparison: Comparison, metrics: Mapping[str, Metric],
-    plots: tuple[Plot, ...],
-) -> Chapter:  # fmt: skip
+def _chapter(verdict: Verdict, *, anchor: str, metrics: Mapping[str, Metric], plots: tuple[Plot, ...]) -> Chapter:
+    group = verdict.group
+    matrix = matrix_table(group)
     parts = {
         "What makes the rows comparable": fairness_table(group),
-        "Pairwise tests": pairwise_table(group),
+        "Pairwise tests": pairwise_table(group) if matrix is None else matrix,
+        "Pairwise tests on every metric": None if matrix is None else pairwise_table(group),
         "Effective optimizer": optimizer_table(group),
         "Learning-rate search": search_table(group),
         "Phases": phases_table(group),
     }
     return Chapter(
-        title=place(group, comparison.groups),
-        anchor=f"task-{number}",
-        sentences=sentences,
+        title=verdict.name,
+        anchor=anchor,
+        sentences=verdict.sentences,
         decision=decision_table(group, caption=""),
         plots=plots,
         parts=tuple(Part(heading, table) for heading, table in parts.items() if table is not None),

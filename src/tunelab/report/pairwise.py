@@ -4,7 +4,45 @@ from __future__ import annotations
 
 from tunelab.report.frame import Group
 from tunelab.report.numbers import bounds, number, probability, score_decimals
+from tunelab.report.quality import Pair
 from tunelab.report.tables import Cell, Column, Table, words
+
+FEET = (
+    "Bootstrap over the test examples, the same draws for both methods, with the variation between a method's seeds "
+    "added; p two-sided, Holm-corrected over the pairs of one metric.",
+    "Tied means not told apart with these examples and seeds. It does not prove that two methods are equal.",
+)
+
+MOST_LINES = 12
+"""Pairs that are read as a list; more are shown as a matrix first."""
+
+
+def matrix_table(group: Group) -> Table | None:
+    """The first metric's pairs as a triangle, where a list of all pairs would be long."""
+    if len(group.pairs) <= MOST_LINES:
+        return None
+    metric = group.metrics[0]
+    pairs = {(pair.test.first, pair.test.second): pair for pair in group.pairs if pair.metric == metric}
+    labels = list(dict.fromkeys(label for both in pairs for label in both))
+    if not pairs:
+        return None
+    decimals = score_decimals(cell.mean for row in group.rows if (cell := row.scores.get(metric)) is not None)
+    rows = tuple(
+        (Cell(second), *(_crossing(pairs.get((first, second)), decimals) for first in labels[:-1]))
+        for second in labels[1:]
+    )
+    feet = (
+        f"{metric}: the line's method minus the column's; below it p, Holm-corrected. Bold: different at 5 %.",
+        *FEET,
+    )
+    return Table("", (words("Method"), *map(Column, labels[:-1])), rows, feet)
+
+
+def _crossing(pair: Pair | None, decimals: int) -> Cell:
+    if pair is None:
+        return Cell("")
+    tone = "best" if pair.different else ""
+    return Cell(number(-pair.test.difference, decimals), below=probability(pair.test.p_holm), tone=tone)
 
 
 def pairwise_table(group: Group) -> Table | None:
@@ -26,9 +64,4 @@ def pairwise_table(group: Group) -> Table | None:
         words("Metric"), words("First"), words("Second"), Column("First − second"), Column("p"),
         Column("p, Holm-corrected"), words("At 5 %"),
     )  # fmt: skip
-    feet = (
-        "Bootstrap over the test examples, the same draws for both methods, with the variation between a method's "
-        "seeds added; p two-sided, Holm-corrected over the pairs of one metric.",
-        "Tied means not told apart with these examples and seeds. It does not prove that two methods are equal.",
-    )
-    return Table("", columns, tuple(rows), feet)
+    return Table("", columns, tuple(rows), FEET)

@@ -13,12 +13,17 @@ from matplotlib.figure import Figure
 from tunelab.report.drawing import Look, looks, png, styled, svg
 from tunelab.report.entries import BASE
 from tunelab.report.frame import Comparison, Group, Row
+from tunelab.report.labelling import LABEL_GAP, LETTER_WIDTH, Spot, free_labels
 from tunelab.report.numbers import Unit, memory_unit, number, score_decimals, time_unit
 from tunelab.report.reading import RunRecords
 from tunelab.report.verdict import place
 
 MOST_POINTS = 400
 """A curve is thinned to as many points; more cannot be seen."""
+
+
+LEGEND_LINE = 0.17
+"""Inches by which a figure grows for each further line of its legend, so that the axes keep their size."""
 
 
 class Plot(NamedTuple):
@@ -30,6 +35,17 @@ class Plot(NamedTuple):
     png: bytes
     svg: str
     wide: bool
+
+
+class NamedPoint(NamedTuple):
+    """A method in a figure of quality against cost."""
+
+    method: str
+    across: float
+    up: float
+    low: float
+    high: float
+    handle: object
 
 
 def draw_all(comparison: Comparison) -> dict[tuple[str, str, str], tuple[Plot, ...]]:
@@ -78,19 +94,21 @@ def _curves(group: Group, title: str, look: dict[str, Look]) -> Figure | None:
     handles = {
         label: handle for axes in (left, right) for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(len(handles), 5))
+    _legend(figure, handles, columns=5)
     return figure
 
 
 def _training(run: RunRecords) -> np.ndarray:
-    """Step and moving average, shape N x 2."""
-    every = max(1, len(run.steps) // MOST_POINTS)
-    kept = [*run.steps[::every], *(run.steps[-1:] if (len(run.steps) - 1) % every else ())]
-    return np.array([(record.step, record.ema_loss) for record in kept]).reshape(-1, 2)
+    """Step and moving average, shape N x 2. A step that was done again after a restart counts once, as done last."""
+    losses = list({record.step: record.ema_loss for record in run.steps}.items())
+    every = max(1, len(losses) // MOST_POINTS)
+    kept = [*losses[::every], *(losses[-1:] if (len(losses) - 1) % every else ())]
+    return np.array(kept, dtype=np.float64).reshape(-1, 2)
 
 
 def _validation(run: RunRecords) -> np.ndarray:
-    return np.array([(record.step, record.loss) for record in run.validation]).reshape(-1, 2)
+    losses = {record.step: record.loss for record in run.validation}
+    return np.array(list(losses.items()), dtype=np.float64).reshape(-1, 2)
 
 
 def _curve(axes: Axes, curves: list[np.ndarray], method: str, look: Look, *, marked: bool) -> None:
@@ -117,11 +135,11 @@ def _quality(group: Group, title: str, look: dict[str, Look], cost: str) -> Figu
     unit = (memory_unit if cost == "memory" else time_unit)([_cost(row, cost) for row in rows])
     figure = Figure(figsize=(3.35, 2.6), layout="constrained")
     axes = figure.subplots()
-    for row in rows:
-        _point(axes, _cost(row, cost) / unit.size, row, metric, look[row.method])
+    points = [_point(axes, _cost(row, cost) / unit.size, row, metric, look[row.method]) for row in rows]
     axes.margins(x=0.16, y=0.14)
+    axes.set_xlim(left=max(0.0, axes.get_xlim()[0]))
     _base_line(axes, group, metric, look[BASE])
-    _name_points(axes, [(_cost(row, cost) / unit.size, row.scores[metric].mean, row.method) for row in rows])
+    _name_points(figure, axes, points)
     better = "higher" if group.higher_is_better(metric) else "lower"
     axes.set(xlabel=_cost_label(cost, unit), ylabel=f"{metric} ({better} is better)", title=title)
     return figure
@@ -138,40 +156,52 @@ def _base_line(axes: Axes, group: Group, metric: str, look: Look) -> None:
         axes.axhline(cell.mean, color=look.colour, linestyle=look.dash, linewidth=1)
         if cell.low is not None and cell.high is not None:
             axes.axhspan(cell.low, cell.high, color=look.colour, alpha=0.07, linewidth=0)
-        axes.annotate(BASE, (1, cell.mean), xycoords=("axes fraction", "data"), xytext=(-2, 2), textcoords="offset points",
-                      ha="right", va="bottom", fontsize=7)  # fmt: skip
+        axes.text(0.99, cell.mean, BASE, transform=axes.get_yaxis_transform(), ha="right", va="bottom", fontsize=7)
         return
-    below = cell.mean < bottom
-    text = f"{BASE}: {number(cell.mean, score_decimals([cell.mean, top]))} {'↓' if below else '↑'}"
-    axes.text(0.99, 0.02 if below else 0.98, text, transform=axes.transAxes, ha="right", va="bottom" if below else "top",
-              fontsize=7)  # fmt: skip
+    arrow, up, side = ("↓", 0.02, "bottom") if cell.mean < bottom else ("↑", 0.98, "top")
+    text = f"{BASE}: {number(cell.mean, score_decimals([cell.mean, top]))} {arrow}"
+    axes.text(0.99, up, text, transform=axes.transAxes, ha="right", va=side, fontsize=7)
 
 
-def _name_points(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None:
-    """Each point's label beside it, on the side with room; labels that would overlap move up."""
+def _name_points(figure: Figure, axes: Axes, points: Sequence[NamedPoint]) -> None:
+    """Labels beside the points where they fit without touching anything, else a legend."""
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
-    height = 0.075 * (top - bottom)
-    placed: list[tuple[float, float]] = []
-    for across, up, label in sorted(points, key=lambda point: (point[1], point[0])):
-        share = (across - left) / (right - left)
-        level = up
-        while any(abs(share - other) < 0.4 and abs(level - other_level) < height for other, other_level in placed):
-            level += height / 4
-        placed.append((share, level))
-        side = -1 if share > 0.6 else 1
-        axes.annotate(_label(label), (across, level), xytext=(6 * side, 0), textcoords="offset points", fontsize=7.5,
-                      ha="left" if side > 0 else "right", va="center")  # fmt: skip
+    spots = [
+        Spot(
+            across=(point.across - left) / (right - left), up=(point.up - bottom) / (top - bottom),
+            low=(point.low - bottom) / (top - bottom), high=(point.high - bottom) / (top - bottom),
+            width=LETTER_WIDTH * len(_label(point.method)) + LABEL_GAP,
+        )
+        for point in points
+    ]  # fmt: skip
+    if not free_labels(spots):
+        _legend(figure, {_label(point.method): point.handle for point in points}, columns=2)
+        return
+    for point, spot in zip(points, spots, strict=True):
+        axes.annotate(
+            _label(point.method), (point.across, point.up), xytext=(6 * spot.side, 0), textcoords="offset points",
+            fontsize=7.5, ha="left" if spot.side > 0 else "right", va="center",
+        )  # fmt: skip
 
 
-def _point(axes: Axes, across: float, row: Row, metric: str, look: Look) -> None:
+def _legend(figure: Figure, handles: dict[str, object], *, columns: int) -> None:
+    """Below the axes, read line by line; matplotlib itself fills column by column."""
+    columns = min(columns, len(handles))
+    lines = -(-len(handles) // columns)
+    figure.set_figheight(figure.get_figheight() + LEGEND_LINE * (lines - 1))
+    labels = [label for first in range(columns) for label in list(handles)[first::columns]]
+    figure.legend([handles[label] for label in labels], labels, loc="outside lower center", ncols=columns)
+
+
+def _point(axes: Axes, across: float, row: Row, metric: str, look: Look) -> NamedPoint:
     cell = row.scores[metric]
-    bars = None
-    if cell.low is not None and cell.high is not None:
-        bars = [[max(cell.mean - cell.low, 0)], [max(cell.high - cell.mean, 0)]]
-    axes.errorbar(
-        [across], [cell.mean], yerr=bars, color=look.colour, marker=look.marker, markersize=5, capsize=2.5,
-        elinewidth=1, linestyle="none",
+    low = cell.mean if cell.low is None else min(cell.low, cell.mean)
+    high = cell.mean if cell.high is None else max(cell.high, cell.mean)
+    handle = axes.errorbar(
+        [across], [cell.mean], yerr=[[cell.mean - low], [high - cell.mean]], color=look.colour, marker=look.marker,
+        markersize=5, capsize=2.5 if high > low else 0, elinewidth=1, linestyle="none",
     )  # fmt: skip
+    return NamedPoint(row.method, across, cell.mean, low, high, handle)
 
 
 def _cost(row: Row, cost: str) -> float | None:
@@ -191,7 +221,7 @@ def _label(text: str, longest: int = 30) -> str:
 
 def _slug(title: str, used: set[str]) -> str:
     """A file name from any task name, never the same twice."""
-    plain = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "task"
+    plain = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:60] or "task"
     slug = next(
         name
         for number in range(1, len(used) + 2)

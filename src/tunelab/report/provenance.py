@@ -51,7 +51,7 @@ def failures_table(comparison: Comparison) -> Table | None:
         for failure in comparison.failures
     )
     columns = tuple(map(words, ("Method", "Task", "Seed", "Learning rate", "Error", "Run")))
-    return Table("", columns, rows, ("A failed run is in no average. `tunelab run` tries it again.",))
+    return Table("", columns, rows, ("A failed run is in no average. The next tunelab run tries it again.",))
 
 
 def pending_table(comparison: Comparison) -> Table | None:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from tunelab.report.entries import BASE
 from tunelab.report.frame import Comparison, Group, Row
+from tunelab.report.marks import UNEQUAL_SEARCH
 from tunelab.report.numbers import interval, score_decimals, times
 
 SAME_MEMORY = 1.02
@@ -26,6 +27,8 @@ class Verdict(NamedTuple):
     """What to keep on one task."""
 
     group: Group
+    name: str
+    """The task's, with backend and study where several were compared."""
     keep: str | None
     """The label to keep: a method, 'base' when nothing beats it, None when that cannot be said."""
     sentences: tuple[str, ...]
@@ -33,7 +36,7 @@ class Verdict(NamedTuple):
 
 def verdicts(comparison: Comparison) -> tuple[Verdict, ...]:
     """One a group, in order."""
-    return tuple(_verdict(group) for group in comparison.groups)
+    return tuple(_verdict(group, place(group, comparison.groups)) for group in comparison.groups)
 
 
 def overall(found: Sequence[Verdict]) -> str:
@@ -54,9 +57,9 @@ def overall(found: Sequence[Verdict]) -> str:
     everywhere = set.intersection(*({row.method for row in _worthy(verdict.group)} for verdict in found))
     text = f"The way to keep differs by task: {_listed(found)}."
     if not everywhere:
-        return f"{text} No one method is best or tied with it on all of them."
+        return f"{text} No one method is best or tied with the best on every task."
     verb = "is" if len(everywhere) == 1 else "are"
-    return f"{text} For one method everywhere: {_and(sorted(everywhere))} {verb} best or tied with it on all of them."
+    return f"{text} Best or tied with the best on every task {verb} {_and(sorted(everywhere))}."
 
 
 def place(group: Group, groups: Sequence[Group]) -> str:
@@ -67,23 +70,22 @@ def place(group: Group, groups: Sequence[Group]) -> str:
     return name if len({other.study for other in groups}) < 2 else f"{group.study}: {name}"
 
 
-def _verdict(group: Group) -> Verdict:
+def _verdict(group: Group, name: str) -> Verdict:
     scored = [row for row in group.rows if _mean(row, group) is not None]
     trained = [row for row in scored if row.method != BASE]
     if not trained:
-        reason = "no method has finished" if group.metrics or not scored else "no run has finished"
-        return Verdict(group, None, (f"On {group.task}, {reason} with a score yet.",))
+        return Verdict(group, name, None, (f"On {name}, no method has finished with a score yet.",))
     untested = all(row.scores[group.metrics[0]].tied_best is None for row in trained)
     best = _best(scored if untested else [row for row in scored if row.scores[group.metrics[0]].tied_best], group)
-    opening = f"On {group.task}, {best.method} is best on {group.metrics[0]} ({_score(best, group)})"
+    opening = f"On {name}, {best.method} is best on {group.metrics[0]} ({_score(best, group)})"
     if untested:
-        return Verdict(group, None, (f"{opening}; the difference was not tested.", *_cautions(group)))
+        return Verdict(group, name, None, (f"{opening}; the difference was not tested.", *_cautions(group)))
     tied = [row.method for row in scored if row.scores[group.metrics[0]].tied_best and row is not best]
     sentences = [
         f"{opening}; {_and(tied)} {'is' if len(tied) == 1 else 'are'} tied with it." if tied else f"{opening}."
     ]
     keep, reason = _decision(group, best=best, trained=trained)
-    return Verdict(group, keep, (*sentences, reason, *_cautions(group)))
+    return Verdict(group, name, keep, (*sentences, reason, *_cautions(group)))
 
 
 def _decision(group: Group, *, best: Row, trained: list[Row]) -> tuple[str | None, str]:
@@ -91,7 +93,7 @@ def _decision(group: Group, *, best: Row, trained: list[Row]) -> tuple[str | Non
     if all(beat is None for beat in beats):
         worthy = [row for row in trained if row.scores[group.metrics[0]].tied_best]
         kept = _cheapest(worthy) if worthy else best
-        return kept.method, f"Keep {kept.method}{_because(kept, best, worthy)}. Nothing was tested against the base."
+        return kept.method, f"{_keep(kept, best, worthy, group)} Nothing was tested against the base."
     worthy = _worthy(group)
     if not worthy and any(beats):
         # The best mean is noisy enough not to beat the base while a lower, steadier one does.
@@ -99,7 +101,7 @@ def _decision(group: Group, *, best: Row, trained: list[Row]) -> tuple[str | Non
     if not worthy:
         return BASE, "No method beats the base: keep the base, or give the methods more data, steps or learning rates."
     kept = _cheapest(worthy)
-    return kept.method, f"Keep {kept.method}{_because(kept, best, worthy)}."
+    return kept.method, _keep(kept, best, worthy, group)
 
 
 def _worthy(group: Group) -> list[Row]:
@@ -117,20 +119,22 @@ def _cheapest(rows: Sequence[Row]) -> Row:
     return min(rows, key=lambda row: (row.train_seconds is None, row.train_seconds or 0.0))
 
 
-def _because(kept: Row, best: Row, tied: Sequence[Row]) -> str:
+def _keep(kept: Row, best: Row, tied: Sequence[Row], group: Group) -> str:
     """What is saved against the best; when the best itself is kept, against the first that is tied with it."""
     rivals = [row for row in tied if row is not kept]
     rival = best if kept is not best else rivals[0] if rivals else None
     if rival is None:
-        return ""
+        return f"Keep {kept.method}."
     costs = [
         _compared(kept.peak_train_gib, rival.peak_train_gib, less="less memory", more="more memory"),
         _compared(kept.train_seconds, rival.train_seconds, less="less time", more="more time"),
     ]
     text = ", ".join(cost for cost in costs if cost)
     if kept is best:
-        return f": best, and {text} than {rival.method}" if text else ""
-    return f": tied in quality with {best.method}" + (f", {text}" if text else "")
+        return f"Keep {kept.method}: best; compared with {rival.method} {text}." if text else f"Keep {kept.method}."
+    tied_best = kept.scores[group.metrics[0]].tied_best
+    quality = f"tied in quality with {best.method}" if tied_best else f"{best.method} is not shown to beat the base"
+    return f"Keep {kept.method} ({_score(kept, group)}): {quality}{', ' * bool(text)}{text}."
 
 
 def _compared(value: float | None, other: float | None, *, less: str, more: str) -> str:
@@ -151,8 +155,13 @@ def _cautions(group: Group) -> list[str]:
             f"Preliminary: {len(missing)} of {len(group.runs)} runs did not finish"
             + (f" ({failed} failed)." if failed else " yet.")
         )
+    base = next((row.scores[group.metrics[0]] for row in group.rows if row.method == BASE and row.scores), None)
+    if base is not None and base.tied_best and any(row.scores[group.metrics[0]].beats_base for row in group.rows):
+        cautions.append("Even the base is not told apart from the best: so few examples or seeds separate little.")
     if max(row.num_seeds for row in group.rows if row.method != BASE) == 1:
         cautions.append("One seed: the intervals cover the choice of test examples, not the variation of training.")
+    if any(mark.startswith(UNEQUAL_SEARCH) for row in group.rows for mark in row.marks):
+        cautions.append("The methods had unequal numbers of learning rates to choose from (see the marks).")
     if any(
         "hardware differs" in mark or "number of threads differs" in mark for row in group.rows for mark in row.marks
     ):
@@ -176,7 +185,7 @@ def _score(row: Row, group: Group) -> str:
 
 
 def _listed(found: Sequence[Verdict]) -> str:
-    return "; ".join(f"{verdict.keep} on {verdict.group.task}" for verdict in found if verdict.keep is not None)
+    return "; ".join(f"{verdict.keep} on {verdict.name}" for verdict in found if verdict.keep is not None)
 
 
 def _and(labels: Sequence[str]) -> str:

@@ -48,7 +48,7 @@ def execute(
             loaded_gib = meter.memory.current_gib()
         with meter.phase("prepare"):
             data = _prepared(run, parts, text, folder, notes)
-            session.verify(_verified_rows(data.train))
+            session.verify(verified_rows(data.train))
             batches = micro_batches(data.train, max_tokens=run.batch.max_tokens)
             if parts.method is not None:
                 parts.method.prepare(session, batches)
@@ -58,7 +58,7 @@ def execute(
             with meter.phase("save"):
                 saved_mib = _write_model(session, folder)
         with meter.phase("evaluate"):
-            scored = score(_predictions(session, text, data, run, parts, progress), parts.metrics)
+            scored = score(predictions(session, text, data, run, parts, progress), parts.metrics)
             folder.write_predictions(list(scored.predictions))
         result = RunResult(
             run=run.id,
@@ -87,17 +87,16 @@ def execute(
         return result
 
 
-
 def _prepared(run: RunConfig, parts: RunParts, text: TextSide, folder: RunFolder, notes: list[str]) -> RunData:
     if parts.task.fingerprint() != run.data_revision:
         raise DataError(f"task {run.task}: the data changed since the study was started; start the study again")
     data = prepare(parts.task, text, run)
-    notes.extend(data.warnings)
+    notes.extend(data.notes)
     write_summary(folder.study_folder, data)
     return data
 
 
-def _verified_rows(rows: Sequence[TokenRow]) -> Batch:
+def verified_rows(rows: Sequence[TokenRow]) -> Batch:
     """Two short rows of different length: the reference path keeps all logits, and padding should be seen."""
     ordered = sorted(rows, key=lambda row: row.num_tokens)
     other = next((row for row in ordered if row.num_tokens > ordered[0].num_tokens), ordered[-1])
@@ -133,7 +132,7 @@ def _write_model(session: Session, folder: RunFolder) -> float:
     return size
 
 
-def _predictions(
+def predictions(
     session: Session, text: TextSide, data: RunData, run: RunConfig, parts: RunParts, progress: Progress
 ) -> list[Prediction]:
     reads = {metric.reads for metric in parts.metrics.values()}

@@ -58,6 +58,8 @@ class Plan(NamedTuple):
     study: StudyConfig
     methods: tuple[PlannedMethod, ...]
     tasks: tuple[PlannedTask, ...]
+    read: ReadStudy
+    """Where each value stands, for messages of later checks."""
 
 
 class RunParts(NamedTuple):
@@ -103,7 +105,7 @@ def make_plan(read: ReadStudy) -> Plan:
         "tasks": [{"name": task.name, **task.options} for task in tasks],
         "methods": [{method.name: method.options()} for method in planned],
     }
-    return Plan(read.config.model_copy(update=resolved), tuple(planned), tuple(tasks))
+    return Plan(read.config.model_copy(update=resolved), tuple(planned), tuple(tasks), read)
 
 
 def load_backend(name: str) -> Backend:
@@ -121,9 +123,14 @@ def parts(run: RunConfig) -> RunParts:
     return RunParts(load_backend(run.backend), task, {name: _metric(name) for name in task.metrics}, method)
 
 
-def names(kind: str) -> dict[str, str]:
-    """Name -> one line, for `tunelab list`."""
-    return catalogue.describe(kind)
+def recognise(folder: Path) -> tuple[str, Method] | None:
+    """The method, with its options, whose `save` wrote this folder; None: no method says so."""
+    for name in catalogue.names("methods"):
+        cls = catalogue.load("methods", name)
+        options = cls.saved_options(folder)
+        if options is not None:
+            return name, cls(**options)
+    return None
 
 
 # ------------------------------------------------------------------ runs
@@ -200,7 +207,8 @@ def _collect(problems: list[str], make: Any, read: ReadStudy, *arguments: Any) -
 
 def _build(read: ReadStudy, path: str, cls: type[BaseModel], options: dict[str, Any]) -> Any:
     try:
-        return cls(**options)
+        # Strict, so that `rank: true` is not 1; as JSON, because strictness then still takes a list for a tuple.
+        return cls.model_validate_json(json.dumps(options, default=str), strict=True)
     except ValidationError as error:
         found = explain(error, given=options, model=cls)
         raise ConfigError(
@@ -239,7 +247,9 @@ def _rates(read: ReadStudy, path: str, options: dict[str, Any]) -> tuple[float, 
 def _task(read: ReadStudy, index: int, entry: dict[str, Any]) -> PlannedTask:
     path = f"tasks.{index}"
     if not isinstance(entry.get("name"), str):
-        raise ConfigError(read.problem(path, "a task needs a name: one of `tunelab list tasks`, or your own with train"))
+        raise ConfigError(
+            read.problem(path, "a task needs a name: one of `tunelab list tasks`, or your own with train")
+        )
     entry = dict(entry)
     try:
         cls = catalogue.load("tasks", _task_class(entry["name"], entry))
@@ -256,8 +266,8 @@ def _task(read: ReadStudy, index: int, entry: dict[str, Any]) -> PlannedTask:
             metrics[name] = _metric(name)
         except ConfigError as error:
             raise ConfigError(*(read.problem(f"{path}.metrics.{position}", text) for text in error.problems)) from None
-    for problem in task.problems():
-        raise ConfigError(read.problem(path, problem))
+    if problems := task.problems():
+        raise ConfigError(*(read.problem(path, problem) for problem in problems))
     options = task.model_dump(mode="json", exclude={"name"})
     return PlannedTask(task.name, options, task, metrics)
 

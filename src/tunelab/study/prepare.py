@@ -30,7 +30,8 @@ class RunData(NamedTuple):
     test_prompts: list[np.ndarray]
     summary: dict[str, Any]
     """data/<task>.json"""
-    warnings: list[str]
+    notes: list[str]
+    """What a reader should know: rows left out, targets cut, test rows that stand in train."""
 
 
 def prepare(task: Task, text: TextSide, run: RunConfig) -> RunData:
@@ -73,7 +74,11 @@ def prepare(task: Task, text: TextSide, run: RunConfig) -> RunData:
         tokenised["test"].rows,
         [np.asarray(prompt.ids, dtype=np.int32) for prompt in prompts],
         summary,
-        [*_cut_warnings(tokenised), *_overlap_warnings(overlap.num_same_row, len(test))],
+        [
+            *(note for name in splits for note in task.notes(name)),
+            *_cut_warnings(tokenised),
+            *_overlap_warnings(overlap.num_same_row, len(test)),
+        ],
     )
 
 
@@ -86,9 +91,7 @@ def write_summary(folder: Path, data: RunData) -> None:
 
 
 def _tokenise(examples: list[Example], text: TextSide, run: RunConfig) -> Tokenised:
-    return tokenise(
-        examples, text.tokenizer, max_length=run.batch.max_length, encoder_decoder=text.encoder_decoder
-    )
+    return tokenise(examples, text.tokenizer, max_length=run.batch.max_length, encoder_decoder=text.encoder_decoder)
 
 
 def _cut_warnings(tokenised: dict[str, Tokenised]) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import NonNegativeInt, PositiveInt
 
-from tunelab.contracts import Task
+from tunelab.contracts import Task, unreadable
 from tunelab.data.fingerprint import fingerprint, of_rows, row_options
 from tunelab.data.formats import TemplateText, format_rows
 from tunelab.data.hub import hub_rows
@@ -68,6 +68,9 @@ class E2eNlg(Task):
             group=split == "test",
         )
         return draw(formatted.examples, n=self._wanted(split), seed=self.seed)
+
+    def problems(self) -> list[str]:
+        return [] if self.path is None else unreadable(self)
 
     def notes(self, split: Split) -> list[str]:
         wanted = self._wanted(split)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import codecs
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, NonNegativeInt, PositiveInt, model_validator
 
-from tunelab.contracts import Task
+from tunelab.contracts import Task, unreadable
 from tunelab.data.fingerprint import fingerprint, row_options
 from tunelab.data.formats import Formatted, TemplateText, format_rows
 from tunelab.data.sources import read_rows
@@ -20,7 +19,7 @@ Split = Literal["train", "validation", "test"]
 
 def _known_encoding(name: str) -> str:
     try:
-        codecs.lookup(name)
+        "".encode(name)  # Unlike codecs.lookup, this refuses base64 and other codecs that are not of text.
     except LookupError:
         raise ValueError(f"{name!r} is not an encoding Python knows; common ones are utf-8, cp1252, utf-16") from None
     return name
@@ -66,8 +65,12 @@ class Files(Task):
     @model_validator(mode="before")
     @classmethod
     def _default_metrics(cls, options: Any) -> Any:
-        if not isinstance(options, dict) or options.get("metrics"):
+        if not isinstance(options, dict):
             return options
+        if options.get("metrics"):
+            # What a "before" validator returns is no longer JSON to pydantic: its strict mode wants the tuple itself.
+            metrics = options["metrics"]
+            return {**options, "metrics": tuple(metrics) if isinstance(metrics, list) else metrics}
         plain_text = options.get("text") is not None
         return {**options, "metrics": ("perplexity", "bits_per_token") if plain_text else ("rouge_l", "bleu")}
 
@@ -81,6 +84,9 @@ class Files(Task):
     def examples(self, split: Split) -> list[Example]:
         formatted = self._formatted(split)
         return draw(formatted.examples, n=self._wanted(split), seed=self.seed) if formatted else []
+
+    def problems(self) -> list[str]:
+        return unreadable(self)
 
     def notes(self, split: Split) -> list[str]:
         formatted = self._formatted(split)

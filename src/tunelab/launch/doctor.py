@@ -1,0 +1,131 @@
+"""What this machine can do, and what to install or change for the rest."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import tunelab
+from tunelab.study.plan import load_backend
+
+GIB = 1024**3
+HUB_SECONDS = 3.0
+PACKAGES = ("torch", "transformers", "datasets", "safetensors", "peft")
+ROOM_GIB = 5.0
+"""Less free disk than this is told: a model of a billion weights with its checkpoints needs about as much."""
+
+
+class Finding(NamedTuple):
+    """One thing about this machine."""
+
+    name: str
+    value: Any
+    """As JSON has it. None: could not be told."""
+    text: str
+    advice: str = ""
+    """What to do where something is missing."""
+
+
+def examine() -> list[Finding]:
+    """Everything; no finding is an error."""
+    return [*_software(), *_devices(), *_memory_findings(), *_places()]
+
+
+def as_json(findings: list[Finding]) -> dict[str, Any]:
+    """What `tunelab doctor --json` prints."""
+    advice = {finding.name: finding.advice for finding in findings if finding.advice}
+    return {**{finding.name: finding.value for finding in findings}, "advice": advice}
+
+
+def _software() -> list[Finding]:
+    versions = {"tunelab": tunelab.__version__, "python": platform.python_version()}
+    versions |= {name: metadata.version(name) for name in PACKAGES if find_spec(name)}
+    text = ", ".join(f"{name} {version}" for name, version in versions.items())
+    advice = "" if find_spec("peft") else "pip install 'tunelab[dev]' brings peft, which only the parity tests need"
+    return [Finding("packages", versions, text, advice)]
+
+
+def _devices() -> list[Finding]:
+    import torch
+
+    from tunelab.backends.torch_hf import medium_is_exact
+
+    backend = load_backend("torch")
+    precision, threads = backend.resolve(precision="auto", threads=None)
+    cuda = torch.cuda.is_available()
+    gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())] if cuda else []
+    advice = "no CUDA GPU; models above about 1 billion weights will be slow here" if not cuda else ""
+    bf16 = precision == "bf16"
+    exact = None if cuda else medium_is_exact()
+    meaning = {
+        True: "true fp32 here, and taken because they are faster",
+        False: "bf16 here, and not taken",
+        None: "not asked on a GPU",
+    }[exact]
+    return [
+        Finding("device", backend.device(), ", ".join(gpus) or f"cpu, {_processor_count()} processors", advice),
+        Finding("precision", precision, f"{precision} (bf16 products {'in hardware' if bf16 else 'not in hardware'})"),
+        Finding("threads", threads, f"{threads} per run"),
+        Finding("medium_products_exact", exact, f"'medium' fp32 products are {meaning}"),
+    ]
+
+
+def _processor_count() -> int:
+    return os.cpu_count() or 1
+
+
+def _memory_findings() -> list[Finding]:
+    found = []
+    if sys.platform == "linux":
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
+        free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES") / GIB
+        found.append(Finding("memory_gib", round(total, 2), f"{total:.1f} GiB, {free:.1f} GiB of it free"))
+    from tunelab.training.telemetry import ResidentMemory
+
+    exact = ResidentMemory().method == "vmhwm-reset"
+    advice = "" if exact else "memory peaks are sampled every 20 ms; a Linux kernel that allows clear_refs gives exact ones"
+    text = "exact peaks per phase (/proc/self/clear_refs)" if exact else "sampled peaks"
+    return [*found, Finding("exact_memory_peaks", exact, text, advice)]
+
+
+def _places() -> list[Finding]:
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    cache = Path(HF_HUB_CACHE)
+    free = shutil.disk_usage(_existing(Path.cwd())).free / GIB
+    short = f"less than {ROOM_GIB:.0f} GiB free: checkpoints and models may not fit" if free < ROOM_GIB else ""
+    reachable, why = _hub_reachable()
+    offline = "" if reachable else "use tunelab/tiny, a local folder, or what the cache has; HF_ENDPOINT names a mirror"
+    return [
+        Finding("cache", str(cache), f"{cache}{'' if cache.exists() else ' (not there yet)'}"),
+        Finding("free_disk_gib", round(free, 1), f"{free:.1f} GiB free in {Path.cwd()}", short),
+        Finding("hub_reachable", reachable, "reachable" if reachable else f"not reachable ({why})", offline),
+    ]
+
+
+def _existing(path: Path) -> Path:
+    return next(parent for parent in (path, *path.parents) if parent.exists())
+
+
+def _hub_reachable() -> tuple[bool, str]:
+    """One request with a short limit; any answer at all means reachable."""
+    from urllib.error import HTTPError, URLError
+    from urllib.request import Request, urlopen
+
+    from huggingface_hub.constants import ENDPOINT, HF_HUB_OFFLINE
+
+    if HF_HUB_OFFLINE:
+        return False, "HF_HUB_OFFLINE is set"
+    try:
+        urlopen(Request(ENDPOINT, method="HEAD"), timeout=HUB_SECONDS).close()
+    except HTTPError:
+        return True, ""
+    except (URLError, OSError, ValueError) as error:
+        return False, str(getattr(error, "reason", error)) or type(error).__name__
+    return True, ""

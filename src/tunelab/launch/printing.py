@@ -1,0 +1,151 @@
+"""What the verbs print: tables and coloured text for a terminal, the same without colours elsewhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from tunelab.config.study_yaml import dump_yaml
+from tunelab.launch.doctor import Finding
+from tunelab.launch.run import Outcome
+from tunelab.records import RunResult
+from tunelab.report.decision import terminal_text
+from tunelab.report.numbers import MISSING, count, duration, interval, memory, percent, rate, score_decimals
+from tunelab.report.tables import Cell, Column, Table, plain, visible, words
+from tunelab.study.preview import PlannedRun, Preview
+from tunelab.study.show import Piece, ShownExample, ShownFile, ShownTask
+from tunelab.study.store import RunFolder
+
+
+def plan_text(preview: Preview) -> str:
+    """The runs, and what is to be said about them."""
+    table = Table(
+        f"{preview.study}: {len(preview.runs)} runs on {preview.runs[0].model}",
+        (words("Method"), words("Task"), Column("Seed"), Column("Learning rate"), Column("Trained"), Column("Total")),
+        tuple(_plan_row(run) for run in preview.runs),
+        preview.notes,
+    )
+    return plain(table)
+
+
+def _plan_row(run: PlannedRun) -> tuple[Cell, ...]:
+    searched = "" if run.num_learning_rates_tried < 2 else f"(of {run.num_learning_rates_tried})"
+    waits = "chosen by search" if run.num_learning_rates_tried > 1 else MISSING
+    return (
+        Cell(run.method),
+        Cell(run.task),
+        Cell(str(run.seed)),
+        Cell(waits if run.learning_rate is None else rate(run.learning_rate), below=searched),
+        Cell(count(run.trainable_parameters), below=percent(run.trainable_parameters, run.total_parameters)),
+        Cell(count(run.total_parameters)),
+    )
+
+
+def outcome_text(outcome: Outcome) -> str:
+    """The comparison, what failed, and where the report is."""
+    failures = [f"FAILED {failure.run}: {failure.error}" for failure in outcome.comparison.failures]
+    report = outcome.folder / "report.html"
+    return "\n".join([terminal_text(outcome.comparison), *map(visible, failures), f"Report: {report}"])
+
+
+def result_text(result: RunResult) -> str:
+    """Scores with intervals, costs, notes."""
+    decimals = score_decimals(score.value for score in result.scores.values())
+    lines = [f"{result.method} on {result.task}, seed {result.seed}"]
+    for name, score in result.scores.items():
+        lines.append(f"  {name:<16} {interval(score.value, score.low, score.high, decimals)}  n={score.n}  {score.signature}")
+    for name, cost in result.phases.items():
+        lines.append(f"  {name:<16} {duration(cost.seconds)}, peak {memory(cost.peak_gib)}")
+    lines += [f"  note: {note}" for note in result.notes]
+    return "\n".join(map(visible, lines))
+
+
+def run_text(folder: RunFolder) -> str:
+    """Effective settings of a run, its effective optimizer, and its result as far as there is one."""
+    lines = [dump_yaml(folder.read_run().model_dump(mode="json"))]
+    result = folder.read_result()
+    if result is None:
+        failure = folder.path / "failure.json"
+        error = json.loads(failure.read_text(encoding="utf-8"))["error"] if failure.exists() else None
+        return "\n".join([*lines, "not finished" if error is None else f"FAILED: {error}"])
+    trained = f"{count(result.trainable_parameters)} of {count(result.total_parameters)} parameters trained"
+    groups = [f"  {', '.join(f'{key} {value}' for key, value in group.items())}" for group in result.optimizer]
+    effective = ["effective optimizer:", *groups] if groups else []
+    return "\n".join([*lines, result_text(result), f"  {trained}, {result.num_steps} steps", *effective])
+
+
+def finding_lines(findings: Iterable[Finding]) -> str:
+    lines = []
+    for finding in findings:
+        lines.append(f"{finding.name.replace('_', ' '):<22} {finding.text}")
+        lines += [f"{'':<22} -> {finding.advice}"] if finding.advice else []
+    return "\n".join(lines)
+
+
+def listing_text(entries: Mapping[str, str]) -> str:
+    width = max((len(name) for name in entries), default=0)
+    return "\n".join(f"{name:<{width}}  {line}" for name, line in entries.items())
+
+
+def file_text(path: Path, shown: ShownFile) -> str:
+    lines = [f"{path}: {shown.num_rows} rows", *(f"  {name}: {kind}" for name, kind in shown.columns.items())]
+    rows = (json.dumps(row, ensure_ascii=False, default=str) for row in shown.rows)
+    return "\n".join(map(visible, [*lines, *rows]))
+
+
+# ------------------------------------------------------------------ examples
+
+
+def print_tasks(shown: Iterable[ShownTask], console: Console) -> None:
+    """Counts, examples, the first step. Supervised text is green on a terminal and in [[ ]] elsewhere."""
+    for task in shown:
+        console.print(Text(f"{task.task}: what is supervised is the target and the end token", style="bold"))
+        for line in [*_split_lines(task.summary), *task.notes]:
+            console.print(Text(f"  {visible(line)}"))
+        for example in task.examples:
+            console.print(_example_text(example, coloured=console.is_terminal), soft_wrap=True)
+        step = task.first_step
+        console.print(
+            Text(
+                f"first step (of {step.num_steps}): {len(step.examples)} examples in {step.num_micro_batches} "
+                f"micro-batches, {step.num_tokens} tokens, {step.num_supervised} supervised: {', '.join(step.examples)}"
+            ),
+            soft_wrap=True,
+        )
+
+
+def _split_lines(summary: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for name, split in summary["splits"].items():
+        counts = split["counts"]
+        lines.append(
+            f"{name}: {counts['rows']} rows of {counts['shortest']}-{counts['longest']} tokens (median "
+            f"{counts['median']}), {counts['supervised_tokens']} supervised; cut at {summary['max_length']}: "
+            f"{counts['prompts_cut']} prompts, {counts['targets_cut']} targets"
+        )
+    overlap = summary["overlap"]
+    prompts = overlap["num_same_prompt"]
+    same_prompt = "" if prompts is None else f", {prompts} have a prompt of train"
+    lines.append(f"overlap: {overlap['num_same_row']} of {overlap['num_test']} test rows are rows of train{same_prompt}")
+    return lines
+
+
+def _example_text(example: ShownExample, *, coloured: bool) -> Text:
+    head = f"\n{example.id}: {example.num_tokens} tokens, {example.num_supervised} supervised\n"
+    text = Text(head, style="bold" if coloured else "")
+    if example.source:
+        text = Text.assemble(text, *(_piece_text(piece, coloured=coloured) for piece in example.source), "\n")
+    return Text.assemble(text, *(_piece_text(piece, coloured=coloured) for piece in example.pieces))
+
+
+def _piece_text(piece: Piece, *, coloured: bool) -> Text:
+    shown = "\n".join(visible(line) for line in piece.text.split("\n"))
+    if not coloured:
+        return Text(f"[[{shown}]]" if piece.supervised else shown)
+    colour = "green" if piece.supervised else "dim"
+    return Text(shown, style=f"{colour} reverse" if piece.special else colour)

@@ -1,0 +1,55 @@
+"""`tunelab report`: the report again, from records alone, also over several studies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from tunelab.config.read import read_study
+from tunelab.errors import ConfigError
+from tunelab.launch.run import config_facts, write_study_report
+from tunelab.report.entries import StudyRuns
+from tunelab.report.frame import Comparison
+from tunelab.report.write import write_report
+from tunelab.study.plan import Plan, make_plan
+from tunelab.study.runs import runs_on_disk
+from tunelab.study.store import Store
+
+
+class Rebuilt(NamedTuple):
+    comparison: Comparison
+    folder: Path
+
+
+def rebuild_report(folders: Sequence[Path], *, out: Path | None = None) -> Rebuilt:
+    """One study's report is written into its own folder; that of several into `out` (default: results/report).
+
+    Raises:
+        ConfigError: a folder without study.yaml, or its study no longer plans.
+    """
+    stores = [Store(folder) for folder in dict.fromkeys(folders)]
+    missing = [str(store.folder) for store in stores if not store.study_file.exists()]
+    if missing or not stores:
+        raise ConfigError(*(f"{folder}: no study.yaml in it; a folder that `tunelab run` wrote is wanted" for folder in missing))
+    plans = [make_plan(read_study(store.study_file)) for store in stores]
+    if len(stores) == 1 and out is None:
+        return Rebuilt(write_study_report(plans[0], stores[0]), stores[0].folder)
+    folder = out or Path("results") / "report"
+    studies = [
+        StudyRuns(_name(plan, store, plans), store.folder, tuple(runs_on_disk(plan, store)))
+        for plan, store in zip(plans, stores, strict=True)
+    ]
+    metrics = {name: metric for plan in plans for task in plan.tasks for name, metric in task.metrics.items()}
+    facts = {
+        f"{study.name}: {key}": value
+        for study, plan in zip(studies, plans, strict=True)
+        for key, value in config_facts(plan).items()
+    }
+    return Rebuilt(write_report(studies, metrics=metrics, folder=folder, config_facts=facts), folder)
+
+
+def _name(plan: Plan, store: Store, plans: Sequence[Plan]) -> str:
+    """The study's name; its folder's where two studies have the same."""
+    same = [other for other in plans if other.study.name == plan.study.name]
+    return plan.study.name if len(same) == 1 else str(store.folder)

@@ -1,0 +1,147 @@
+"""Scores a saved or base model on a task and leaves the records of a run, without training."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from tunelab.config.read import read_study
+from tunelab.config.schema import RunConfig
+from tunelab.config.study_yaml import dump_yaml
+from tunelab.errors import ConfigError
+from tunelab.evaluation.evaluate import score
+from tunelab.near import did_you_mean
+from tunelab.records import RunResult
+from tunelab.study.bundled import names as bundled_names
+from tunelab.study.bundled import study_path
+from tunelab.study.execute import Progress, predictions, verified_rows
+from tunelab.study.plan import Plan, Revisions, RunParts, base_run, load_backend, make_plan
+from tunelab.study.prepare import prepare
+from tunelab.study.provenance import provenance
+from tunelab.study.saved import Saved, find_saved, open_saved
+from tunelab.study.store import RunFolder
+from tunelab.training.telemetry import Meter
+
+SETTINGS = ("batch", "generation", "precision", "threads", "loss")
+"""What an evaluation takes over from the run whose model it scores."""
+
+
+class Evaluated(NamedTuple):
+    result: RunResult
+    model: str
+
+
+def evaluate(
+    model: str,
+    *,
+    task: str | None = None,
+    overrides: Sequence[str] = (),
+    out: Path | None = None,
+    progress: Progress = lambda event: None,
+) -> Evaluated:
+    """Score a run, an adapter, a model folder or a base model.
+
+    Args:
+        task: the name of a task, or STUDY:TASK for one of a study's; left out: the task that the run was trained on.
+        overrides: `--set` texts; the task is `tasks.0`.
+        out: where run.json, predictions.jsonl and result.json go.
+
+    Raises:
+        ConfigError, DataError, ModelError: nothing is written then.
+    """
+    saved = find_saved(model)
+    plan = _plan(saved, task, overrides)
+    run, task_parts = _run(saved, plan)
+    folder = None if out is None else _checked(out)
+    meter = Meter(task_parts.backend.memory(), on_phase=lambda name: progress({"event": "phase", "phase": name}))
+    with meter.phase("load"):
+        opened = open_saved(saved, run)
+        loaded_gib = meter.memory.current_gib()
+    with meter.phase("prepare"):
+        data = prepare(task_parts.task, opened.text, run)
+        opened.session.verify(verified_rows(data.test_rows))
+    with meter.phase("evaluate"):
+        scored = score(
+            predictions(opened.session, opened.text, data, run, task_parts, progress), task_parts.metrics
+        )
+    result = RunResult(
+        run=run.id,
+        method=run.method["label"],
+        task=run.task,
+        seed=run.seed,
+        backend=run.backend,
+        learning_rate=run.method.get("learning_rate"),
+        scores=scored.scores,
+        phases=meter.costs(),
+        trainable_parameters=opened.session.parameters().trainable,
+        total_parameters=opened.session.parameters().total,
+        loaded_gib=loaded_gib,
+        saved_mib=None,
+        tokens_per_second=None,
+        tokens_per_second_first=None,
+        num_steps=0,
+        num_tokens=0,
+        num_supervised_tokens=0,
+        validation_loss=None,
+        optimizer=[],
+        notes=[f"evaluated from {model}, nothing was trained", *opened.notes, *data.notes],
+        provenance=provenance(run, device=task_parts.backend.device()),
+    )
+    if folder is not None:
+        folder.write_run(run, result.provenance.model_dump(mode="json"))
+        folder.write_predictions(list(scored.predictions))
+        folder.write_result(result)
+    return Evaluated(result, model)
+
+
+def _plan(saved: Saved, task: str | None, overrides: Sequence[str]) -> Plan:
+    """A plan with the one task to score on."""
+    if task is None and saved.run is None:
+        raise ConfigError("which task? Give --task TASK (see `tunelab list tasks`) or --task STUDY.yaml:TASK")
+    own = task is None or (saved.run is not None and task == saved.run.task)
+    study, _, name = (task or "").rpartition(":")
+    if study and not own:
+        return _plan_of_study(saved, study, name, overrides)
+    entry = {"name": saved.run.task, **saved.run.task_options} if own else {"name": task}
+    settings = {} if saved.run is None else saved.run.model_dump(mode="json", include=set(SETTINGS))
+    if not own:
+        settings.pop("generation", None)  # how another task is decoded is its own to say
+    study = {"model": saved.source.model_dump(mode="json"), "tasks": [entry], "methods": ["full"], **settings}
+    try:
+        return make_plan(read_study(text=dump_yaml(study), overrides=overrides))
+    except ConfigError as error:
+        raise ConfigError(*(re.sub(r"^study text:\d+: ", "", problem) for problem in error.problems)) from None
+
+
+def _plan_of_study(saved: Saved, study: str, name: str, overrides: Sequence[str]) -> Plan:
+    if not Path(study).is_file() and study not in bundled_names():
+        raise ConfigError(f"--task {study}:{name}: '{study}' is neither a study file nor a bundled study")
+    plan = make_plan(read_study(study_path(study), overrides=overrides))
+    chosen = tuple(task for task in plan.tasks if task.name == name)
+    if not chosen:
+        known = [task.name for task in plan.tasks]
+        raise ConfigError(f"{study} has no task {name!r}.{did_you_mean(name, known)} Tasks: {', '.join(known)}")
+    return plan._replace(study=plan.study.model_copy(update={"model": saved.source}), tasks=chosen)
+
+
+def _run(saved: Saved, plan: Plan) -> tuple[RunConfig, RunParts]:
+    task, name = plan.tasks[0], saved.run.backend if saved.run else plan.study.backends[0]
+    backend = load_backend(name)
+    threads = None if plan.study.threads == "auto" else plan.study.threads
+    precision, threads = backend.resolve(precision=plan.study.precision, threads=threads)
+    revision = backend.locate(plan.study.model).revision
+    revisions = Revisions(revision, {task.name: task.task.fingerprint()}, precision, threads)
+    run = base_run(plan, task, name, revisions)
+    seed = saved.run.seed if saved.run else run.seed
+    identity = f"{saved.facts['label']}--{task.name}--seed{seed}--evaluated".replace(" ", "-")
+    run = run.model_copy(update={"id": identity, "method": saved.facts, "seed": seed})
+    return run, RunParts(backend, task.task, task.metrics, saved.method)
+
+
+def _checked(out: Path) -> RunFolder:
+    """Records of a study are never overwritten by an evaluation."""
+    if out.absolute().parent.name == "runs" or (out / "study.yaml").exists():
+        raise ConfigError(f"--out {out}: belongs to a study's results; choose another folder")
+    return RunFolder(out)

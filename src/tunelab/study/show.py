@@ -1,0 +1,137 @@
+"""Data before anything is trained: a file's columns; a study's tokens, what is supervised, cuts, the first step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import NoneType
+from typing import Any, NamedTuple
+
+from tunelab.data.batching import Order, micro_batches
+from tunelab.data.sources import Row, read_rows
+from tunelab.records import TokenRow
+from tunelab.study.plan import Plan, Revisions, base_run, load_backend
+from tunelab.study.prepare import RunData, prepare
+
+
+class Piece(NamedTuple):
+    """A stretch of one row's text, as the tokenizer gives it back."""
+
+    text: str
+    supervised: bool
+    special: bool
+
+
+class ShownExample(NamedTuple):
+    id: str
+    source: tuple[Piece, ...]
+    """What an encoder reads; empty for a decoder-only model."""
+    pieces: tuple[Piece, ...]
+    num_tokens: int
+    num_supervised: int
+
+
+class FirstStep(NamedTuple):
+    examples: tuple[str, ...]
+    num_steps: int
+    """Of the whole run."""
+    num_micro_batches: int
+    num_tokens: int
+    num_supervised: int
+
+
+class ShownTask(NamedTuple):
+    task: str
+    encoder_decoder: bool
+    summary: dict[str, Any]
+    """data/<task>.json: counts, lengths, cuts, overlap."""
+    notes: tuple[str, ...]
+    examples: tuple[ShownExample, ...]
+    first_step: FirstStep
+
+
+class ShownFile(NamedTuple):
+    num_rows: int
+    columns: dict[str, str]
+    """Name -> what its values are: text, number, list, nothing."""
+    rows: tuple[Row, ...]
+    """The first three."""
+
+
+_KINDS = {str: "text", int: "number", float: "number", bool: "true/false", NoneType: "nothing", dict: "object"}
+
+
+def show_study(plan: Plan, *, num_examples: int = 3) -> list[ShownTask]:
+    """Every task of the study with the first seed's order. Needs the model's tokenizer, not its weights.
+
+    Raises:
+        DataError, ModelError: data or tokenizer cannot be read.
+    """
+    backend_name = plan.study.backends[0]
+    backend = load_backend(backend_name)
+    without_weights = plan.study.model.model_copy(update={"initialize": "random"})
+    text = backend.text(without_weights, backend.locate(without_weights))
+    shown = []
+    for task in plan.tasks:
+        run = base_run(plan, task, backend_name, Revisions())
+        data = prepare(task.task, text, run)
+        shown.append(
+            ShownTask(
+                task=task.name,
+                encoder_decoder=text.encoder_decoder,
+                summary=data.summary,
+                notes=tuple(data.notes),
+                examples=tuple(_example(row, data, text.tokenizer) for row in data.train[:num_examples]),
+                first_step=_first_step(plan, data),
+            )
+        )
+    return shown
+
+
+def show_file(path: Path) -> ShownFile:
+    """Raises DataError when it cannot be read."""
+    rows = read_rows(path)
+    kinds = {
+        column: " or ".join(sorted({_KINDS.get(type(row.get(column)), type(row.get(column)).__name__) for row in rows}))
+        for column in dict.fromkeys(column for row in rows for column in row)
+    }
+    return ShownFile(len(rows), kinds, tuple(rows[:3]))
+
+
+def _first_step(plan: Plan, data: RunData) -> FirstStep:
+    study = plan.study
+    order = Order(data.train, seed=study.seeds[0], examples=study.batch.examples, budget=study.budget)
+    rows = order.step(1)
+    return FirstStep(
+        examples=tuple(_id(row, data) for row in rows),
+        num_steps=order.num_steps,
+        num_micro_batches=len(micro_batches(rows, max_tokens=study.batch.max_tokens)),
+        num_tokens=sum(row.num_tokens for row in rows),
+        num_supervised=sum(row.num_supervised for row in rows),
+    )
+
+
+def _example(row: TokenRow, data: RunData, tokenizer: Any) -> ShownExample:
+    source = () if row.source is None else _pieces(row.source.tolist(), [False] * len(row.source), tokenizer)
+    pieces = _pieces(row.ids.tolist(), row.supervised.tolist(), tokenizer)
+    return ShownExample(_id(row, data), source, pieces, row.num_tokens, row.num_supervised)
+
+
+def _id(row: TokenRow, data: RunData) -> str:
+    return data.summary["splits"]["train"]["rows"][row.example]
+
+
+def _pieces(ids: list[int], supervised: list[bool], tokenizer: Any) -> tuple[Piece, ...]:
+    """Cut where supervision or speciality changes. A stretch is what its tokens add to the text before them, because
+    a tokenizer may drop the space at a text's beginning."""
+    special = set(tokenizer.all_special_ids)
+    pieces: list[Piece] = []
+    start, before = 0, ""
+    for end in range(1, len(ids) + 1):
+        kind = (supervised[start], ids[start] in special)
+        if end < len(ids) and (supervised[end], ids[end] in special) == kind:
+            continue
+        whole = tokenizer.decode(ids[:end], skip_special_tokens=False)
+        added = whole[len(before) :] if whole.startswith(before) else tokenizer.decode(ids[start:end])
+        pieces.append(Piece(added, *kind))
+        start, before = end, whole
+    return tuple(pieces)

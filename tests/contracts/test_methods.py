@@ -1,0 +1,148 @@
+"""Every file in methods/ keeps the contract. A new file is tested here the moment it exists."""
+
+import copy
+
+import pytest
+import tiny
+import torch
+from pydantic import ValidationError
+from training_harness import Records, Stopped, make_session, run_training
+
+from tunelab import catalogue
+from tunelab.backends.torch_session import TorchSession
+from tunelab.contracts import Session
+
+METHODS = catalogue.names("methods")
+MODELS = ["llama", "gpt2", "t5"]
+pytestmark = pytest.mark.parametrize("name", METHODS)
+
+
+def build(name: str, **options):
+    cls = catalogue.load("methods", name)
+    return cls(**{"learning_rate": 1e-2, **cls.example(), **options})
+
+
+def rows_for(kind: str, count: int = 12):
+    return tiny.rows(count, pairs=kind == "t5")
+
+
+def logits(model, kind: str) -> torch.Tensor:
+    ids = torch.arange(2, 14).reshape(2, 6)
+    extra = {"decoder_input_ids": ids} if kind == "t5" else {}
+    with torch.no_grad():
+        return model.eval()(input_ids=ids, **extra).logits
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_loss_falls(name, kind):
+    losses = run_training(build(name), tiny.model(kind), rows_for(kind), budget={"steps": 30}).records.losses
+    assert sum(losses[-4:]) < 0.97 * sum(losses[:4]), losses
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_only_declared_parameters_move_and_the_base_stays_bit_identical(name, kind):
+    base = tiny.model(kind)
+    before = {key: value.detach().clone() for key, value in base.named_parameters()}
+    session = run_training(build(name), base, rows_for(kind), budget={"steps": 4}).session
+    trained = {key for key, parameter in session.model.named_parameters() if parameter.requires_grad}
+    after = {key.replace(".base.", "."): value for key, value in session.model.named_parameters()}
+    assert set(before) <= set(after), "a base parameter is gone"
+    assert [key for key in before if key not in trained and not before[key].equal(after[key])] == []
+    assert trained, "nothing is trained"
+    fresh = make_session(build(name), tiny.model(kind)).model
+    start = dict(fresh.named_parameters())
+    moved = [key for key, value in session.model.named_parameters() if not value.equal(start[key])]
+    assert set(moved) <= trained
+    assert len(moved) > 0.5 * len(trained), "most declared parameters should have moved"
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_saved_and_loaded_gives_the_same_logits(name, kind, tmp_path):
+    method = build(name)
+    model = run_training(method, tiny.model(kind), rows_for(kind), budget={"steps": 4}).model
+    method.save(model, tmp_path)
+    loaded = method.attach(tiny.model(kind), seed=5)
+    method.load(loaded, tmp_path)
+    assert logits(model, kind).equal(logits(loaded, kind))
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_saved_model_holds_no_pickle(name, kind, tmp_path):
+    method = build(name)
+    method.save(method.attach(tiny.model(kind), seed=0), tmp_path)
+    assert {file.suffix for file in tmp_path.rglob("*") if file.is_file()} <= {".safetensors", ".json"}
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_merged_equals_unmerged(name, kind):
+    method = build(name)
+    model = run_training(method, tiny.model(kind), rows_for(kind), budget={"steps": 10}).model
+    before = logits(model, kind)
+    merged = method.merged(model)
+    difference = (logits(merged, kind) - before).abs().max()
+    assert difference < 1e-5, difference
+    assert logits(model, kind).equal(before), "merging changed the model that was given"
+    fresh = {key for key, _ in tiny.model(kind).named_parameters()}
+    assert {key for key, _ in merged.named_parameters()} == fresh, "merged weights are not plain weights"
+
+
+@pytest.mark.parametrize("stop", [1, 7, 13])
+def test_resumed_equals_not_stopped_bit_for_bit(name, stop, tmp_path):
+    method, rows = build(name), rows_for("llama", 20)
+    settings = {"checkpoint": {"seconds": 0}, "budget": {"steps": 15}}
+    whole = run_training(method, tiny.model("llama"), rows, folder=tmp_path / "whole", **settings)
+    records = Records()
+    with pytest.raises(Stopped):
+        run_training(
+            method, tiny.model("llama"), rows, folder=tmp_path / "cut", records=records, stop_after=stop, **settings
+        )
+    resumed = run_training(method, tiny.model("llama"), rows, folder=tmp_path / "cut", records=records, **settings)
+    assert plain(resumed.records.steps) == plain(whole.records.steps)
+    for (key, value), (_, other) in zip(
+        whole.model.state_dict().items(), resumed.model.state_dict().items(), strict=True
+    ):
+        assert value.equal(other), key
+
+
+def plain(steps):
+    """Records without what a clock says."""
+    return [record.model_dump(exclude={"seconds", "tokens_per_second"}) for record in steps]
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_gradients_do_not_depend_on_how_a_step_is_cut(name, kind):
+    """First-step gradient norm and 20 losses, micro-batches of 64 tokens against one."""
+    rows = rows_for(kind, 24)
+    settings = {"batch": {"examples": 24}, "budget": {"steps": 20}}
+    whole = run_training(build(name, learning_rate=1e-3), tiny.model(kind), rows, **settings).records
+    settings["batch"]["max_tokens"] = 64
+    cut = run_training(build(name, learning_rate=1e-3), tiny.model(kind), rows, **settings).records
+    assert abs(whole.steps[0].grad_norm - cut.steps[0].grad_norm) <= 1e-6 * max(1.0, whole.steps[0].grad_norm)
+    assert max(abs(a - b) for a, b in zip(whole.losses, cut.losses, strict=True)) <= 1e-4
+
+
+def test_unknown_option_is_refused(name):
+    with pytest.raises(ValidationError, match="not_an_option"):
+        build(name, not_an_option=1)
+
+
+def test_default_learning_rate_is_documented(name):
+    cls = catalogue.load("methods", name)
+    assert cls.model_fields["learning_rate"].default > 0
+
+
+def test_meta_device_counts_what_training_trains(name):
+    with torch.device("meta"):
+        shapes = build(name).attach(tiny.model("llama").to("meta"), seed=0)
+    counted = sum(p.numel() for p in shapes.parameters() if p.requires_grad)
+    session: Session = make_session(build(name), tiny.model("llama"))
+    assert isinstance(session, TorchSession)
+    assert counted == session.parameters().trainable
+
+
+def test_attaching_does_not_need_the_random_state(name):
+    first = build(name).attach(tiny.model("llama"), seed=3)
+    torch.rand(100)
+    second = build(name).attach(copy.deepcopy(tiny.model("llama")), seed=3)
+    pairs = zip(first.parameters(), second.parameters(), strict=True)
+    assert all(one.equal(other) for one, other in pairs)

@@ -1,0 +1,115 @@
+"""Simulated truth is 0: how often the interval holds it, and how often equal methods are called different.
+
+`python tests/evaluation/test_coverage.py` prints the table that significance.py quotes (some ten minutes).
+"""
+# S seeds, N examples
+
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from tunelab.evaluation.significance import LEVEL, interval, paired_test, resampled_scores
+from tunelab.metrics.exact_match import ExactMatch
+
+MEAN = ExactMatch()
+"""Its aggregate is the mean of the first statistic."""
+NUM_EXAMPLES = 200
+RESAMPLES = 1000
+
+
+class Variances(NamedTuple):
+    """Of a seed's and of an example's effect on the score, in units of var(e)/N."""
+
+    seed: float
+    examples: float
+
+
+USUAL = (Variances(0.0, 0.3), Variances(0.3, 0.3), Variances(1.0, 0.3))
+HARD = (Variances(4.0, 0.02), Variances(8.0, 0.02), Variances(30.0, 0.02))
+
+
+def example_effects(draw, variance):
+    return draw.normal(size=NUM_EXAMPLES) * (variance * NUM_EXAMPLES) ** 0.5
+
+
+def simulated(draw, *, seeds, variances, shared=0.0, noise=1.0):
+    """S x N x 2 with true score 0; `shared`: example effects that several methods have in common."""
+    own = example_effects(draw, variances.examples)
+    seed_effects = draw.normal(size=(seeds, 1)) * variances.seed**0.5
+    values = shared + own + seed_effects + noise * draw.normal(size=(seeds, NUM_EXAMPLES)) * NUM_EXAMPLES**0.5
+    return np.stack([values, np.ones_like(values)], axis=-1)
+
+
+def coverage(*, seeds, variances, simulations, interval_of=interval):
+    """Share of simulations whose interval holds the truth."""
+    draw = np.random.default_rng(1)
+    held = 0
+    for number in range(simulations):
+        runs = simulated(draw, seeds=seeds, variances=variances)
+        found = interval_of(runs, MEAN, resamples=RESAMPLES, seed=number)
+        held += found[1] <= 0 <= found[2]
+    return held / simulations
+
+
+def false_differences(*, seeds, variances, simulations, against_one_seed=False):
+    """Share of simulations in which two methods of equal true score differ significantly."""
+    draw = np.random.default_rng(2)
+    called = 0
+    for number in range(simulations):
+        shared = example_effects(draw, 1.0)
+        first = simulated(draw, seeds=seeds, variances=variances, shared=shared)
+        if against_one_seed:
+            # The base is deterministic: it has effects of examples and nothing else.
+            second = simulated(draw, seeds=1, variances=Variances(0.0, variances.examples), shared=shared, noise=0.0)
+        else:
+            second = simulated(draw, seeds=seeds, variances=variances, shared=shared)
+        called += paired_test(first, second, MEAN, resamples=RESAMPLES, seed=number).p < LEVEL
+    return called / simulations
+
+
+def interval_with_seeds_drawn(runs, metric, *, resamples, seed):
+    """What significance.py does not do: seeds, too, are drawn with replacement."""
+    replicates = resampled_scores(runs, metric, resamples=resamples, seed=seed)
+    drawn = np.random.default_rng(seed).integers(0, len(runs), size=replicates.shape)
+    low, high = np.quantile(np.take_along_axis(replicates, drawn, axis=1).mean(axis=1), [0.025, 0.975])
+    return None, low, high
+
+
+def test_one_seed_interval_holds_the_truth_in_95_of_100():
+    found = coverage(seeds=1, variances=Variances(0.0, 0.0), simulations=1000)
+    assert 0.93 <= found <= 0.97
+
+
+def test_one_seed_test_calls_equal_methods_different_in_5_of_100():
+    found = false_differences(seeds=1, variances=Variances(0.0, 0.3), simulations=1000)
+    assert found <= 0.065
+
+
+@pytest.mark.parametrize(("variances", "low", "high"), [(USUAL[1], 0.945, 0.99), (HARD[1], 0.90, 0.97)])
+def test_three_seed_interval_holds_the_truth_as_stated(variances, low, high):
+    assert low <= coverage(seeds=3, variances=variances, simulations=400) <= high
+
+
+def test_drawing_seeds_with_replacement_would_be_too_narrow():
+    found = coverage(seeds=3, variances=HARD[2], simulations=300, interval_of=interval_with_seeds_drawn)
+    assert found < 0.88
+
+
+@pytest.mark.parametrize("variances", [USUAL[2], HARD[0]])
+def test_three_seed_test_keeps_its_level(variances):
+    assert false_differences(seeds=3, variances=variances, simulations=300) <= 0.065
+
+
+if __name__ == "__main__":
+    for seeds in (1, 2, 3, 5):
+        for variances in (*USUAL, *HARD) if seeds > 1 else (Variances(0.0, 0.3),):
+            case = {"seeds": seeds, "variances": variances, "simulations": 2000}
+            print(
+                f"{seeds} seeds, {variances}: coverage {coverage(**case):.1%}",
+                f"seeds drawn {coverage(**case, interval_of=interval_with_seeds_drawn):.1%}",
+                f"false {false_differences(**case):.1%}",
+                f"against one seed {false_differences(**case, against_one_seed=True):.1%}",
+                sep=", ",
+                flush=True,
+            )

@@ -1,0 +1,102 @@
+"""The contract of a metric, tested on every file in metrics/: a new one is tested the moment it exists."""
+
+import importlib
+import inspect
+import pkgutil
+
+import numpy as np
+import pytest
+
+import tunelab.metrics
+from tunelab.contracts import Metric
+from tunelab.records import Prediction
+
+FILES = [module.name for module in pkgutil.iter_modules(tunelab.metrics.__path__)]
+
+
+def metric_classes(name: str) -> list[type[Metric]]:
+    module = importlib.import_module(f"tunelab.metrics.{name}")
+    classes = inspect.getmembers(module, inspect.isclass)
+    return [found for _, found in classes if issubclass(found, Metric) and found.__module__ == module.__name__]
+
+
+METRICS = [
+    pytest.param(found, variant, id=f"{name}:{variant}" if variant else name)
+    for name in FILES
+    for found in metric_classes(name)
+    for variant in found.variants
+]
+
+TEXTS = [
+    ("The Eagle is a cheap pub near the river.", ("The Eagle is a cheap pub by the river.", "A cheap pub: The Eagle.")),
+    ("", ("An answer was expected here.",)),
+    ("Yes.", ("Yes.", "No.", "Maybe, if it is open.")),
+    ("prices are high , at  £30 &amp; more", ("Prices are high, at £30 & more.", "It costs 1,000.50 dollars")),
+    ("The Eagle is a cheap pub near the river.", ("The Eagle is a cheap pub near the river.",)),
+]
+
+
+@pytest.fixture
+def predictions() -> list[Prediction]:
+    return [
+        Prediction(
+            id=str(row),
+            prompt=f"prompt {row}",
+            prediction=text,
+            references=references,
+            loss_sum=3.5 + row,
+            num_tokens=4 + row,
+            num_bytes=20 + row,
+        )
+        for row, (text, references) in enumerate(TEXTS)
+    ]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_holds_one_metric_and_says_what_it_is(name):
+    assert len(metric_classes(name)) == 1
+    first_line = importlib.import_module(f"tunelab.metrics.{name}").__doc__.splitlines()[0]
+    assert 20 <= len(first_line) <= 120 and first_line.endswith(".")
+
+
+@pytest.mark.parametrize(("metric_class", "variant"), METRICS)
+def test_statistics_of_a_concatenation_are_the_concatenated_statistics(metric_class, variant, predictions):
+    apart = [metric_class(variant).statistics(part) for part in (predictions[:2], predictions[2:])]
+    whole = metric_class(variant).statistics(predictions)
+    assert whole.dtype == np.float64 and whole.ndim == 2 and len(whole) == len(predictions)
+    assert np.array_equal(np.concatenate(apart), whole)
+    aggregate = metric_class(variant).aggregate
+    assert aggregate(sum(part.sum(axis=0) for part in apart)) == pytest.approx(aggregate(whole.sum(axis=0)), rel=1e-12)
+
+
+@pytest.mark.parametrize(("metric_class", "variant"), METRICS)
+def test_aggregate_over_leading_axes_equals_a_loop(metric_class, variant, predictions):
+    metric = metric_class(variant)
+    statistics = metric.statistics(predictions)
+    weights = np.random.default_rng(0).integers(1, 4, size=(2, 3, len(predictions)))
+    totals = weights @ statistics
+    scores = metric.aggregate(totals)
+    assert scores.shape == (2, 3)
+    loop = [[float(metric.aggregate(totals[i, j])) for j in range(3)] for i in range(2)]
+    assert np.allclose(scores, loop, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize(("metric_class", "variant"), METRICS)
+def test_signature_is_there_before_and_after_data(metric_class, variant, predictions):
+    metric = metric_class(variant)
+    assert metric.signature()
+    metric.statistics(predictions)
+    assert metric.signature() and "\n" not in metric.signature()
+
+
+@pytest.mark.parametrize(("metric_class", "variant"), METRICS)
+def test_no_examples_give_no_rows(metric_class, variant, predictions):
+    metric = metric_class(variant)
+    assert metric.statistics([]).shape == (0, metric.statistics(predictions).shape[1])
+
+
+@pytest.mark.parametrize(("metric_class", "variant"), METRICS)
+def test_a_prediction_without_what_the_metric_reads_is_a_defect(metric_class, variant, predictions):
+    missing = {"prediction": None} if metric_class.reads == "text" else {"loss_sum": None}
+    with pytest.raises(AssertionError):
+        metric_class(variant).statistics([predictions[0].model_copy(update=missing)])

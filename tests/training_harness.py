@@ -1,0 +1,110 @@
+"""Trains a method on a tiny model through the real loop, without task, store or process."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import tiny
+
+from tunelab.backends.torch_hf import set_storage
+from tunelab.backends.torch_session import TorchSession
+from tunelab.contracts import Method
+from tunelab.records import StepRecord, ValidationRecord
+from tunelab.training.loop import Loop, train
+from tunelab.training.state import Checkpoints
+from tunelab.training.telemetry import Meter
+
+
+class Stopped(Exception):
+    """Raised by a recorder to end training as a kill would."""
+
+
+class Records:
+    def __init__(self, *, stop_after: int | None = None) -> None:
+        self.steps: list[StepRecord] = []
+        self.validations: list[ValidationRecord] = []
+        self.stop_after = stop_after
+
+    def step(self, record: StepRecord) -> None:
+        self.steps.append(record)
+
+    def validation(self, record: ValidationRecord) -> None:
+        self.validations.append(record)
+
+    def rewind(self, *, step: int) -> None:
+        self.steps = [record for record in self.steps if record.step <= step]
+        self.validations = [record for record in self.validations if record.step <= step]
+
+    @property
+    def losses(self) -> list[float]:
+        return [record.loss for record in self.steps]
+
+
+class NoMemory:
+    method = "none"
+
+    def reset(self) -> None: ...
+
+    def peak_gib(self) -> None:
+        return None
+
+    def current_gib(self) -> None:
+        return None
+
+
+class Trained(NamedTuple):
+    model: Any
+    session: TorchSession
+    records: Records
+
+
+def make_session(method: Method, model: Any, **changes: Any) -> TorchSession:
+    run = tiny.run_config(**changes)
+    attached = method.attach(model, seed=run.seed)
+    set_storage(attached, precision=run.precision)
+    return TorchSession(attached, method, run, tiny.Tokenizer(), [])
+
+
+def run_training(
+    method: Method,
+    model: Any,
+    rows: list,
+    *,
+    records: Records | None = None,
+    folder: Path | None = None,
+    validation: list | None = None,
+    stop_after: int | None = None,
+    **changes: Any,
+) -> Trained:
+    """Train; `stop_after` ends it right after that step's record, whatever was going on."""
+    session = make_session(method, model, **changes)
+    records = records or Records()
+
+    def progress(event: dict[str, Any]) -> None:
+        if event["event"] == "step" and event["step"] == stop_after:
+            raise Stopped
+
+    run = session.run
+    loop = Loop(
+        run=run,
+        peak_learning_rate=method.learning_rate,
+        rows=rows,
+        validation_rows=validation or [],
+        records=records,
+        checkpoints=Checkpoints(folder or Path("/nonexistent-checkpoints"), seconds=run.checkpoint.seconds),
+        meter=Meter(NoMemory()),
+        progress=progress,
+    )
+    if folder is None:
+        loop = loop._replace(checkpoints=NoCheckpoints())
+    train(session, loop)
+    return Trained(session.model, session, records)
+
+
+class NoCheckpoints:
+    def due(self) -> bool:
+        return False
+
+    def save(self, state: Any, write: Any) -> None: ...
+
+    def latest(self) -> None:
+        return None
