@@ -83,7 +83,7 @@ def causal_config() -> LlamaConfig:
         vocab_size=6000,
         hidden_size=256,
         intermediate_size=704,
-        num_hidden_layers=5,
+        num_hidden_layers=4,
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=1024,

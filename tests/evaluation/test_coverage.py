@@ -9,13 +9,14 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from tunelab.evaluation.significance import LEVEL, interval, paired_test, resampled_scores
+from tunelab.evaluation.significance import LEVEL, Interval, intervals, paired_test, resampled_scores
 from tunelab.metrics.exact_match import ExactMatch
 
 MEAN = ExactMatch()
 """Its aggregate is the mean of the first statistic."""
 NUM_EXAMPLES = 200
 RESAMPLES = 1000
+SIDE_BY_SIDE = 50
 
 
 class Variances(NamedTuple):
@@ -41,14 +42,15 @@ def simulated(draw, *, seeds, variances, shared=0.0, noise=1.0):
     return np.stack([values, np.ones_like(values)], axis=-1)
 
 
-def coverage(*, seeds, variances, simulations, interval_of=interval):
+def coverage(*, seeds, variances, simulations, intervals_of=intervals):
     """Share of simulations whose interval holds the truth."""
     draw = np.random.default_rng(1)
     held = 0
-    for number in range(simulations):
-        runs = simulated(draw, seeds=seeds, variances=variances)
-        found = interval_of(runs, MEAN, resamples=RESAMPLES, seed=number)
-        held += found[1] <= 0 <= found[2]
+    for number in range(simulations // SIDE_BY_SIDE):
+        # Simulations are independent methods to the function, which shares draws between them: much faster.
+        runs = {str(label): simulated(draw, seeds=seeds, variances=variances) for label in range(SIDE_BY_SIDE)}
+        found = intervals_of(runs, MEAN, resamples=RESAMPLES, seed=number)
+        held += sum(one.low <= 0 <= one.high for one in found.values())
     return held / simulations
 
 
@@ -68,12 +70,15 @@ def false_differences(*, seeds, variances, simulations, against_one_seed=False):
     return called / simulations
 
 
-def interval_with_seeds_drawn(runs, metric, *, resamples, seed):
+def intervals_with_seeds_drawn(statistics, metric, *, resamples, seed):
     """What significance.py does not do: seeds, too, are drawn with replacement."""
-    replicates = resampled_scores(runs, metric, resamples=resamples, seed=seed)
-    drawn = np.random.default_rng(seed).integers(0, len(runs), size=replicates.shape)
-    low, high = np.quantile(np.take_along_axis(replicates, drawn, axis=1).mean(axis=1), [0.025, 0.975])
-    return None, low, high
+    found = {}
+    for label, runs in statistics.items():
+        replicates = resampled_scores(runs, metric, resamples=resamples, seed=seed)
+        drawn = np.random.default_rng([seed, int(label)]).integers(0, len(runs), size=replicates.shape)
+        low, high = np.quantile(np.take_along_axis(replicates, drawn, axis=1).mean(axis=1), [0.025, 0.975])
+        found[label] = Interval(None, low, high, *runs.shape[:2])
+    return found
 
 
 def test_one_seed_interval_holds_the_truth_in_95_of_100():
@@ -86,19 +91,19 @@ def test_one_seed_test_calls_equal_methods_different_in_5_of_100():
     assert found <= 0.065
 
 
-@pytest.mark.parametrize(("variances", "low", "high"), [(USUAL[1], 0.945, 0.99), (HARD[1], 0.90, 0.97)])
+@pytest.mark.parametrize(("variances", "low", "high"), [(USUAL[1], 0.95, 0.985), (HARD[1], 0.92, 0.96)])
 def test_three_seed_interval_holds_the_truth_as_stated(variances, low, high):
-    assert low <= coverage(seeds=3, variances=variances, simulations=400) <= high
+    assert low <= coverage(seeds=3, variances=variances, simulations=1000) <= high
 
 
 def test_drawing_seeds_with_replacement_would_be_too_narrow():
-    found = coverage(seeds=3, variances=HARD[2], simulations=300, interval_of=interval_with_seeds_drawn)
+    found = coverage(seeds=3, variances=HARD[2], simulations=200, intervals_of=intervals_with_seeds_drawn)
     assert found < 0.88
 
 
 @pytest.mark.parametrize("variances", [USUAL[2], HARD[0]])
 def test_three_seed_test_keeps_its_level(variances):
-    assert false_differences(seeds=3, variances=variances, simulations=300) <= 0.065
+    assert false_differences(seeds=3, variances=variances, simulations=250) <= 0.065
 
 
 if __name__ == "__main__":
@@ -107,7 +112,7 @@ if __name__ == "__main__":
             case = {"seeds": seeds, "variances": variances, "simulations": 2000}
             print(
                 f"{seeds} seeds, {variances}: coverage {coverage(**case):.1%}",
-                f"seeds drawn {coverage(**case, interval_of=interval_with_seeds_drawn):.1%}",
+                f"seeds drawn {coverage(**case, intervals_of=intervals_with_seeds_drawn):.1%}",
                 f"false {false_differences(**case):.1%}",
                 f"against one seed {false_differences(**case, against_one_seed=True):.1%}",
                 sep=", ",

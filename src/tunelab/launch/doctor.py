@@ -89,7 +89,7 @@ def _memory_findings() -> list[Finding]:
     from tunelab.training.telemetry import ResidentMemory
 
     exact = ResidentMemory().method == "vmhwm-reset"
-    advice = "" if exact else "memory peaks are sampled every 20 ms; a Linux kernel that allows clear_refs gives exact ones"
+    advice = "" if exact else "memory peaks are sampled every 20 ms; Linux with a writable clear_refs gives exact ones"
     text = "exact peaks per phase (/proc/self/clear_refs)" if exact else "sampled peaks"
     return [*found, Finding("exact_memory_peaks", exact, text, advice)]
 

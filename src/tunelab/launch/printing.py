@@ -22,6 +22,11 @@ from tunelab.study.show import Piece, ShownExample, ShownFile, ShownTask
 from tunelab.study.store import RunFolder
 
 
+def console() -> Console:
+    """Standard output; colours only where it is a terminal."""
+    return Console(highlight=False)
+
+
 def plan_text(preview: Preview) -> str:
     """The runs, and what is to be said about them."""
     table = Table(
@@ -55,10 +60,10 @@ def outcome_text(outcome: Outcome) -> str:
 
 def result_text(result: RunResult) -> str:
     """Scores with intervals, costs, notes."""
-    decimals = score_decimals(score.value for score in result.scores.values())
     lines = [f"{result.method} on {result.task}, seed {result.seed}"]
     for name, score in result.scores.items():
-        lines.append(f"  {name:<16} {interval(score.value, score.low, score.high, decimals)}  n={score.n}  {score.signature}")
+        shown = interval(score.value, score.low, score.high, score_decimals([score.value]))
+        lines.append(f"  {name:<16} {shown}  n={score.n}  {score.signature}")
     for name, cost in result.phases.items():
         lines.append(f"  {name:<16} {duration(cost.seconds)}, peak {memory(cost.peak_gib)}")
     lines += [f"  note: {note}" for note in result.notes]
@@ -87,11 +92,6 @@ def finding_lines(findings: Iterable[Finding]) -> str:
     return "\n".join(lines)
 
 
-def listing_text(entries: Mapping[str, str]) -> str:
-    width = max((len(name) for name in entries), default=0)
-    return "\n".join(f"{name:<{width}}  {line}" for name, line in entries.items())
-
-
 def file_text(path: Path, shown: ShownFile) -> str:
     lines = [f"{path}: {shown.num_rows} rows", *(f"  {name}: {kind}" for name, kind in shown.columns.items())]
     rows = (json.dumps(row, ensure_ascii=False, default=str) for row in shown.rows)
@@ -106,7 +106,7 @@ def print_tasks(shown: Iterable[ShownTask], console: Console) -> None:
     for task in shown:
         console.print(Text(f"{task.task}: what is supervised is the target and the end token", style="bold"))
         for line in [*_split_lines(task.summary), *task.notes]:
-            console.print(Text(f"  {visible(line)}"))
+            console.print(Text(f"  {visible(line)}"), soft_wrap=True)
         for example in task.examples:
             console.print(_example_text(example, coloured=console.is_terminal), soft_wrap=True)
         step = task.first_step
@@ -131,7 +131,9 @@ def _split_lines(summary: Mapping[str, Any]) -> list[str]:
     overlap = summary["overlap"]
     prompts = overlap["num_same_prompt"]
     same_prompt = "" if prompts is None else f", {prompts} have a prompt of train"
-    lines.append(f"overlap: {overlap['num_same_row']} of {overlap['num_test']} test rows are rows of train{same_prompt}")
+    lines.append(
+        f"overlap: {overlap['num_same_row']} of {overlap['num_test']} test rows are rows of train{same_prompt}"
+    )
     return lines
 
 

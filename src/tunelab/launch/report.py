@@ -30,8 +30,8 @@ def rebuild_report(folders: Sequence[Path], *, out: Path | None = None) -> Rebui
     """
     stores = [Store(folder) for folder in dict.fromkeys(folders)]
     missing = [str(store.folder) for store in stores if not store.study_file.exists()]
-    if missing or not stores:
-        raise ConfigError(*(f"{folder}: no study.yaml in it; a folder that `tunelab run` wrote is wanted" for folder in missing))
+    if missing:
+        raise ConfigError(*(f"{folder}: no study.yaml; give a folder that `tunelab run` wrote" for folder in missing))
     plans = [make_plan(read_study(store.study_file)) for store in stores]
     if len(stores) == 1 and out is None:
         return Rebuilt(write_study_report(plans[0], stores[0]), stores[0].folder)

@@ -67,7 +67,6 @@ def locate(source: ModelSource) -> Located:
 
 
 def _from_hub(source: ModelSource) -> Located:
-    import httpx
     from huggingface_hub import errors, snapshot_download
 
     name, revision = source.name, source.revision or "main"
@@ -86,7 +85,7 @@ def _from_hub(source: ModelSource) -> Located:
         raise ModelError(f"model '{name}' has no revision '{revision}' on the hub") from None
     except errors.HFValidationError:
         raise ModelError(f"model '{name}': neither a folder here nor a valid hub id (owner/name)") from None
-    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, httpx.HTTPError, OSError) as error:
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, _http_error(), OSError) as error:
         raise ModelError(
             f"model '{name}' is not on this machine and the hub cannot be reached ({type(error).__name__}); "
             "connect, or give a local folder, or use tunelab/tiny"
@@ -94,6 +93,13 @@ def _from_hub(source: ModelSource) -> Located:
     if source.initialize == "pretrained" and not any(folder.glob(WEIGHTS)):
         raise ModelError(f"model '{name}' has no .safetensors weights on the hub; pickled weights are never read")
     return Located(folder, folder.name)
+
+
+def _http_error() -> type[Exception]:
+    """A failed connection is raised as the HTTP client's own error, and which client that is has changed."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    return HfHubHTTPError.__mro__[1]
 
 
 @cache

@@ -26,7 +26,7 @@ def study_path(study: str | Path) -> Path:
         ConfigError: neither.
     """
     path, name = Path(study).expanduser(), str(study)
-    if path.is_file() or name not in names() and (path.suffix in (".yaml", ".yml") or path.exists()):
+    if path.is_file() or (name not in names() and (path.suffix in (".yaml", ".yml") or path.exists())):
         return path  # what is wrong with a path is the reader's to say
     if name not in names():
         raise ConfigError(

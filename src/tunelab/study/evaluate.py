@@ -13,7 +13,7 @@ from tunelab.config.study_yaml import dump_yaml
 from tunelab.errors import ConfigError
 from tunelab.evaluation.evaluate import score
 from tunelab.near import did_you_mean
-from tunelab.records import RunResult
+from tunelab.records import Prediction, RunResult
 from tunelab.study.bundled import names as bundled_names
 from tunelab.study.bundled import study_path
 from tunelab.study.execute import Progress, predictions, verified_rows
@@ -24,13 +24,13 @@ from tunelab.study.saved import Saved, find_saved, open_saved
 from tunelab.study.store import RunFolder
 from tunelab.training.telemetry import Meter
 
-SETTINGS = ("batch", "generation", "precision", "threads", "loss")
+SETTINGS = {"batch", "precision", "threads"}
 """What an evaluation takes over from the run whose model it scores."""
 
 
-class Evaluated(NamedTuple):
+class Measured(NamedTuple):
     result: RunResult
-    model: str
+    predictions: list[Prediction]
 
 
 def evaluate(
@@ -40,7 +40,7 @@ def evaluate(
     overrides: Sequence[str] = (),
     out: Path | None = None,
     progress: Progress = lambda event: None,
-) -> Evaluated:
+) -> RunResult:
     """Score a run, an adapter, a model folder or a base model.
 
     Args:
@@ -53,8 +53,18 @@ def evaluate(
     """
     saved = find_saved(model)
     plan = _plan(saved, task, overrides)
-    run, task_parts = _run(saved, plan)
     folder = None if out is None else _checked(out)
+    run, task_parts = _run(saved, plan)
+    result, predicted = _measure(saved, run, task_parts, progress)
+    result = result.model_copy(update={"notes": [f"evaluated from {model}, nothing was trained", *result.notes]})
+    if folder is not None:
+        folder.write_run(run, result.provenance.model_dump(mode="json"))
+        folder.write_predictions(predicted)
+        folder.write_result(result)
+    return result
+
+
+def _measure(saved: Saved, run: RunConfig, task_parts: RunParts, progress: Progress) -> Measured:
     meter = Meter(task_parts.backend.memory(), on_phase=lambda name: progress({"event": "phase", "phase": name}))
     with meter.phase("load"):
         opened = open_saved(saved, run)
@@ -63,9 +73,7 @@ def evaluate(
         data = prepare(task_parts.task, opened.text, run)
         opened.session.verify(verified_rows(data.test_rows))
     with meter.phase("evaluate"):
-        scored = score(
-            predictions(opened.session, opened.text, data, run, task_parts, progress), task_parts.metrics
-        )
+        scored = score(predictions(opened.session, opened.text, data, run, task_parts, progress), task_parts.metrics)
     result = RunResult(
         run=run.id,
         method=run.method["label"],
@@ -86,14 +94,10 @@ def evaluate(
         num_supervised_tokens=0,
         validation_loss=None,
         optimizer=[],
-        notes=[f"evaluated from {model}, nothing was trained", *opened.notes, *data.notes],
+        notes=[*opened.notes, *data.notes],
         provenance=provenance(run, device=task_parts.backend.device()),
     )
-    if folder is not None:
-        folder.write_run(run, result.provenance.model_dump(mode="json"))
-        folder.write_predictions(list(scored.predictions))
-        folder.write_result(result)
-    return Evaluated(result, model)
+    return Measured(result, list(scored.predictions))
 
 
 def _plan(saved: Saved, task: str | None, overrides: Sequence[str]) -> Plan:
@@ -105,9 +109,10 @@ def _plan(saved: Saved, task: str | None, overrides: Sequence[str]) -> Plan:
     if study and not own:
         return _plan_of_study(saved, study, name, overrides)
     entry = {"name": saved.run.task, **saved.run.task_options} if own else {"name": task}
-    settings = {} if saved.run is None else saved.run.model_dump(mode="json", include=set(SETTINGS))
-    if not own:
-        settings.pop("generation", None)  # how another task is decoded is its own to say
+    settings = {} if saved.run is None else saved.run.model_dump(mode="json", include=SETTINGS)
+    if own:  # as the study's section, where `--set generation.beams=4` reaches it
+        entry.pop("generation")
+        settings["generation"] = saved.run.generation.model_dump(mode="json")
     study = {"model": saved.source.model_dump(mode="json"), "tasks": [entry], "methods": ["full"], **settings}
     try:
         return make_plan(read_study(text=dump_yaml(study), overrides=overrides))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Literal, get_args
 
 from tunelab import catalogue
@@ -18,6 +19,12 @@ def listing(kind: Kind) -> dict[str, str]:
 
         return bundled.describe()
     return _models() if kind == "models" else catalogue.describe(kind)
+
+
+def listing_text(entries: Mapping[str, str]) -> str:
+    """Aligned, a line an entry."""
+    width = max((len(name) for name in entries), default=0)
+    return "\n".join(f"{name:<{width}}  {line}" for name, line in entries.items())
 
 
 def _models() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""A model to score or to ask, by what a user types: a run's folder, an adapter, a model folder, a hub or embedded name."""
+"""A model to score or to ask, by what a user types: a run's folder, an adapter, a model folder, a model's name."""
 
 from __future__ import annotations
 

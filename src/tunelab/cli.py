@@ -1,0 +1,245 @@
+"""The command line: every verb parses, calls one function, and prints. Imports stand inside, so that help is fast."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tunelab import __version__
+from tunelab.errors import ConfigError, TunelabError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Fine-tunes one language model every way that fits, on your task, and tells which way to keep.",
+)
+
+
+class Cluster(str, Enum):
+    local = "local"
+    in_process = "in-process"
+
+
+class Listed(str, Enum):
+    methods = "methods"
+    tasks = "tasks"
+    metrics = "metrics"
+    models = "models"
+    studies = "studies"
+
+
+StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A study file, or the name of a bundled study.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change the study: dotted path, numbers index lists. Repeatable."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+ModelName = Annotated[
+    str, typer.Argument(metavar="RUN|MODEL", help="A run's folder, an adapter, a model folder, or a hub id.")
+]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"tunelab {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None: ...
+
+
+@app.command()
+def run(
+    study: StudyName = "quickstart",
+    out: Annotated[Path | None, typer.Option(help="Results folder.", show_default="results/<study name>")] = None,
+    cluster: Annotated[Cluster | None, typer.Option(help="Where runs execute; in-process is for debugging.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and execute nothing.")] = False,
+    overrides: Overrides = None,
+) -> None:
+    """Execute what is not finished of a study, and write the report."""
+    import tunelab
+
+    if dry_run:
+        plan(study, overrides=overrides)
+        return
+    from tunelab.launch.printing import console, outcome_text
+    from tunelab.launch.view import view_for
+
+    place = None if cluster is None else cluster.value
+    try:
+        with view_for(console()) as view:
+            outcome = tunelab.run(study, out=out, cluster=place, overrides=overrides or (), view=view)
+    except KeyboardInterrupt:
+        print("Interrupted. The same command goes on where this one stopped: finished runs stay.", file=sys.stderr)
+        raise typer.Exit(130) from None
+    print(outcome_text(outcome))
+    raise typer.Exit(1 if outcome.num_failed else 0)
+
+
+@app.command()
+def plan(study: StudyName, as_json: Json = False, overrides: Overrides = None) -> None:
+    """Check a study, and print its runs with their parameters."""
+    import tunelab
+
+    preview = tunelab.plan(study, overrides=overrides or ())
+    if as_json:
+        _print_json(preview.as_json())
+        return
+    from tunelab.launch.printing import plan_text
+
+    print(plan_text(preview), end="")
+
+
+@app.command()
+def init(
+    train: Annotated[Path, typer.Option(metavar="FILE", help="Rows to train on: jsonl, json, csv, tsv, parquet, txt.")],
+    test: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Rows to score on; without it a tenth of train is split off.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="A hub id, a local folder, or an embedded model.")] = "tunelab/tiny",
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The study file to write.")] = Path("study.yaml"),
+    force: Annotated[bool, typer.Option("--force", help="Overwrite.")] = False,
+) -> None:
+    """Write a commented study for your own data."""
+    from tunelab.study.init import write_study
+
+    written = write_study(train=train, test=test, model=model, out=out, force=force)
+    for path in written.files:
+        print(f"wrote {path}")
+    print(f"next: tunelab plan {written.study}")
+
+
+@app.command()
+def show(
+    what: Annotated[str | None, typer.Argument(metavar="[STUDY|RUN]", help="A study, or a run's folder.")] = None,
+    examples: Annotated[int, typer.Option(min=0, metavar="N", help="Tokenised examples per task.")] = 3,
+    rows: Annotated[Path | None, typer.Option(metavar="FILE", help="A data file: its columns and first rows.")] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Show tokenised examples, a run's settings, or a file's columns."""
+    from tunelab.launch import printing
+
+    if (what is None) == (rows is None):
+        raise ConfigError("show what? Give a study, a run's folder, or --rows FILE")
+    if rows is not None:
+        from tunelab.study.show import show_file
+
+        print(printing.file_text(rows, show_file(rows)))
+    elif (Path(what) / "run.json").exists():
+        from tunelab.study.store import RunFolder
+
+        print(printing.run_text(RunFolder(Path(what))))
+    else:
+        import tunelab
+        from tunelab.study.show import show_study
+
+        shown = show_study(tunelab.load_study(what, overrides=overrides or ()), num_examples=examples)
+        printing.print_tasks(shown, printing.console())
+
+
+@app.command()
+def evaluate(
+    model: ModelName,
+    task: Annotated[
+        str | None, typer.Option(metavar="TASK", help="A task, or STUDY:TASK; a run's own task when left out.")
+    ] = None,
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write predictions and result there.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Score a run, an adapter, or any model on a task."""
+    from tunelab.study.evaluate import evaluate as evaluate_model
+
+    result = evaluate_model(model, task=task, overrides=overrides or (), out=out)
+    if as_json:
+        _print_json(result.model_dump(mode="json"))
+        return
+    from tunelab.launch.printing import result_text
+
+    print(result_text(result))
+
+
+@app.command()
+def generate(
+    model: ModelName,
+    prompt: Annotated[str | None, typer.Option(metavar="TEXT", help="One prompt.")] = None,
+    file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A prompt a line; .jsonl: a text or a row of columns a line.")
+    ] = None,
+    max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Longest text, in tokens.")] = None,
+    beams: Annotated[int | None, typer.Option(min=1, help="1 is greedy.")] = None,
+) -> None:
+    """Write a text for each prompt given."""
+    import tunelab
+    from tunelab.study.generate import read_prompts
+
+    prompts = read_prompts(prompt=prompt, file=file)
+    for text in tunelab.generate(model, prompts, max_new_tokens=max_new_tokens, beams=beams):
+        print(text)
+
+
+@app.command()
+def report(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Results folders of `tunelab run`.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where to.", show_default="its own; results/report for several"),
+    ] = None,
+) -> None:
+    """Rebuild the report from records, also over several studies."""
+    from tunelab.launch.report import rebuild_report
+    from tunelab.report.decision import terminal_text
+
+    rebuilt = rebuild_report(folders, out=out)
+    print(terminal_text(rebuilt.comparison) + f"Report: {rebuilt.folder / 'report.html'}")
+
+
+@app.command(name="list")
+def list_names(what: Annotated[Listed, typer.Argument(help="What to list.")]) -> None:
+    """List methods, tasks, metrics, models or studies, one line each."""
+    from tunelab.study.listing import listing, listing_text
+
+    print(listing_text(listing(what.value)))
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Tell what this machine can do, and what to change for the rest."""
+    from tunelab.launch import doctor as examiner
+
+    findings = examiner.examine()
+    if as_json:
+        _print_json(examiner.as_json(findings))
+        return
+    from tunelab.launch.printing import finding_lines
+
+    print(finding_lines(findings))
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def main() -> None:
+    """Exit status: 0 all finished, 1 a run failed, 2 a bad study or bad usage. A user's error is one line a problem."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # spinning idle threads are far slower on a busy machine
+    try:
+        app(prog_name="tunelab")
+    except TunelabError as error:
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        sys.exit(error.exit_status)

@@ -1,0 +1,139 @@
+"""Fast path against the models' own forward: head on supervised positions, padding, odd heads, likelihoods."""
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from torch import nn
+from torch.nn import functional as F
+from training_harness import make_session
+from transformers import AutoModelForCausalLM, CohereConfig, Gemma2Config
+
+from tunelab.config.schema import Generation
+from tunelab.methods.full import Full
+from tunelab.models.inference import generate
+from tunelab.records import Batch
+
+KINDS = ["llama", "gpt2", "t5"]
+
+
+def session_for(kind: str, **changes):
+    return make_session(Full(), tiny.model(kind), **changes)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_supervised_head_equals_full_logits(kind):
+    session, batch = session_for(kind), Batch(tuple(tiny.rows(6, pairs=kind == "t5")))
+    inputs = session._collate(batch)
+    fast, reference = session._fast_logits(inputs), session._reference_logits(inputs)
+    assert fast.shape == reference.shape == (batch.num_supervised, tiny.VOCABULARY)
+    assert (fast - reference).abs().max() < 1e-5
+
+
+def odd_heads():
+    sizes = dict(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4)
+    rest = dict(num_key_value_heads=2, vocab_size=tiny.VOCABULARY, eos_token_id=1, pad_token_id=0, bos_token_id=1)
+    yield "capped", Gemma2Config(**sizes, **rest, head_dim=8, final_logit_softcapping=0.05)
+    yield "scaled", CohereConfig(**sizes, **rest, logit_scale=0.25)
+
+
+@pytest.mark.parametrize(("what", "config"), list(odd_heads()), ids=["capped", "scaled"])
+def test_capped_and_scaled_heads_keep_their_formula(what, config):
+    torch.manual_seed(0)
+    session = make_session(Full(), AutoModelForCausalLM.from_config(config).eval())
+    batch = Batch(tuple(tiny.rows(4)))
+    session.verify(batch)
+    assert session.fast and session.notes == []
+    inputs = session._collate(batch)
+    plain = F.linear(session.model.model(**inputs.forward).last_hidden_state, session.model.lm_head.weight)
+    plain = plain.reshape(-1, tiny.VOCABULARY)[inputs.index_S]
+    assert (plain - session._logits(inputs)).abs().max() > 1e-4, f"the {what} head is not seen by this test"
+
+
+def test_a_head_that_mixes_positions_is_noticed_and_takes_the_reference_path():
+    class Mixing(nn.Linear):
+        def forward(self, hidden):
+            return super().forward(hidden + hidden.mean(dim=1, keepdim=True))
+
+    model = tiny.model("llama", tie_word_embeddings=False)
+    mixing = Mixing(32, tiny.VOCABULARY, bias=False)
+    mixing.weight = model.lm_head.weight
+    model.lm_head = mixing
+    session = make_session(Full(), model)
+    batch = Batch(tuple(tiny.rows(4)))
+    session.verify(batch)
+    assert not session.fast
+    assert "reference path" in session.notes[0]
+    losses = session.evaluate([batch])
+    inputs = session._collate(batch)
+    expected = F.cross_entropy(session._reference_logits(inputs), inputs.target_S, reduction="sum")
+    assert sum(loss.loss_sum for loss in losses) == pytest.approx(expected.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_token_losses_equal_one_row_at_a_time(kind):
+    session, rows = session_for(kind), tiny.rows(7, pairs=kind == "t5")
+    together = session.evaluate([Batch(tuple(rows[3:])), Batch(tuple(rows[:3]))])
+    assert len(together) == 7
+    for row, loss in zip(rows, together, strict=True):
+        alone = session.evaluate([Batch((row,))])[0]
+        assert loss.loss_sum == pytest.approx(alone.loss_sum, rel=1e-5)
+        assert loss.num_tokens == row.num_supervised
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_gradients_do_not_depend_on_the_padding_side(kind):
+    """Ours pads on the right without a mask; the reference pads on the left with mask and positions."""
+    session, rows = session_for(kind), tiny.rows(5)
+    session.accumulate(Batch(tuple(rows)), denominator=10, last=True)
+    ours = {name: parameter.grad.clone() for name, parameter in session.model.named_parameters()}
+    other = tiny.model(kind)
+    width = max(len(row.ids) for row in rows)
+    ids, mask = np.zeros((5, width), dtype=np.int64), np.zeros((5, width), dtype=np.int64)
+    labels = np.full((5, width), -100)
+    for number, row in enumerate(rows):
+        ids[number, width - len(row.ids) :] = row.ids
+        mask[number, width - len(row.ids) :] = 1
+        labels[number, width - len(row.ids) :] = np.where(row.supervised, row.ids, -100)
+    ids, mask, labels = (torch.from_numpy(value) for value in (ids, mask, labels))
+    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    logits = other.train()(input_ids=ids, attention_mask=mask, position_ids=positions).logits
+    flat = logits[:, :-1].reshape(-1, tiny.VOCABULARY)
+    (F.cross_entropy(flat, labels[:, 1:].reshape(-1), ignore_index=-100, reduction="sum") / 10).backward()
+    norm = torch.stack([parameter.grad.norm() for parameter in other.parameters()]).norm()
+    difference = torch.stack([(p.grad - ours[name]).norm() for name, p in other.named_parameters()]).norm()
+    assert difference <= 1e-6 * norm + 1e-7
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("beams", [1, 3])
+def test_batched_generation_equals_one_prompt_at_a_time(kind, beams):
+    model = tiny.model(kind)
+    generator = np.random.default_rng(0)
+    prompts = [generator.integers(2, 90, size=size).astype(np.int32) for size in (3, 9, 5, 12)]
+    settings = Generation(beams=beams, max_new_tokens=8)
+    options = dict(ends=[1], pad=0)
+    together = generate(model, prompts, settings, max_tokens=10_000, **options)
+    alone = [generate(model, [prompt], settings, max_tokens=1, **options)[0] for prompt in prompts]
+    assert together == alone
+
+
+def test_label_smoothing_is_in_the_training_loss_only():
+    plain, smooth = session_for("llama"), session_for("llama", loss={"label_smoothing": 0.1})
+    batch = Batch(tuple(tiny.rows(4)))
+    with torch.no_grad():
+        logits = plain._logits(plain._collate(batch)).log_softmax(-1)
+    target = plain._collate(batch).target_S
+    expected = -(0.9 * logits.gather(1, target[:, None]).sum() + 0.1 * logits.mean(1).sum())
+    assert smooth.accumulate(batch, denominator=1, last=True) == pytest.approx(expected.item(), rel=1e-5)
+    assert smooth.evaluate([batch]) == plain.evaluate([batch])
+
+
+def test_activation_checkpointing_changes_no_gradient():
+    session, batch = session_for("llama"), Batch(tuple(tiny.rows(4)))
+    session.accumulate(batch, denominator=5, last=True)
+    other = session_for("llama")
+    other.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    other.accumulate(batch, denominator=5, last=True)
+    for (name, one), (_, two) in zip(session.model.named_parameters(), other.model.named_parameters(), strict=True):
+        assert torch.allclose(one.grad, two.grad, atol=1e-7), name

@@ -1,0 +1,66 @@
+"""`tunelab plan`: counts from configurations alone, every problem at once, one JSON object."""
+
+import json
+
+import pytest
+
+from tunelab.study import bundled
+
+GPT2 = 124_439_808
+
+
+def test_gpt2_lora_counts(command):
+    runs = json.loads(command("plan", "gpt2-ten-corpora", "--json").out)["runs"]
+    assert [(run["method"], run["trainable_parameters"]) for run in runs] == [("base", 0), ("lora", 811_008)]
+    assert runs[1]["total_parameters"] == GPT2 + 811_008
+    assert round(100 * 811_008 / runs[1]["total_parameters"], 2) == 0.65
+
+
+def test_flan_t5_lora_counts(command):
+    runs = json.loads(command("plan", "flan-t5-lora-ranks", "--json").out)["runs"]
+    counted = {run["method"]: (run["trainable_parameters"], run["total_parameters"]) for run in runs}
+    assert counted["lora r=4 alpha=8"] == (172_032, 77_133_184)
+    assert counted["lora r=8 alpha=16"] == (344_064, 77_305_216)
+    assert counted["lora r=16 alpha=32"] == (688_128, 77_649_280)
+    assert counted["lora r=32 alpha=64"] == (1_376_256, 78_337_408)
+    assert {"lora r=8 alpha=4", "lora r=8 alpha=8", "lora r=8 alpha=32"} < set(counted)
+
+
+def test_json_names_what_a_run_is(command):
+    answer = command("plan", "quickstart", "--json")
+    run = json.loads(answer.out)["runs"][1]
+    assert answer.status == 0
+    assert {"method", "task", "seed", "backend", "model", "learning_rate"} <= set(run)
+    assert (run["task"], run["seed"], run["backend"], run["model"]) == ("restaurants", 0, "torch", "tunelab/tiny")
+
+
+@pytest.mark.parametrize("name", bundled.names())
+def test_every_bundled_study_plans(command, name):
+    answer = command("plan", name, "--set", "tasks.0.path=.") if name == "e2e-tiny" else command("plan", name)
+    assert answer.status == 0 or (name == "e2e-tiny" and "trainset.csv" in answer.err)
+
+
+@pytest.mark.parametrize("name", bundled.names())
+def test_every_bundled_study_begins_with_what_it_does(name):
+    assert len(bundled.describe()[name]) > 40
+
+
+def test_unknown_configuration_is_said_and_not_guessed(command):
+    answer = command("plan", "quickstart", "--json", "--set", "model=somebody/unheard-of")
+    plan = json.loads(answer.out)
+    assert all(run["total_parameters"] is None for run in plan["runs"])
+    assert "somebody/unheard-of" in plan["notes"][0]
+
+
+def test_dry_run_prints_the_plan_and_writes_nothing(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    answer = command("run", "--dry-run")
+    assert answer.status == 0
+    assert "quickstart: 5 runs on tunelab/tiny" in answer.out
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_search_shows_every_rate_and_what_waits(command):
+    answer = command("plan", "quickstart", "--json", "--set", "methods.1.lora.learning_rate=[1e-4, 1e-3]")
+    rates = [(run["seed"], run["learning_rate"]) for run in json.loads(answer.out)["runs"] if run["method"] == "lora"]
+    assert rates == [(0, 1e-4), (0, 1e-3), (1, None)]

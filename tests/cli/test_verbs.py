@@ -1,0 +1,147 @@
+"""run, show, evaluate, generate, report and doctor on a small random model."""
+
+import json
+import shutil
+
+import pytest
+
+from tunelab.study.store import RunFolder
+
+
+def test_run_finds_its_work_done_and_prints_the_table(command, finished, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(finished.out, out)
+    answer = command("run", finished.file, "--out", out, "--cluster", "in-process")
+    assert answer.status == 0
+    assert "step 1/2" not in answer.out
+    assert "rouge_l" in answer.out and "lora" in answer.out
+    assert answer.out.rstrip().endswith(f"Report: {out / 'report.html'}")
+
+
+def test_a_failed_run_ends_with_1_and_is_named(command, finished, tmp_path):
+    huge = ["--set", "methods.0.full.learning_rate=1e30", "--set", "methods.1.lora.learning_rate=1e-3"]
+    answer = command("run", finished.file, "--out", tmp_path / "out", "--cluster", "in-process", *huge)
+    assert answer.status == 1
+    assert "FAILED full--restaurants--seed0" in answer.out
+    assert (tmp_path / "out" / "report.html").exists()
+
+
+@pytest.mark.parametrize("method", ["base", "full", "lora"])
+def test_evaluating_a_run_gives_the_scores_it_recorded(command, finished, tmp_path, method):
+    folder = RunFolder(finished.run(method))
+    answer = command("evaluate", folder.path, "--json", "--out", tmp_path / "again")
+    assert answer.status == 0
+    again = RunFolder(tmp_path / "again")
+    for name, score in folder.read_result().scores.items():
+        assert again.read_result().scores[name].value == pytest.approx(score.value, rel=1e-4), name
+    assert [one.prediction for one in again.read_predictions()] == [one.prediction for one in folder.read_predictions()]
+    assert json.loads(answer.out)["scores"].keys() == {"rouge_l", "perplexity"}
+
+
+def test_an_adapter_folder_is_read_without_its_run(command, finished, tmp_path):
+    adapter = tmp_path / "adapter"
+    shutil.copytree(finished.run("lora") / "model", adapter)
+    answer = command("evaluate", adapter, "--task", f"{finished.file}:restaurants", "--json")
+    expected = RunFolder(finished.run("lora")).read_result().scores["perplexity"].value
+    result = json.loads(answer.out)
+    assert result["method"] == "lora"
+    assert result["scores"]["perplexity"]["value"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_saved_weights_are_a_model_of_their_own(command, finished):
+    answer = command("evaluate", finished.run("full") / "model", "--task", f"{finished.file}:restaurants", "--json")
+    expected = RunFolder(finished.run("full")).read_result().scores["perplexity"].value
+    assert json.loads(answer.out)["scores"]["perplexity"]["value"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_set_reaches_the_evaluated_task(command, finished):
+    options = ["--set", "tasks.0.test_rows=3", "--set", "tasks.0.metrics=[perplexity]"]
+    answer = command("evaluate", finished.run("base"), "--task", "restaurants", *options)
+    assert answer.status == 0
+    assert "perplexity" in answer.out and "rouge_l" not in answer.out
+
+
+def test_set_reaches_how_text_is_generated(command, finished, tmp_path):
+    short = ["--set", "generation.max_new_tokens=1"]
+    assert command("evaluate", finished.run("full"), *short, "--out", tmp_path / "short").status == 0
+    assert RunFolder(tmp_path / "short").read_run().generation.max_new_tokens == 1
+
+
+def test_records_of_a_study_are_never_overwritten(command, finished):
+    run = finished.run("lora")
+    before = (run / "result.json").read_bytes()
+    answer = command("evaluate", run, "--out", run)
+    assert answer.status == 2
+    assert (run / "result.json").read_bytes() == before
+
+
+def test_a_study_folder_is_no_model(command, finished):
+    answer = command("evaluate", finished.out, "--task", "restaurants")
+    assert answer.status == 2
+    assert "name one of its runs" in answer.err
+
+
+def test_generate_answers_every_prompt_of_a_file(command, finished, tmp_path):
+    lines = tmp_path / "prompts.txt"
+    lines.write_text("name = X\nname = Y\n")
+    rows = tmp_path / "prompts.jsonl"
+    rows.write_text('{"meaning": "name = X"}\n"name = Y"\n')
+    plain = command("generate", finished.run("lora"), "--file", lines, "--max-new-tokens", 3)
+    assert plain.status == 0
+    assert len(plain.out.splitlines()) == 2
+    assert command("generate", finished.run("lora"), "--file", rows, "--max-new-tokens", 3).out == plain.out
+
+
+def test_generate_reads_standard_input(command, finished, monkeypatch):
+    import io
+
+    monkeypatch.setattr("sys.stdin", io.StringIO("one\n"))
+    answer = command("generate", finished.file.parent / "llama", "--max-new-tokens", 2, "--beams", 2)
+    assert (answer.status, len(answer.out.splitlines())) == (0, 1)
+
+
+def test_show_marks_what_is_supervised(command, finished):
+    answer = command("show", finished.file, "--examples", 2)
+    assert answer.status == 0
+    assert answer.out.count("[[<|end|>]]") == 2
+    assert "24 rows" in answer.out and "cut at 512" in answer.out and "overlap: 0" in answer.out
+    assert "first step (of 2): 16 examples" in answer.out
+
+
+def test_show_needs_no_weights(command):
+    """The tokenizer is enough, as for a model of many gigabytes that is not here yet."""
+    assert command("show", "quickstart", "--examples", 1, "--set", "tasks.0.train_rows=50").status == 0
+
+
+def test_show_a_run_gives_effective_settings_and_result(command, finished):
+    answer = command("show", finished.run("lora"))
+    assert "rank: 2" in answer.out and "optimizer AdamW" in answer.out and "perplexity" in answer.out
+
+
+def test_show_rows_names_columns_and_types(command, tmp_path):
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"question": "a", "n": 1}\n' * 5)
+    lines = command("show", "--rows", file).out.splitlines()
+    assert lines[:3] == [f"{file}: 5 rows", "  question: text", "  n: number"]
+    assert len(lines) == 6
+
+
+def test_report_is_rebuilt_from_records(command, finished, tmp_path):
+    out = tmp_path / "one"
+    shutil.copytree(finished.out, out)
+    (out / "report.html").unlink()
+    assert command("report", out).status == 0
+    assert (out / "report.html").exists()
+    answer = command("report", out, finished.out, "--out", tmp_path / "both")
+    assert answer.status == 0
+    rows = json.loads((tmp_path / "both" / "comparison.json").read_text())["rows"]
+    assert len(rows) == 6
+
+
+def test_doctor_says_what_is_here(command, monkeypatch):
+    monkeypatch.setattr("tunelab.launch.doctor._hub_reachable", lambda: (False, "no network in tests"))
+    found = json.loads(command("doctor", "--json").out)
+    assert {"packages", "device", "precision", "threads", "medium_products_exact", "cache", "hub_reachable"} <= set(
+        found
+    )
+    assert found["hub_reachable"] is False and "hub_reachable" in found["advice"]

@@ -1,0 +1,86 @@
+import pytest
+from transformers import AutoTokenizer
+
+from tunelab.data.tokenise import prompt_ids, tokenise
+from tunelab.errors import DataError
+from tunelab.models.load import EMBEDDED
+from tunelab.records import Example
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return AutoTokenizer.from_pretrained(EMBEDDED["tunelab/tiny"])
+
+
+def example(prompt: str, target: str) -> Example:
+    return Example("x", prompt, target, (target,))
+
+
+def test_only_target_and_end_are_supervised(tokenizer):
+    (row,) = tokenise([example("a red fox\n", "runs home")], tokenizer, max_length=64, encoder_decoder=False).rows
+    supervised = row.ids[row.supervised]
+    assert tokenizer.decode(supervised[:-1]) == "runs home"
+    assert supervised[-1] == tokenizer.eos_token_id
+    assert tokenizer.decode(row.ids[~row.supervised]) == "a red fox\n"
+
+
+def test_generation_is_given_the_ids_of_training(tokenizer):
+    one = example("name = The Mill ; price = low\n", "cheap")
+    (row,) = tokenise([one], tokenizer, max_length=64, encoder_decoder=False).rows
+    (prompt,) = prompt_ids([one], tokenizer, max_length=64, encoder_decoder=False)
+    assert prompt.ids == row.ids[~row.supervised].tolist()
+
+
+def test_plain_text_is_supervised_but_for_its_first_token(tokenizer):
+    (row,) = tokenise([example("", "once upon a time")], tokenizer, max_length=64, encoder_decoder=False).rows
+    assert row.supervised.tolist() == [False] + [True] * (len(row.ids) - 1)
+
+
+def test_a_long_prompt_loses_its_beginning_and_is_counted(tokenizer):
+    rows, counts = tokenise([example("word " * 50, "yes no")], tokenizer, max_length=20, encoder_decoder=False)
+    assert len(rows[0].ids) == 20
+    assert tokenizer.decode(rows[0].ids[rows[0].supervised]).startswith("yes no")
+    assert (counts.prompts_cut, counts.targets_cut) == (1, 0)
+
+
+def test_a_long_target_loses_its_end_and_is_counted(tokenizer):
+    rows, counts = tokenise([example("hello", "word " * 50)], tokenizer, max_length=20, encoder_decoder=False)
+    assert len(rows[0].ids) == 20
+    assert counts.targets_cut == 1
+    assert tokenizer.eos_token_id not in rows[0].ids
+
+
+def test_pairs_keep_source_and_target_apart(tokenizer):
+    one = example("source text", "target text")
+    (row,) = tokenise([one], tokenizer, max_length=64, encoder_decoder=True).rows
+    assert tokenizer.decode(row.source) == "source text"
+    assert row.ids[-1] == tokenizer.eos_token_id and row.supervised.all()
+
+
+class Bracketing:
+    """A tokenizer that puts a start token in front and an end token behind, as LLaMA's and T5's do."""
+
+    eos_token_id = 1
+
+    def __call__(self, texts, *, add_special_tokens):
+        ids = [[ord(c) for c in text] for text in texts]
+        return {"input_ids": [[2, *one, 1] for one in ids] if add_special_tokens else ids}
+
+
+def test_a_start_token_is_never_doubled_and_never_cut():
+    (row,) = tokenise([example("abcdef", "xy")], Bracketing(), max_length=6, encoder_decoder=False).rows
+    assert row.ids.tolist() == [2, ord("e"), ord("f"), ord("x"), ord("y"), 1]
+    assert row.supervised.tolist() == [False, False, False, True, True, True]
+
+
+def test_a_cut_source_keeps_its_closing_token():
+    (row,) = tokenise([example("abcdef", "x")], Bracketing(), max_length=4, encoder_decoder=True).rows
+    assert row.source.tolist() == [2, ord("a"), ord("b"), 1]
+
+
+def test_a_tokenizer_without_an_end_is_refused():
+    class Endless(Bracketing):
+        eos_token_id = None
+
+    with pytest.raises(DataError, match="could not learn to stop"):
+        tokenise([example("a", "b")], Endless(), max_length=8, encoder_decoder=False)
