@@ -11,7 +11,7 @@ demo: $(VENV)/.tunelab
 
 # Two processes; each test process computes with one thread (see tests/conftest.py).
 test: $(VENV)/.tunelab-dev
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist worksteal -o faulthandler_timeout=300
 
 lint: $(VENV)/.tunelab-dev
 	$(BIN)/ruff check .

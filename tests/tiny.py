@@ -4,8 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import AutoTokenizer, GPT2Config, LlamaConfig, T5Config
-from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, GPT2Config, LlamaConfig, T5Config
 
 from tunelab.config.schema import ModelSource, RunConfig
 from tunelab.models.load import EMBEDDED

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import tiny
-
 from tunelab.backends.torch_hf import set_storage
 from tunelab.backends.torch_session import TorchSession
 from tunelab.contracts import Method

@@ -80,11 +80,10 @@ class Method(Options, ABC):
     def prepare(self, session: Session, batches: Sequence[Batch]) -> None:
         """Look at data before step 1 (a mask from gradients, a data-driven start). Timed apart as `prepare`."""
 
-    def updater(self, model: PreTrainedModel, rule: Optimizer) -> Updater:
-        """How gradients become updates: the shared AdamW rule, unless the method *is* an optimizer."""
-        from tunelab.training.optim import AdamW
-
-        return AdamW(model, rule)
+    def updater(self, model: PreTrainedModel, rule: Optimizer) -> Updater | None:
+        """How gradients become updates; None is the shared AdamW rule. Only a method that *is* an optimizer says more,
+        and then only what its paper changes."""
+        return None
 
     @abstractmethod
     def save(self, model: PreTrainedModel, folder: Path) -> None:

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-import tiny
 import torch
 from torch import nn
 from torch.nn import functional as F
-from training_harness import make_session
 from transformers import AutoModelForCausalLM, CohereConfig, Gemma2Config
 
+import tiny
+from training_harness import make_session
 from tunelab.config.schema import Generation
 from tunelab.methods.full import Full
 from tunelab.models.inference import generate

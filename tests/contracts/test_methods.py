@@ -3,11 +3,11 @@
 import copy
 
 import pytest
-import tiny
 import torch
 from pydantic import ValidationError
-from training_harness import Records, Stopped, make_session, run_training
 
+import tiny
+from training_harness import Records, Stopped, make_session, run_training
 from tunelab import catalogue
 from tunelab.backends.torch_session import TorchSession
 from tunelab.contracts import Session

@@ -4,11 +4,11 @@ import math
 
 import peft
 import pytest
-import tiny
 import torch
 from torch.nn import functional as F
-from training_harness import run_training
 
+import tiny
+from training_harness import run_training
 from tunelab.data.batching import Order
 from tunelab.methods.lora import Lora
 

@@ -18,12 +18,13 @@ from tunelab.records import (
     PhaseCost,
     Prediction,
     Provenance,
+    RunEntry,
     RunResult,
     Score,
     StepRecord,
+    StudyRuns,
     ValidationRecord,
 )  # fmt: skip
-from tunelab.report.frame import RunEntry, StudyRuns
 
 SKILL = {"base": 0.2, "full": 0.71, "lora r=4": 0.64, "lora r=8": 0.705}
 COST = {"base": (None, None), "full": (1.9, 62.0), "lora r=4": (0.98, 41.0), "lora r=8": (1.02, 44.0)}

@@ -22,6 +22,7 @@ from tunelab.config.schema import Generation, RunConfig
 from tunelab.contracts import Method, Session
 from tunelab.models import inference
 from tunelab.records import Batch, ParameterCount, TokenLoss
+from tunelab.training.optim import AdamW, trained_parameters
 
 MIB = 1024**2
 TOLERANCE = {"fp32": 1e-4, "bf16": 5e-2}
@@ -44,7 +45,9 @@ class Inputs(NamedTuple):
 class TorchSession(Session):
     def __init__(self, model: Any, method: Method | None, run: RunConfig, tokenizer: Any, notes: list[str]) -> None:
         self.model, self.method, self.run, self.tokenizer, self.notes = model, method, run, tokenizer, notes
-        self.updater = None if method is None else method.updater(model, run.optimizer)
+        self.updater = None
+        if method is not None:
+            self.updater = method.updater(model, run.optimizer) or AdamW(model, run.optimizer)
         self.pairs = bool(model.config.is_encoder_decoder)
         self.fast = True
         self._generator: Any = None
@@ -130,7 +133,7 @@ class TorchSession(Session):
         return self._fast_logits(inputs) if self.fast else self._reference_logits(inputs)
 
     def _fast_logits(self, inputs: Inputs) -> Tensor | None:
-        """The head's input is gathered in front of it, so what the model does after its head (scaling, capping) is kept."""
+        """The head's input is gathered in front of it: what the model does after its head (scaling, capping) stays."""
         head = self.model.get_output_embeddings()
         if head is None:
             return None
@@ -181,8 +184,6 @@ class TorchSession(Session):
     def save(self, folder: Path) -> None:
         from safetensors.torch import save_file
 
-        from tunelab.training.optim import trained_parameters
-
         trained = {name: value.detach().cpu().contiguous() for name, value in trained_parameters(self.model).items()}
         save_file(trained, folder / "parameters.safetensors")
         updater = {name: value.detach().cpu().contiguous() for name, value in self.updater.state().items()}
@@ -190,8 +191,6 @@ class TorchSession(Session):
 
     def load(self, folder: Path) -> None:
         from safetensors.torch import load_file
-
-        from tunelab.training.optim import trained_parameters
 
         saved = load_file(folder / "parameters.safetensors")
         with torch.no_grad():

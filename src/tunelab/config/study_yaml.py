@@ -38,7 +38,7 @@ _RESOLVERS = (
 
 
 class _Loader(yaml.SafeLoader):
-    yaml_implicit_resolvers: dict[str, list] = {}  # noqa: RUF012  (PyYAML's name and form)
+    yaml_implicit_resolvers: dict[str, list] = {}
 
 
 class _Dumper(yaml.SafeDumper):

@@ -21,6 +21,7 @@ IN_PROCESS_NOTE = "in-process: memory peaks include what earlier runs of this pr
 
 def execute_run(run: RunConfig, folder: RunFolder, *, cluster: str, events: Events) -> None:
     """Execute one run to its result or its named failure."""
+    folder.forget_failure()
     if cluster == "in-process":
         from tunelab.launch.worker import work
 

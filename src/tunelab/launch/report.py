@@ -9,7 +9,7 @@ from typing import NamedTuple
 from tunelab.config.read import read_study
 from tunelab.errors import ConfigError
 from tunelab.launch.run import config_facts, write_study_report
-from tunelab.report.entries import StudyRuns
+from tunelab.records import StudyRuns
 from tunelab.report.frame import Comparison
 from tunelab.report.write import write_report
 from tunelab.study.plan import Plan, make_plan

@@ -13,7 +13,7 @@ from tunelab.contracts import Metric
 from tunelab.evaluation.evaluate import score
 from tunelab.files import write_atomically
 from tunelab.launch.executor import execute_run
-from tunelab.report.entries import StudyRuns
+from tunelab.records import StudyRuns
 from tunelab.report.frame import Comparison
 from tunelab.report.write import write_report
 from tunelab.study.plan import Plan, Revisions, load_backend
@@ -95,7 +95,7 @@ def settle(plan: Plan, store: Store) -> tuple[Plan, Revisions]:
 
 
 def score_missing(folder: RunFolder, metrics: dict[str, Metric]) -> None:
-    """Score a finished run by metrics that the study named later; its text and losses are kept, so no model is needed."""
+    """Score a finished run by metrics that were named later, from its stored text and losses, without the model."""
     result = folder.read_result()
     missing = {name: metric for name, metric in metrics.items() if result and name not in result.scores}
     if result is None or not missing:

@@ -76,7 +76,10 @@ def _plain(event: dict[str, Any]) -> str | None:
 class _Line:
     """What is known of one run."""
 
-    def __init__(self) -> None:
+    def __init__(self, run: RunConfig, *, searched: bool = False) -> None:
+        self.name = f"{run.method['label']}, {run.task}, seed {run.seed}"
+        if searched:
+            self.name += f", rate {run.method['learning_rate']:g}"
         self.state = "waiting"
         self.step = self.num_steps = 0
         self.loss: float | None = None
@@ -101,12 +104,13 @@ class LiveView:
     def planned(self, runs: list[StudyRun], store: Store) -> None:
         for study_run in runs:
             if study_run.run is not None:
-                line = self._lines.setdefault(study_run.run.id, _Line())
+                searched = study_run.entry.num_tried > 1
+                line = self._lines.setdefault(study_run.run.id, _Line(study_run.run, searched=searched))
                 if store.run(study_run.run.id).finished:
                     line.state = "finished"
 
     def event(self, run: RunConfig, event: dict[str, Any]) -> None:
-        line = self._lines.setdefault(run.id, _Line())
+        line = self._lines.setdefault(run.id, _Line(run))
         kind = event["event"]
         if kind == "step":
             line.step, line.num_steps = event["step"], event["num_steps"]
@@ -123,11 +127,11 @@ class LiveView:
 
     def _render(self) -> Group:
         table = Table.grid(padding=(0, 2))
-        for run_id, line in self._lines.items():
+        for line in self._lines.values():
             colour = {"finished": "green", "failed": "red", "waiting": "dim"}.get(line.state, "cyan")
             share = line.step / line.num_steps if line.num_steps else 0.0
             table.add_row(
-                Text(run_id),
+                Text(line.name),
                 Text(line.state, style=colour),
                 ProgressBar(total=1.0, completed=1.0 if line.state == "finished" else share, width=20),
                 Text("" if line.loss is None else f"loss {line.loss:.3f}"),

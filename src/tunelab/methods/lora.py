@@ -116,7 +116,7 @@ class Lora(Method):
             return None
         for field in ("alpha_pattern", "rank_pattern", "use_dora", "modules_to_save"):
             if saved.get(field):
-                raise ModelError(f"{file}: {field} is set, and this lora has one rank and alpha for plain linear layers")
+                raise ModelError(f"{file}: {field} is set, and lora here has one rank and alpha for all layers")
         rank, alpha, targets = saved["r"], float(saved["lora_alpha"]), saved["target_modules"]
         return {
             "rank": rank,

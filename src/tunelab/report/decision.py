@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from string import ascii_lowercase
 
-from tunelab.report.entries import BASE
+from tunelab.records import BASE
 from tunelab.report.frame import Comparison, Group, Row
 from tunelab.report.numbers import (
     MISSING,

@@ -8,8 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tunelab.contracts import Metric
-from tunelab.records import Prediction
-from tunelab.report.entries import BASE
+from tunelab.records import BASE, Prediction
 from tunelab.report.frame import Group
 from tunelab.report.numbers import number, score_decimals
 

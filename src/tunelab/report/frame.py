@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from tunelab.contracts import Metric
-from tunelab.records import RunResult
-from tunelab.report.entries import BASE, RunEntry, StudyRuns
+from tunelab.records import BASE, RunEntry, RunResult, StudyRuns
 from tunelab.report.marks import Marked, marks_of
 from tunelab.report.quality import Pair, ScoreCell, assess
 from tunelab.report.reading import RunRecords, finished, read_runs

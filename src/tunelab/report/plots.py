@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tunelab.records import BASE
 from tunelab.report.drawing import Look, looks, png, styled, svg
-from tunelab.report.entries import BASE
 from tunelab.report.frame import Comparison, Group, Row
 from tunelab.report.labelling import LABEL_GAP, LETTER_WIDTH, Spot, free_labels
 from tunelab.report.numbers import Unit, memory_unit, number, score_decimals, time_unit

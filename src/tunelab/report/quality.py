@@ -14,7 +14,7 @@ import numpy as np
 
 from tunelab.contracts import Metric
 from tunelab.evaluation.significance import LEVEL, Comparison, PairTest, compare
-from tunelab.report.entries import BASE
+from tunelab.records import BASE
 from tunelab.report.reading import RunRecords
 
 # S seeds, N examples, K statistics of the metric

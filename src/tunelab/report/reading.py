@@ -11,8 +11,7 @@ from typing import Literal, TypeVar
 from pydantic import ValidationError
 
 from tunelab.config.schema import RunConfig
-from tunelab.records import Prediction, Record, RunResult, StepRecord, ValidationRecord
-from tunelab.report.entries import RunEntry, StudyRuns
+from tunelab.records import Prediction, Record, RunEntry, RunResult, StepRecord, StudyRuns, ValidationRecord
 
 State = Literal["finished", "failed", "pending"]
 AnyRecord = TypeVar("AnyRecord", bound=Record)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tunelab.report.entries import BASE
+from tunelab.records import BASE
 from tunelab.report.frame import Comparison, Group, Row
 from tunelab.report.marks import UNEQUAL_SEARCH
 from tunelab.report.numbers import interval, score_decimals, times

@@ -11,7 +11,8 @@ from typing import Any
 
 from tunelab.contracts import Metric
 from tunelab.files import write_atomically
-from tunelab.report.frame import Comparison, StudyRuns, build_comparison
+from tunelab.records import StudyRuns
+from tunelab.report.frame import Comparison, build_comparison
 from tunelab.report.html import render_html
 from tunelab.report.markdown import render_markdown
 from tunelab.report.page import build_page

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from tunelab.config.schema import RunConfig
-from tunelab.report.entries import RunEntry
+from tunelab.records import RunEntry
 from tunelab.study.plan import Plan, Revisions, base_run, cells, identity, method_run
 from tunelab.study.store import Store
 
@@ -43,7 +43,7 @@ def study_runs(
         first = {rate: run(plan.study.seeds[0], rate) for rate in method.learning_rates}
         winner = _winner(first, store, settled)
         rows.append((task, backend, method, run, first, winner))
-    for _, _, method, _, first, winner in rows:
+    for *_, first, winner in rows:
         for rate, candidate in first.items():
             found.append(_entry(candidate, role="run" if rate == winner else "candidate", tried=len(first)))
     for seed in plan.study.seeds[1:]:

@@ -83,6 +83,10 @@ class RunFolder:
     def write_result(self, result: RunResult) -> None:
         """Last of all: from here on the run is finished."""
         write_atomically(self.path / "result.json", result.model_dump_json(indent=2) + "\n")
+        self.forget_failure()
+
+    def forget_failure(self) -> None:
+        """It is being tried again."""
         (self.path / "failure.json").unlink(missing_ok=True)
 
     def read_result(self) -> RunResult | None:

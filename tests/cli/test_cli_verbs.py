@@ -26,6 +26,16 @@ def test_a_failed_run_ends_with_1_and_is_named(command, finished, tmp_path):
     assert (tmp_path / "out" / "report.html").exists()
 
 
+def test_an_interrupted_run_says_how_to_go_on(command, monkeypatch):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tunelab.run", interrupted)
+    answer = command("run", "quickstart")
+    assert (answer.status, answer.out) == (130, "")
+    assert answer.err.startswith("Interrupted. The same command goes on")
+
+
 @pytest.mark.parametrize("method", ["base", "full", "lora"])
 def test_evaluating_a_run_gives_the_scores_it_recorded(command, finished, tmp_path, method):
     folder = RunFolder(finished.run(method))

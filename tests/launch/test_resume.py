@@ -1,0 +1,94 @@
+"""A run killed with SIGKILL at three points and resumed ends with the bytes of one that was not."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import tiny
+
+from tunelab.config.read import read_study
+from tunelab.launch.executor import execute_run, worker_environment
+from tunelab.launch.run import settle
+from tunelab.study.plan import make_plan
+from tunelab.study.runs import study_runs
+from tunelab.study.store import RunFolder, Store
+
+KILL_AFTER = [2, 9, 16]
+STUDY = """
+name: resume
+model: {model}
+tasks: [{{name: restaurants, train_rows: 60, validation_rows: 6, test_rows: 6, metrics: [rouge_l, loss]}}]
+methods:
+  - full: {{learning_rate: 1e-3}}
+  - lora: {{learning_rate: 1e-3, dropout: 0.1}}
+seeds: [3]
+budget: {{steps: 20}}
+batch: {{examples: 4, max_tokens: 256}}
+generation: {{max_new_tokens: 4}}
+checkpoint: {{seconds: 0.1}}
+threads: 1
+"""
+
+
+def prepared(out: Path, model: Path, method: str) -> tuple:
+    store = Store(out)
+    plan, revisions = settle(make_plan(read_study(text=STUDY.format(model=model))), store)
+    runs = study_runs(plan, revisions, store, settled=lambda run_id: False)
+    run = next(each.run for each in runs if each.entry.method == method)
+    folder = store.run(run.id)
+    folder.write_run(run, {})
+    return run, folder
+
+
+def kill_after(run, folder: RunFolder, steps: int) -> None:
+    """Start the worker and end it with SIGKILL once that many steps are recorded."""
+    command = [sys.executable, "-m", "tunelab.launch.worker", str(folder.path)]
+    worker = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=worker_environment(run))
+    deadline = time.monotonic() + 120
+    try:
+        while len(folder.steps()) < steps:
+            assert worker.poll() is None, folder.log.read_text()
+            assert time.monotonic() < deadline, "no steps came"
+            time.sleep(0.005)
+    finally:
+        worker.send_signal(signal.SIGKILL)
+        worker.wait()
+    assert not folder.finished
+
+
+def records(folder: RunFolder, name: str) -> list[dict]:
+    lines = [json.loads(line) for line in (folder.path / name).read_text().splitlines()]
+    return [{key: v for key, v in line.items() if key not in ("seconds", "tokens_per_second")} for line in lines]
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_killed_three_times_and_resumed_equals_not_stopped(method, tmp_path):
+    model = tiny.model_folder(tmp_path / "model")
+    run, whole = prepared(tmp_path / "whole", model, method)
+    execute_run(run, whole, cluster="local", events=lambda run, event: None)
+    assert whole.finished, whole.log.read_text()
+
+    run, cut = prepared(tmp_path / "cut", model, method)
+    for steps in KILL_AFTER:
+        kill_after(run, cut, steps)
+    resumed = []
+    execute_run(run, cut, cluster="local", events=lambda run, event: resumed.append(event))
+    assert cut.finished, cut.log.read_text()
+    assert any(event["event"] == "resumed" and event["step"] >= 1 for event in resumed), "it began anew"
+
+    assert records(cut, "steps.jsonl") == records(whole, "steps.jsonl")
+    assert records(cut, "validation.jsonl") == records(whole, "validation.jsonl")
+    assert (cut.path / "predictions.jsonl").read_bytes() == (whole.path / "predictions.jsonl").read_bytes()
+    weights = [file.relative_to(whole.model) for file in whole.model.rglob("*.safetensors")]
+    assert weights
+    for file in weights:
+        assert (cut.model / file).read_bytes() == (whole.model / file).read_bytes(), file
+    assert not cut.checkpoint.exists() and not whole.checkpoint.exists()
+    one, other = cut.read_result(), whole.read_result()
+    assert one.scores == other.scores
+    assert one.num_tokens == other.num_tokens
+    assert one.phases["train"].seconds > 0

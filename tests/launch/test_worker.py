@@ -1,0 +1,88 @@
+"""Workers: a named failure for every way to end, no orphan, one writer."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import tiny
+from launch.test_resume import prepared
+
+from tunelab.errors import RunError
+from tunelab.launch.executor import execute_run, worker_environment
+from tunelab.study.store import RunFolder, process_start
+
+
+def execute(run, folder) -> list[dict]:
+    events = []
+    execute_run(run, folder, cluster="local", events=lambda run, event: events.append(event))
+    return events
+
+
+def test_a_user_error_is_one_line_and_a_defect_keeps_its_traceback(tmp_path):
+    run, folder = prepared(tmp_path / "out", tiny.model_folder(tmp_path / "model"), "lora")
+    facts = json.loads((folder.path / "run.json").read_text())
+    facts["data_revision"] = "another"
+    (folder.path / "run.json").write_text(json.dumps(facts))
+    execute(run, folder)
+    failure = json.loads((folder.path / "failure.json").read_text())
+    assert "the data changed" in failure["error"] and failure["method"] == "lora"
+    assert "Traceback" not in folder.log.read_text()
+    facts["method"]["not_a_field"] = 1  # a run.json of another version: ours to explain, so with a traceback
+    (folder.path / "run.json").write_text(json.dumps(facts))
+    execute(run, folder)
+    assert "Traceback" in folder.log.read_text()
+    assert "ValidationError" in json.loads((folder.path / "failure.json").read_text())["error"]
+
+
+def test_a_killed_worker_is_named(tmp_path):
+    run, folder = prepared(tmp_path / "out", tiny.model_folder(tmp_path / "model"), "lora")
+
+    def kill(run, event):
+        if event["event"] == "phase":
+            os.kill(int((folder.path / "lock").read_text().split()[0]), signal.SIGKILL)
+
+    execute_run(run, folder, cluster="local", events=kill)
+    error = json.loads((folder.path / "failure.json").read_text())["error"]
+    assert "SIGKILL" in error and "log.txt" in error
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
+def test_a_worker_dies_with_its_parent(tmp_path):
+    run, folder = prepared(tmp_path / "out", tiny.model_folder(tmp_path / "model"), "full")
+    start = "import subprocess, sys; p = subprocess.Popen(sys.argv[1:]); print(p.pid, flush=True); p.wait()"
+    command = [sys.executable, "-c", start, sys.executable, "-m", "tunelab.launch.worker", str(folder.path)]
+    parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=worker_environment(run))
+    worker = int(parent.stdout.readline())
+    wait_for(lambda: (folder.path / "lock").exists())
+    assert os.getpgid(worker) == os.getpgid(parent.pid), "the worker left its parent's process group"
+    parent.kill()
+    parent.wait()
+    wait_for(lambda: process_start(worker) is None)
+
+
+def wait_for(true) -> None:
+    deadline = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_one_writer_and_dead_locks_are_taken_over(tmp_path):
+    folder = RunFolder(tmp_path / "runs" / "one")
+    folder.path.mkdir(parents=True)
+    with folder.lock(), pytest.raises(RunError, match="being written by process"), RunFolder(folder.path).lock():
+        pass
+    assert not (folder.path / "lock").exists()
+    done = subprocess.Popen([sys.executable, "-c", ""])
+    done.wait()
+    (folder.path / "lock").write_text(f"{done.pid} 1")  # gone
+    with folder.lock():
+        assert (folder.path / "lock").read_text().startswith(str(os.getpid()))
+    (folder.path / "lock").write_text(f"{os.getpid()} 1")  # the id lives, but it is another process
+    with folder.lock():
+        pass
+    assert list(folder.path.iterdir()) == []

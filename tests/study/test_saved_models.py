@@ -1,0 +1,60 @@
+"""Adapters in PEFT's format are read with the options they were trained with, or refused."""
+
+import json
+
+import pytest
+
+from tunelab.errors import ModelError
+from tunelab.study.saved import find_saved
+
+ADAPTER = {
+    "peft_type": "LORA",
+    "base_model_name_or_path": "tunelab/tiny",
+    "r": 4,
+    "lora_alpha": 8,
+    "lora_dropout": 0.1,
+    "target_modules": ["q_proj", "v_proj"],
+}
+
+
+@pytest.fixture
+def adapter(tmp_path):
+    def write(**changes):
+        (tmp_path / "adapter_config.json").write_text(json.dumps({**ADAPTER, **changes}))
+        return str(tmp_path)
+
+    return write
+
+
+def test_rank_alpha_and_targets_come_from_the_adapter(adapter):
+    saved = find_saved(adapter())
+    assert saved.source.name == "tunelab/tiny"
+    assert (saved.method.rank, saved.method.alpha, saved.method.dropout) == (4, 8.0, 0.1)
+    assert saved.method.targets == ("q_proj", "v_proj")
+
+
+def test_rank_stabilised_scale_is_kept(adapter):
+    """rslora scales by alpha / sqrt(rank); ours by alpha / rank."""
+    method = find_saved(adapter(use_rslora=True)).method
+    assert method.alpha / method.rank == pytest.approx(8 / 4**0.5)
+
+
+@pytest.mark.parametrize("change", [{"use_dora": True}, {"alpha_pattern": {"q_proj": 3}}, {"modules_to_save": ["x"]}])
+def test_what_would_change_numbers_silently_is_refused(adapter, change):
+    with pytest.raises(ModelError, match=next(iter(change))):
+        find_saved(adapter(**change))
+
+
+def test_another_kind_of_adapter_is_named(adapter):
+    with pytest.raises(ModelError, match="IA3"):
+        find_saved(adapter(peft_type="IA3"))
+
+
+def test_an_adapter_must_name_its_model(adapter):
+    with pytest.raises(ModelError, match="base_model_name_or_path"):
+        find_saved(adapter(base_model_name_or_path=None))
+
+
+def test_any_other_name_is_a_model_to_be_found_later():
+    saved = find_saved("owner/name")
+    assert (saved.source.name, saved.method, saved.folder) == ("owner/name", None, None)
