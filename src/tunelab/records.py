@@ -190,22 +190,22 @@ class RunResult(Record):
     phases: dict[str, PhaseCost]
     trainable_parameters: int
     total_parameters: int
-    loaded_gib: float | None
+    loaded_gib: float | None = None
     """Memory right after the model was loaded, before anything was trained."""
-    saved_mib: float | None
+    saved_mib: float | None = None
     """Size of the saved adapter or weights, tokenizer not counted. None for the base."""
-    tokens_per_second: float | None
+    tokens_per_second: float | None = None
     """Non-padding tokens over the train phase's step seconds, the first steps left out."""
-    tokens_per_second_first: float | None
+    tokens_per_second_first: float | None = None
     """The same over the first steps (allocation, kernel choice)."""
-    num_steps: int
-    num_tokens: int
-    num_supervised_tokens: int
-    validation_loss: float | None
+    num_steps: int = 0
+    num_tokens: int = 0
+    num_supervised_tokens: int = 0
+    validation_loss: float | None = None
     """Of the last validation pass; chooses between learning rates."""
-    optimizer: list[dict[str, Any]]
+    optimizer: list[dict[str, Any]] = []
     """The effective optimizer, one entry a parameter group, read back from the live objects."""
-    notes: list[str]
+    notes: list[str] = []
     """Everything a reader should know: reference path used, rows truncated, resumed at step."""
     provenance: Provenance
 

@@ -70,7 +70,7 @@ def _measure(saved: Saved, run: RunConfig, task_parts: RunParts, progress: Progr
         opened = open_saved(saved, run)
         loaded_gib = meter.memory.current_gib()
     with meter.phase("prepare"):
-        data = prepare(task_parts.task, opened.text, run)
+        data = prepare(task_parts.task, opened.text, run, training=False)
         opened.session.verify(verified_rows(data.test_rows))
     with meter.phase("evaluate"):
         scored = score(predictions(opened.session, opened.text, data, run, task_parts, progress), task_parts.metrics)
@@ -86,14 +86,6 @@ def _measure(saved: Saved, run: RunConfig, task_parts: RunParts, progress: Progr
         trainable_parameters=opened.session.parameters().trainable,
         total_parameters=opened.session.parameters().total,
         loaded_gib=loaded_gib,
-        saved_mib=None,
-        tokens_per_second=None,
-        tokens_per_second_first=None,
-        num_steps=0,
-        num_tokens=0,
-        num_supervised_tokens=0,
-        validation_loss=None,
-        optimizer=[],
         notes=[*opened.notes, *data.notes],
         provenance=provenance(run, device=task_parts.backend.device()),
     )

@@ -48,10 +48,9 @@ def execute(
             loaded_gib = meter.memory.current_gib()
         with meter.phase("prepare"):
             data = _prepared(run, parts, text, folder, notes)
-            session.verify(verified_rows(data.train))
-            batches = micro_batches(data.train, max_tokens=run.batch.max_tokens)
+            session.verify(verified_rows(data.train or data.test_rows))
             if parts.method is not None:
-                parts.method.prepare(session, batches)
+                parts.method.prepare(session, micro_batches(data.train, max_tokens=run.batch.max_tokens))
         state, saved_mib = LoopState(), None
         if parts.method is not None:
             state = _train(session, run, data, folder, meter, progress)
@@ -90,9 +89,11 @@ def execute(
 def _prepared(run: RunConfig, parts: RunParts, text: TextSide, folder: RunFolder, notes: list[str]) -> RunData:
     if parts.task.fingerprint() != run.data_revision:
         raise DataError(f"task {run.task}: the data changed since the study was started; start the study again")
-    data = prepare(parts.task, text, run)
+    training = parts.method is not None
+    data = prepare(parts.task, text, run, training=training)
     notes.extend(data.notes)
-    write_summary(folder.study_folder, data)
+    if training:
+        write_summary(folder.study_folder, data)
     return data
 
 

@@ -34,8 +34,8 @@ class RunData(NamedTuple):
     """What a reader should know: rows left out, targets cut, test rows that stand in train."""
 
 
-def prepare(task: Task, text: TextSide, run: RunConfig) -> RunData:
-    """Read, split and tokenise.
+def prepare(task: Task, text: TextSide, run: RunConfig, *, training: bool) -> RunData:
+    """Read, split and tokenise; the base model (not `training`) needs the test split only.
 
     Raises:
         DataError: an empty split, or nothing to supervise.
@@ -48,7 +48,9 @@ def prepare(task: Task, text: TextSide, run: RunConfig) -> RunData:
         if not examples:
             raise DataError(f"task {task.name}: no rows in {name}")
     splits = {"train": train, "validation": validation, "test": test}
-    tokenised = {name: _tokenise(examples, text, run) for name, examples in splits.items()}
+    tokenised = {
+        name: _tokenise(examples if training or name == "test" else [], text, run) for name, examples in splits.items()
+    }
     prompts = prompt_ids(
         test,
         text.tokenizer,

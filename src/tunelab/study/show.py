@@ -73,7 +73,7 @@ def show_study(plan: Plan, *, num_examples: int = 3) -> list[ShownTask]:
     shown = []
     for task in plan.tasks:
         run = base_run(plan, task, backend_name, Revisions())
-        data = prepare(task.task, text, run)
+        data = prepare(task.task, text, run, training=True)
         shown.append(
             ShownTask(
                 task=task.name,
