@@ -1,8 +1,8 @@
 """The house: arrows point downward, what must not import torch does not, and the README's tree is the real one."""
 
 import ast
+import importlib.util
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -46,7 +46,6 @@ def imports(file: Path) -> set[str]:
             found.add(node.module)
             found |= {f"{node.module}.{alias.name}" for alias in node.names if node.module == "tunelab"}
     return found
-
 
 
 @pytest.mark.parametrize("file", FILES, ids=name_of)
@@ -101,26 +100,7 @@ def test_the_loop_is_short_and_alone():
 
 
 def test_the_readme_tree_is_the_real_one():
-    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
-    real = {path for path in tracked if path.startswith("src/tunelab/") and path.endswith(".py")}
-    real = {path for path in real if not path.endswith("/__init__.py") and Path(ROOT, path).exists()}
-    readme = (ROOT / "README.md").read_text()
-    tree = readme.split("```tree\n")[1].split("```")[0]
-    assert tree_files(tree) == {path.removeprefix("src/tunelab/") for path in real if "/synthetic/" not in path}
-
-
-def tree_files(tree: str) -> set[str]:
-    """Paths below src/tunelab of a tree whose folders end in '/', two spaces a level."""
-    stack: list[str] = []
-    found = set()
-    for line in tree.splitlines():
-        entry = re.match(r"( *)(\S+)", line)
-        if not entry:
-            continue
-        depth, name = len(entry[1]) // 2, entry[2]
-        stack = stack[:depth]
-        if name.endswith("/"):
-            stack.append(name)
-        elif name.endswith(".py") and name != "__init__.py":
-            found.add("".join([*stack, name]).partition("src/tunelab/")[2] or "".join([*stack, name]))
-    return found
+    specification = importlib.util.spec_from_file_location("readme_tree", ROOT / "scripts" / "readme_tree.py")
+    readme_tree = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(readme_tree)
+    assert readme_tree.tree() in (ROOT / "README.md").read_text(), "run: python scripts/readme_tree.py"

@@ -30,6 +30,10 @@ class ModelError(TunelabError):
 
 
 class RunError(TunelabError):
-    """A run that cannot go on: a loss that is not finite, a folder that another process writes."""
+    """A run that cannot go on, as when its loss is not finite."""
 
     exit_status = 1
+
+
+class RunBusy(RunError):
+    """A run's folder is being written by another living process; nothing is wrong with the run."""

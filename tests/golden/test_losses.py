@@ -5,9 +5,9 @@ numbers may do so.
 """
 
 import pytest
+
 import tiny
 from training_harness import run_training
-
 from tunelab import catalogue
 
 GOLDEN = {

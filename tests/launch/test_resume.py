@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-import tiny
 
+import tiny
 from tunelab.config.read import read_study
 from tunelab.launch.executor import execute_run, worker_environment
 from tunelab.launch.run import settle

@@ -8,10 +8,10 @@ import sys
 import time
 
 import pytest
+
 import tiny
 from launch.test_resume import prepared
-
-from tunelab.errors import RunError
+from tunelab.errors import RunBusy
 from tunelab.launch.executor import execute_run, worker_environment
 from tunelab.study.store import RunFolder, process_start
 
@@ -74,7 +74,7 @@ def wait_for(true) -> None:
 def test_one_writer_and_dead_locks_are_taken_over(tmp_path):
     folder = RunFolder(tmp_path / "runs" / "one")
     folder.path.mkdir(parents=True)
-    with folder.lock(), pytest.raises(RunError, match="being written by process"), RunFolder(folder.path).lock():
+    with folder.lock(), pytest.raises(RunBusy, match="being written by process"), RunFolder(folder.path).lock():
         pass
     assert not (folder.path / "lock").exists()
     done = subprocess.Popen([sys.executable, "-c", ""])
@@ -86,3 +86,11 @@ def test_one_writer_and_dead_locks_are_taken_over(tmp_path):
     with folder.lock():
         pass
     assert list(folder.path.iterdir()) == []
+
+
+def test_a_run_that_another_process_writes_is_left_alone(tmp_path):
+    run, folder = prepared(tmp_path / "out", tiny.model_folder(tmp_path / "model"), "lora")
+    with folder.lock():
+        events = execute(run, folder)
+    assert any(event["event"] == "busy" for event in events)
+    assert not folder.failed and not folder.finished

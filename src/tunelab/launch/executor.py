@@ -34,15 +34,18 @@ def execute_run(run: RunConfig, folder: RunFolder, *, cluster: str, events: Even
         text=True,
         env=worker_environment(run),
     )
+    busy = False
     try:
         for line in process.stdout:
-            events(run, json.loads(line))
+            event = json.loads(line)
+            busy = busy or event["event"] == "busy"
+            events(run, event)
         process.wait()
     except BaseException:  # Ctrl-C too: no worker outlives the study, its checkpoint stays
         process.kill()
         process.wait()
         raise
-    if not folder.finished and not folder.failed:
+    if not (busy or folder.finished or folder.failed):
         reason = _ending(process.returncode, folder)
         folder.write_failure(reason)
         events(run, {"event": "failed", "error": reason})

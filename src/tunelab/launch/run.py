@@ -59,7 +59,7 @@ def run_study(plan: Plan, *, out: Path, cluster: str | None, view: View) -> Outc
         run = waiting[0]
         attempted.add(run.id)
         folder = store.run(run.id)
-        folder.write_run(run, {})
+        folder.ensure_run(run)
         execute_run(run, folder, cluster=cluster or plan.study.launch.cluster, events=view.event)
     for study_run in runs:
         if study_run.run is not None:

@@ -66,8 +66,8 @@ def _plain(event: dict[str, Any]) -> str | None:
         return f"step {event['step']} validation loss {event['loss']:.4f}"
     if kind == "resumed":
         return f"resumed at step {event['step']}"
-    if kind == "failed":
-        return f"FAILED: {event['error']}"
+    if kind in ("failed", "busy"):
+        return f"{kind.upper()}: {event['error']}"
     if kind == "phase" and event["phase"] in ("load", "evaluate"):
         return event["phase"]
     return None
@@ -122,8 +122,8 @@ class LiveView:
             line.state = event["phase"]
         elif kind == "generate":
             line.state = f"generate {event['done']}/{event['total']}"
-        elif kind == "failed":
-            line.state = "failed"
+        elif kind in ("failed", "busy"):
+            line.state = kind
 
     def _render(self) -> Group:
         table = Table.grid(padding=(0, 2))

@@ -15,7 +15,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from tunelab.errors import TunelabError
+from tunelab.errors import RunBusy, TunelabError
 from tunelab.study.execute import Progress, execute
 from tunelab.study.plan import parts
 from tunelab.study.store import RunFolder
@@ -24,10 +24,13 @@ PR_SET_PDEATHSIG = 1
 
 
 def work(folder: RunFolder, progress: Progress, *, notes: tuple[str, ...] = ()) -> bool:
-    """Execute and leave either a result or a named failure; True when it finished."""
+    """Execute and leave either a result or a named failure; False when it failed."""
     try:
         run = folder.read_run()
         execute(run, parts(run), folder, progress, notes=notes)
+        return True
+    except RunBusy as error:  # it is another process's run now: nothing to name as failed
+        progress({"event": "busy", "error": str(error)})
         return True
     except TunelabError as error:
         message = str(error)

@@ -159,7 +159,11 @@ def cells(plan: Plan) -> Iterator[tuple[str, PlannedTask, PlannedMethod]]:
 def identity(run: RunConfig, *, revisions: bool = True) -> str:
     """Hash of everything that can change the run's numbers; without `revisions`, of what the study file says."""
     facts = run.model_dump(mode="json", exclude=NOT_HASHED)
-    metrics = facts["task_options"].pop("metrics", ())
+    options = facts["task_options"]
+    metrics = options.pop("metrics", ())
+    for key in _path_fields(catalogue.load("tasks", _task_class(run.task, options))) & set(options):
+        options[key] = options[key] and Path(options[key]).name  # a moved folder is the same study: revisions tell
+    facts["model"]["name"] = facts["model"]["name"].rsplit("/", 1)[-1]
     facts["reads"] = sorted({_metric(name).reads for name in metrics})  # a further metric is scored, not trained for
     if not revisions:
         facts.pop("model_revision")
@@ -285,13 +289,15 @@ def _explicit_generation(read: ReadStudy, entry: dict[str, Any]) -> dict[str, An
 
 def _absolute_paths(read: ReadStudy, path: str, cls: type[BaseModel], entry: dict[str, Any]) -> dict[str, Any]:
     """Fields of type Path are relative to the study's folder, or to the working folder when given by --set."""
-    hints = get_type_hints(cls)
     result = dict(entry)
-    for key, value in entry.items():
-        hint = hints.get(key)
-        if (hint is Path or Path in get_args(hint)) and isinstance(value, str):
-            result[key] = str(read.folder_of(f"{path}.{key}") / Path(value).expanduser())
+    for key in _path_fields(cls) & set(entry):
+        if isinstance(entry[key], str):
+            result[key] = str(read.folder_of(f"{path}.{key}") / Path(entry[key]).expanduser())
     return result
+
+
+def _path_fields(cls: type) -> set[str]:
+    return {name for name, hint in get_type_hints(cls).items() if hint is Path or Path in get_args(hint)}
 
 
 def _metric(name: str) -> Metric:

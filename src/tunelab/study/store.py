@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tunelab.config.schema import RunConfig
-from tunelab.errors import RunError
+from tunelab.errors import RunBusy
 from tunelab.files import write_atomically
 from tunelab.records import Prediction, RunResult, StepRecord, ValidationRecord
 
@@ -48,6 +48,15 @@ class RunFolder:
     def write_run(self, run: RunConfig, provenance: dict[str, Any]) -> None:
         facts = {**run.model_dump(mode="json"), "provenance": provenance}
         write_atomically(self.path / "run.json", json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+
+    def ensure_run(self, run: RunConfig) -> None:
+        """Write run.json unless it says this run already: another process may be executing it."""
+        try:
+            if self.read_run() == run:
+                return
+        except (FileNotFoundError, ValueError):  # none yet, or written by another version
+            pass
+        self.write_run(run, {})
 
     def read_run(self) -> RunConfig:
         facts = json.loads((self.path / "run.json").read_text())
@@ -121,7 +130,7 @@ class RunFolder:
         """Admit one writer. A lock whose process is gone (or whose id now belongs to another) is taken over.
 
         Raises:
-            RunError: a living process holds it.
+            RunBusy: a living process holds it.
         """
         path = self.path / "lock"
         mine = self.path / f".lock.{os.getpid()}"
@@ -146,7 +155,7 @@ class RunFolder:
         except FileNotFoundError:
             return
         if len(holder) == 2 and process_start(int(holder[0])) == holder[1]:
-            raise RunError(f"run {self.path.name} is being written by process {holder[0]}; wait for it, or end it")
+            raise RunBusy(f"run {self.path.name} is being written by process {holder[0]}; wait for it, or end it")
         grave = path.with_name(f".dead-lock.{os.getpid()}")
         try:
             path.rename(grave)  # of several takers one succeeds
