@@ -24,9 +24,8 @@ def main() -> None:
     narrow = {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in weights.items()}
     save_file(narrow, target / "model.safetensors", metadata={"format": "pt"})
     count = sum(tensor.numel() for tensor in narrow.values())
-    print(
-        f"{target / 'model.safetensors'}: {count:,} weights, {(target / 'model.safetensors').stat().st_size / MIB:.1f} MiB"
-    )
+    size = (target / "model.safetensors").stat().st_size / MIB
+    print(f"{target / 'model.safetensors'}: {count:,} weights, {size:.1f} MiB")
 
 
 if __name__ == "__main__":
