@@ -44,10 +44,16 @@ def test_a_long_prompt_loses_its_beginning_and_is_counted(tokenizer):
 
 
 def test_a_long_target_loses_its_end_and_is_counted(tokenizer):
-    rows, counts = tokenise([example("hello", "word " * 50)], tokenizer, max_length=20, encoder_decoder=False)
+    both = [example("hello", "word " * 50), example("hello", "world")]
+    rows, counts = tokenise(both, tokenizer, max_length=20, encoder_decoder=False)
     assert len(rows[0].ids) == 20
     assert counts.targets_cut == 1
     assert tokenizer.eos_token_id not in rows[0].ids
+
+
+def test_targets_that_are_all_cut_are_refused(tokenizer):
+    with pytest.raises(DataError, match="the end of a text would never be learned; raise batch.max_length"):
+        tokenise([example("hello", "word " * 50)], tokenizer, max_length=20, encoder_decoder=False)
 
 
 def test_pairs_keep_source_and_target_apart(tokenizer):

@@ -49,7 +49,7 @@ def tokenise(examples: Sequence[Example], tokenizer: Tokenizer, *, max_length: i
     """Token rows in the order of the examples, cut to `max_length`, with counts of what was cut.
 
     Raises:
-        DataError: the tokenizer has no end token, or nothing is left to supervise.
+        DataError: the tokenizer has no end token, every target is cut, or nothing is left to supervise.
     """
     end = tokenizer.eos_token_id
     if end is None:
@@ -69,6 +69,11 @@ def tokenise(examples: Sequence[Example], tokenizer: Tokenizer, *, max_length: i
             row, cut = _joined_row(position, prompt, target, max_length=max_length)
             rows.append(row)
             prompts_cut += cut
+    if rows and targets_cut == len(rows):
+        raise DataError(
+            f"Every target is longer than batch.max_length ({max_length} tokens), so the end of a text would never be "
+            "learned; raise batch.max_length"
+        )
     return Tokenised(rows, _count(rows, prompts_cut=prompts_cut, targets_cut=targets_cut))
 
 
@@ -146,7 +151,7 @@ def _count(rows: list[TokenRow], *, prompts_cut: int, targets_cut: int) -> Count
         targets_cut=int(targets_cut),
         tokens=int(lengths.sum()),
         supervised_tokens=supervised,
-        shortest=int(lengths.min(initial=0)) if not len(lengths) else int(lengths.min()),
+        shortest=int(lengths.min()) if len(lengths) else 0,
         median=int(np.median(lengths)) if len(lengths) else 0,
         longest=int(lengths.max(initial=0)),
     )

@@ -16,7 +16,7 @@ from tunelab.near import did_you_mean
 from tunelab.records import Prediction, RunResult
 from tunelab.study.bundled import names as bundled_names
 from tunelab.study.bundled import study_path
-from tunelab.study.execute import Progress, predictions, verified_rows
+from tunelab.study.execute import Progress, predictions, scored_result, verified_rows
 from tunelab.study.plan import Plan, Revisions, RunParts, base_run, load_backend, make_plan
 from tunelab.study.prepare import prepare
 from tunelab.study.provenance import provenance
@@ -74,20 +74,14 @@ def _measure(saved: Saved, run: RunConfig, task_parts: RunParts, progress: Progr
         opened.session.verify(verified_rows(data.test_rows))
     with meter.phase("evaluate"):
         scored = score(predictions(opened.session, opened.text, data, run, task_parts, progress), task_parts.metrics)
-    result = RunResult(
-        run=run.id,
-        method=run.method["label"],
-        task=run.task,
-        seed=run.seed,
-        backend=run.backend,
-        learning_rate=run.method.get("learning_rate"),
-        scores=scored.scores,
-        phases=meter.costs(),
-        trainable_parameters=opened.session.parameters().trainable,
-        total_parameters=opened.session.parameters().total,
+    result = scored_result(
+        run,
+        opened.session,
+        scored.scores,
+        meter,
         loaded_gib=loaded_gib,
         notes=[*opened.notes, *data.notes],
-        provenance=provenance(run, device=task_parts.backend.device()),
+        where=provenance(run, device=task_parts.backend.device()),
     )
     return Measured(result, list(scored.predictions))
 

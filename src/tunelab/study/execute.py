@@ -11,7 +11,7 @@ from tunelab.contracts import Session, TextSide
 from tunelab.data.batching import micro_batches
 from tunelab.errors import DataError, ModelError
 from tunelab.evaluation.evaluate import score
-from tunelab.records import Batch, Prediction, RunResult, StepRecord, TokenRow
+from tunelab.records import Batch, Prediction, Provenance, RunResult, Score, StepRecord, TokenRow
 from tunelab.study.plan import RunParts
 from tunelab.study.prepare import RunData, prepare, write_summary
 from tunelab.study.provenance import provenance
@@ -59,31 +59,48 @@ def execute(
         with meter.phase("evaluate"):
             scored = score(predictions(session, text, data, run, parts, progress), parts.metrics)
             folder.write_predictions(list(scored.predictions))
-        result = RunResult(
-            run=run.id,
-            method=run.method["label"],
-            task=run.task,
-            seed=run.seed,
-            backend=run.backend,
-            learning_rate=run.method.get("learning_rate"),
-            scores=scored.scores,
-            phases=meter.costs(),
-            trainable_parameters=session.parameters().trainable,
-            total_parameters=session.parameters().total,
-            loaded_gib=loaded_gib,
-            saved_mib=saved_mib,
+        result = scored_result(run, session, scored.scores, meter, loaded_gib=loaded_gib, notes=notes, where=where)
+        trained = {
+            "saved_mib": saved_mib,
             **_speed(folder.steps()),
-            num_steps=state.step,
-            num_tokens=state.num_tokens,
-            num_supervised_tokens=state.num_supervised_tokens,
-            validation_loss=state.validation_loss,
-            optimizer=session.optimizer(),
-            notes=notes,
-            provenance=where,
-        )
+            "num_steps": state.step,
+            "num_tokens": state.num_tokens,
+            "num_supervised_tokens": state.num_supervised_tokens,
+            "validation_loss": state.validation_loss,
+            "optimizer": session.optimizer(),
+        }
+        result = result.model_copy(update=trained)
         folder.write_result(result)
         shutil.rmtree(folder.checkpoint, ignore_errors=True)
         return result
+
+
+def scored_result(
+    run: RunConfig,
+    session: Session,
+    scores: dict[str, Score],
+    meter: Meter,
+    *,
+    loaded_gib: float | None,
+    notes: list[str],
+    where: Provenance,
+) -> RunResult:
+    """The result of a model that was scored; what training adds is left at its defaults."""
+    return RunResult(
+        run=run.id,
+        method=run.method["label"],
+        task=run.task,
+        seed=run.seed,
+        backend=run.backend,
+        learning_rate=run.method.get("learning_rate"),
+        scores=scores,
+        phases=meter.costs(),
+        trainable_parameters=session.parameters().trainable,
+        total_parameters=session.parameters().total,
+        loaded_gib=loaded_gib,
+        notes=notes,
+        provenance=where,
+    )
 
 
 def _prepared(run: RunConfig, parts: RunParts, text: TextSide, folder: RunFolder, notes: list[str]) -> RunData:

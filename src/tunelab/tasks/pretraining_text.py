@@ -23,6 +23,9 @@ START = {"train": 0, "validation": 1_000_000_000, "test": 2_000_000_000}
 class PretrainingText(Task):
     name: str = "pretraining_text"
 
+    mixture: Literal["general", "copying"] = "general"
+    """Seven kinds of prose and records; or mostly text that is copied from earlier in it."""
+
     documents: PositiveInt = 100000
     """Documents to train on; a smaller number gives the first of a larger one."""
 
@@ -36,7 +39,8 @@ class PretrainingText(Task):
 
     def examples(self, split: Literal["train", "validation", "test"]) -> list[Example]:
         number = {"train": self.documents, "validation": self.validation_documents, "test": self.test_documents}[split]
-        rows = [{"text": text} for text in islice(pretraining.iterate(seed=self.seed, start=START[split]), number)]
+        texts = pretraining.iterate(seed=self.seed, start=START[split], mixture=self.mixture)
+        rows = [{"text": text} for text in islice(texts, number)]
         return format_rows(rows, prompt=None, target="{text}", split=split, source=self.name).examples
 
     def fingerprint(self) -> str:
