@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import tiny
 import yaml
+
+import tiny
 
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
 FEWER = ["--set", "seeds=[0]", "--set", "budget={steps: 2}", "--set", "generation.max_new_tokens=4"]

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 import pytest
+
 import tiny
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

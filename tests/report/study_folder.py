@@ -105,7 +105,7 @@ def write_run(home: Path, entry: RunEntry, *, num_examples: int = 60, steps: int
     """One finished run; `changes` replace fields of its result."""
     home.mkdir(parents=True, exist_ok=True)
     predictions = _predictions(entry, num_examples)
-    (home / "run.json").write_text(json.dumps(_config(entry)))
+    (home / "run.json").write_text(json.dumps({**_config(entry), "provenance": {"python": "3"}}))
     _lines(home / "predictions.jsonl", predictions)
     if entry.role != "base":
         _lines(home / "steps.jsonl", _steps(entry, steps))

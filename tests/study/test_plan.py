@@ -106,7 +106,8 @@ def test_a_moved_data_folder_is_the_same_study(tmp_path):
         folder = tmp_path / place
         folder.mkdir()
         (folder / "rows.jsonl").write_text('{"q": "a", "a": "b"}\n{"q": "c", "a": "d"}\n')
-        text = "model: tunelab/tiny\nmethods: [full]\ntasks: [{name: mine, train: rows.jsonl, test: rows.jsonl, prompt: '{q}', target: '{a}'}]"
+        task = "{name: mine, train: rows.jsonl, test: rows.jsonl, prompt: '{q}', target: '{a}'}"
+        text = f"model: tunelab/tiny\nmethods: [full]\ntasks: [{task}]"
         runs.append(run_of(make_plan(read_study(text=text, base_folder=folder))))
     assert runs[0].task_options["train"] != runs[1].task_options["train"]
     assert runs[0].id == runs[1].id

@@ -6,6 +6,7 @@ fields of the file in `methods/` or `tasks/` and are checked when the study is p
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Annotated, Any, Literal
 
@@ -226,8 +227,7 @@ class StudyConfig(Section):
 
 
 class RunConfig(Section):
-    """One run, whole: what `run.json` holds and a worker executes. Everything here is part of the run's identity
-    except `id` and `study`-independent facts under `provenance`, which are recorded and not hashed."""
+    """One run, whole: what `run.json` holds and a worker executes."""
 
     id: str
     backend: str
@@ -254,3 +254,10 @@ class RunConfig(Section):
     validation: Validation
     generation: Generation
     checkpoint: Checkpoint
+
+    @classmethod
+    def from_run_json(cls, text: str | bytes) -> RunConfig:
+        """What run.json says of the run; where it ran (`provenance`) stands in the same file and is left out."""
+        facts = json.loads(text)
+        facts.pop("provenance", None)
+        return cls.model_validate(facts)

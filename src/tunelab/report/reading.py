@@ -81,8 +81,8 @@ class RunRecords:
         if not path.is_file():
             return None
         try:
-            return RunConfig.model_validate_json(path.read_bytes())
-        except ValidationError as error:
+            return RunConfig.from_run_json(path.read_bytes())
+        except ValueError as error:  # not JSON, or not a run's
             self._unread.append(f"run.json cannot be read: {_first_problem(error)}")
             return None
 
@@ -113,6 +113,8 @@ def finished(runs: Sequence[RunRecords]) -> list[RunRecords]:
     return [run for run in runs if run.result is not None]
 
 
-def _first_problem(error: ValidationError) -> str:
+def _first_problem(error: ValueError) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
     problem = error.errors()[0]
     return f"{'.'.join(map(str, problem['loc'])) or 'the file'}: {problem['msg']}"

@@ -59,9 +59,7 @@ class RunFolder:
         self.write_run(run, {})
 
     def read_run(self) -> RunConfig:
-        facts = json.loads((self.path / "run.json").read_text())
-        facts.pop("provenance", None)
-        return RunConfig.model_validate(facts)
+        return RunConfig.from_run_json((self.path / "run.json").read_bytes())
 
     # ------------------------------------------------------------ what it leaves (training.loop.Recorder)
 

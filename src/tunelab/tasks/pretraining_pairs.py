@@ -12,7 +12,7 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from tunelab.contracts import Task
 from tunelab.data.fingerprint import of_generator, row_options
-from tunelab.data.formats import format_rows
+from tunelab.data.formats import TemplateText, format_rows
 from tunelab.data.synthetic import pretraining
 from tunelab.records import Example
 
@@ -22,6 +22,9 @@ START = {"train": 0, "validation": 1_000_000_000, "test": 2_000_000_000}
 
 class PretrainingPairs(Task):
     name: str = "pretraining_pairs"
+
+    prompt: TemplateText = "{source}"
+    """What the model reads; a decoder-only model wants a line end between source and target."""
 
     pairs: PositiveInt = 100000
     """Pairs to train on; a smaller number gives the first of a larger one."""
@@ -37,7 +40,7 @@ class PretrainingPairs(Task):
     def examples(self, split: Literal["train", "validation", "test"]) -> list[Example]:
         number = {"train": self.pairs, "validation": self.validation_pairs, "test": self.test_pairs}[split]
         rows = list(islice(pretraining.iterate_pairs(seed=self.seed, start=START[split]), number))
-        return format_rows(rows, prompt="{source}", target="{target}", split=split, source=self.name).examples
+        return format_rows(rows, prompt=self.prompt, target="{target}", split=split, source=self.name).examples
 
     def fingerprint(self) -> str:
         return of_generator(pretraining, options=row_options(self))

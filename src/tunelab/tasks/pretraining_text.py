@@ -23,9 +23,6 @@ START = {"train": 0, "validation": 1_000_000_000, "test": 2_000_000_000}
 class PretrainingText(Task):
     name: str = "pretraining_text"
 
-    mixture: Literal["general", "copying"] = "general"
-    """Seven kinds of prose and records; or mostly text that is copied from earlier in it."""
-
     documents: PositiveInt = 100000
     """Documents to train on; a smaller number gives the first of a larger one."""
 
@@ -39,8 +36,7 @@ class PretrainingText(Task):
 
     def examples(self, split: Literal["train", "validation", "test"]) -> list[Example]:
         number = {"train": self.documents, "validation": self.validation_documents, "test": self.test_documents}[split]
-        texts = pretraining.iterate(seed=self.seed, start=START[split], mixture=self.mixture)
-        rows = [{"text": text} for text in islice(texts, number)]
+        rows = [{"text": text} for text in islice(pretraining.iterate(seed=self.seed, start=START[split]), number)]
         return format_rows(rows, prompt=None, target="{text}", split=split, source=self.name).examples
 
     def fingerprint(self) -> str:

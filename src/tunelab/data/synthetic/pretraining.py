@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from itertools import count, islice
 
 from tunelab.data.synthetic.draw import generator, pick, shuffled, weighted
-from tunelab.data.synthetic.genres import dialogues, lists, news, portraits, recitals, records, stories, sums
+from tunelab.data.synthetic.genres import dialogues, lists, news, portraits, records, stories, sums
 from tunelab.data.synthetic.templates import with_articles
 
 _MIX = (
@@ -22,13 +22,6 @@ _MIX = (
     (7, lists.document),
 )
 _PROSE = (stories.document, portraits.document, news.document)
-_COPYING = (
-    (50, lambda rng: recitals.document(rng, _PROSE)),
-    (40, records.document),
-    (10, lambda rng: weighted(rng, _MIX)(rng)),
-)
-MIXTURES = {"general": _MIX, "copying": _COPYING}
-"""`copying` is the second stage: mostly text whose words have to be taken from earlier in it."""
 
 
 def documents(*, n: int, seed: int) -> list[str]:
@@ -36,11 +29,11 @@ def documents(*, n: int, seed: int) -> list[str]:
     return list(islice(iterate(seed=seed), n))
 
 
-def iterate(*, seed: int, start: int = 0, mixture: str = "general") -> Iterator[str]:
+def iterate(*, seed: int, start: int = 0) -> Iterator[str]:
     """Documents without end, from number `start` on."""
     for number in count(start):
         rng = generator("documents", seed, number)
-        yield weighted(rng, MIXTURES[mixture])(rng)
+        yield weighted(rng, _MIX)(rng)
 
 
 def pairs(*, n: int, seed: int) -> list[dict]:
