@@ -24,7 +24,7 @@ def test_the_embedded_models_are_small_and_hold_no_pickle():
 def results(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("new-user")
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-m", "tunelab", "run", "--set", "seeds=[0]", "--set", "threads=2"]
+    command = [sys.executable, "-m", "tunelab", "run", "--set", "seeds=[0]"]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder / "results" / "quickstart"
@@ -38,7 +38,7 @@ def test_the_quickstart_shows_a_real_difference(results):
         assert rouge[method]["low"] > rouge["base"]["high"], "it should beat the base clearly"
         assert rows[method]["scores"]["bleu"]["low"] > rows["base"]["scores"]["bleu"]["high"]
     assert rouge["full"]["mean"] != rouge["lora"]["mean"]
-    assert rows["lora"]["trainable_parameters"] < 0.2 * rows["full"]["trainable_parameters"]
+    assert rows["lora"]["trainable_parameters"] < 0.4 * rows["full"]["trainable_parameters"]
     assert rows["base"]["train_seconds"] is None and rows["full"]["train_seconds"] > 0
 
 
