@@ -31,7 +31,12 @@ def test_json_names_what_a_run_is(command):
     run = json.loads(answer.out)["runs"][1]
     assert answer.status == 0
     assert {"method", "task", "seed", "backend", "model", "learning_rate"} <= set(run)
-    assert (run["task"], run["seed"], run["backend"], run["model"]) == ("restaurants", 0, "torch", "tunelab/tiny-seq2seq")
+    assert (run["task"], run["seed"], run["backend"], run["model"]) == (
+        "restaurants",
+        0,
+        "torch",
+        "tunelab/tiny-seq2seq",
+    )
 
 
 @pytest.mark.parametrize("name", bundled.names())
