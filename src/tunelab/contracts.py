@@ -13,6 +13,7 @@ Heavy packages are imported inside functions, so that this page, a study and its
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -22,12 +23,13 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, PositiveFloat
 
 from tunelab.config.schema import Generation, ModelSource, Optimizer, RunConfig
-from tunelab.errors import DataError
 from tunelab.records import Batch, Example, ParameterCount, Prediction, TokenLoss
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
+
+    from tunelab.data.batching import Order
 
 
 class Options(BaseModel):
@@ -77,11 +79,33 @@ class Method(Options, ABC):
             ConfigError: an option that does not fit this model (a target that matches nothing).
         """
 
-    def prepare(self, session: Session, batches: Sequence[Batch]) -> None:
-        """Look at data before step 1 (a mask from gradients, a data-driven start). Timed apart as `prepare`."""
+    def prepare(self, session: Session, order: Order, run: RunConfig) -> None:
+        """Look at data before step 1 (a mask from gradients, a data-driven start). Timed apart as `prepare`.
+
+        A function of (model, order, run) alone: it is repeated when a run is killed in it, and skipped when a
+        checkpoint exists. What it decides beyond trained values goes into `state`. A method that trains in here
+        ends with `session.restart()`.
+        """
+
+    def state(self, model: PreTrainedModel) -> dict[str, torch.Tensor]:
+        """What resuming needs beside the trained parameters: positions chosen in `prepare`, quantised weights that
+        move. Names must not collide with parameters'."""
+        return {}
+
+    def load_state(self, model: PreTrainedModel, state: dict[str, torch.Tensor]) -> None:
+        """Put back what `state` gave."""
+
+    def rate_of(self, name: str) -> float:
+        """The parameter's learning rate, as a multiple of the run's (LoRA+: B learns faster than A)."""
+        return 1.0
+
+    @property
+    def optimizer_kind(self) -> str:
+        """Which inner optimizer the shared rule uses; see `training.optim.KINDS`."""
+        return "adamw"
 
     def updater(self, model: PreTrainedModel, rule: Optimizer) -> Updater | None:
-        """How gradients become updates; None is the shared AdamW rule. Only a method that *is* an optimizer says more,
+        """How gradients become updates; None is the shared rule. Only a method that *is* an optimizer says more,
         and then only what its paper changes."""
         return None
 
@@ -159,18 +183,6 @@ class Task(Options, ABC):
         """Changes whenever the rows can: a sha256 of files, a hub revision, a generator's version and seed."""
 
 
-def unreadable(task: Task) -> list[str]:
-    """`problems` of a task whose rows are on this machine: what reading each split says."""
-    found = []
-    for split in ("train", "validation", "test"):
-        try:
-            if not task.examples(split) and split != "validation":
-                found.append(f"no rows in {split}")
-        except DataError as error:
-            found.append(str(error))
-    return list(dict.fromkeys(found))
-
-
 class Metric(ABC):
     """Per-example sufficient statistics and an aggregate of their sum, so that every interval and test is a
     re-weighting of stored numbers. Constructed as `Metric(variant)`."""
@@ -180,6 +192,8 @@ class Metric(ABC):
     reads: ClassVar[Literal["text", "likelihood"]] = "text"
     """Whether it needs generated text or token losses."""
     higher_is_better: ClassVar[bool] = True
+    bounds: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
+    """Smallest and largest score there can be; intervals are cut there."""
 
     def __init__(self, variant: str = "") -> None:
         self.variant = variant
@@ -199,6 +213,13 @@ class Metric(ABC):
 
 class Session(ABC):
     """One model being trained by one backend. `training/loop.py` drives it and knows nothing else."""
+
+    model: Any
+    """The framework's own, method attached."""
+
+    @abstractmethod
+    def restart(self) -> None:
+        """A fresh updater over the parameters that are trained now: what was trained before is forgotten."""
 
     @abstractmethod
     def verify(self, batch: Batch) -> None:

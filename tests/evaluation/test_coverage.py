@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from evaluation.test_significance import Mean
 from tunelab.evaluation.significance import LEVEL, Interval, intervals, paired_test, resampled_scores
-from tunelab.metrics.exact_match import ExactMatch
 
-MEAN = ExactMatch()
+MEAN = Mean()
 """Its aggregate is the mean of the first statistic."""
 NUM_EXAMPLES = 200
 RESAMPLES = 1000

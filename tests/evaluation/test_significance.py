@@ -9,8 +9,14 @@ from tunelab.metrics.exact_match import ExactMatch
 from tunelab.metrics.loss import Loss
 from tunelab.metrics.perplexity import Perplexity
 
-MEAN = ExactMatch()
-"""Its aggregate is the mean of the first statistic."""
+
+class Mean(ExactMatch):
+    """The mean of the first statistic, of any size."""
+
+    bounds = (-np.inf, np.inf)
+
+
+MEAN = Mean()
 
 
 def with_ones(values):
@@ -146,3 +152,9 @@ def test_a_method_whose_score_overflows_takes_no_part():
     broken[..., 0] = 1e6
     found = compare({"broken": broken, "fine": fine}, Perplexity())
     assert found.intervals["broken"].value is None and found.tied_best == {"broken": None, "fine": True}
+
+
+def test_intervals_end_where_the_metric_does():
+    runs = with_ones(np.stack([np.full(50, 0.3), np.full(50, 0.9)]))
+    assert interval(runs, MEAN).low < 0 and interval(runs, MEAN).high > 1
+    assert interval(runs, ExactMatch())[1:3] == (0.0, 1.0)

@@ -11,7 +11,8 @@ import pytest
 
 import tiny
 from tunelab.config.read import read_study
-from tunelab.launch.executor import execute_run, worker_environment
+from tunelab.config.schema import Launch
+from tunelab.launch.executor import Executor, worker_environment
 from tunelab.launch.run import settle
 from tunelab.study.plan import make_plan
 from tunelab.study.runs import study_runs
@@ -44,6 +45,12 @@ def prepared(out: Path, model: Path, method: str) -> tuple:
     return run, folder
 
 
+def execute_run(run, folder: RunFolder, *, events) -> None:
+    with Executor(Launch(), events=events) as executor:
+        executor.start(run, folder)
+        assert executor.wait() == {run.id}
+
+
 def kill_after(run, folder: RunFolder, steps: int) -> None:
     """Start the worker and end it with SIGKILL once that many steps are recorded."""
     command = [sys.executable, "-m", "tunelab.launch.worker", str(folder.path)]
@@ -69,14 +76,14 @@ def records(folder: RunFolder, name: str) -> list[dict]:
 def test_killed_three_times_and_resumed_equals_not_stopped(method, tmp_path):
     model = tiny.model_folder(tmp_path / "model")
     run, whole = prepared(tmp_path / "whole", model, method)
-    execute_run(run, whole, cluster="local", events=lambda run, event: None)
+    execute_run(run, whole, events=lambda run, event: None)
     assert whole.finished, whole.log.read_text()
 
     run, cut = prepared(tmp_path / "cut", model, method)
     for steps in KILL_AFTER:
         kill_after(run, cut, steps)
     resumed = []
-    execute_run(run, cut, cluster="local", events=lambda run, event: resumed.append(event))
+    execute_run(run, cut, events=lambda run, event: resumed.append(event))
     assert cut.finished, cut.log.read_text()
     assert any(event["event"] == "resumed" and event["step"] >= 1 for event in resumed), "it began anew"
 

@@ -10,15 +10,15 @@ import time
 import pytest
 
 import tiny
-from launch.test_resume import prepared
+from launch.test_resume import execute_run, prepared
 from tunelab.errors import RunBusy
-from tunelab.launch.executor import execute_run, worker_environment
+from tunelab.launch.executor import worker_environment
 from tunelab.study.store import RunFolder, process_start
 
 
 def execute(run, folder) -> list[dict]:
     events = []
-    execute_run(run, folder, cluster="local", events=lambda run, event: events.append(event))
+    execute_run(run, folder, events=lambda run, event: events.append(event))
     return events
 
 
@@ -45,7 +45,7 @@ def test_a_killed_worker_is_named(tmp_path):
         if event["event"] == "phase":
             os.kill(int((folder.path / "lock").read_text().split()[0]), signal.SIGKILL)
 
-    execute_run(run, folder, cluster="local", events=kill)
+    execute_run(run, folder, events=kill)
     error = json.loads((folder.path / "failure.json").read_text())["error"]
     assert "SIGKILL" in error and "log.txt" in error
 

@@ -9,6 +9,7 @@ the two on real rows before the first step; where they disagree the run says so 
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,9 +23,10 @@ from tunelab.config.schema import Generation, RunConfig
 from tunelab.contracts import Method, Session
 from tunelab.models import inference
 from tunelab.records import Batch, ParameterCount, TokenLoss
-from tunelab.training.optim import AdamW, trained_parameters
+from tunelab.training.optim import SharedRule, trained_parameters
 
 MIB = 1024**2
+_WIDTH = {"fp32": torch.float32, "bf16": torch.bfloat16}
 TOLERANCE = {"fp32": 1e-4, "bf16": 5e-2}
 """Largest difference of fast and reference logits, as a share of the largest logit."""
 GENERATION_BATCH = 4
@@ -46,14 +48,19 @@ class TorchSession(Session):
     def __init__(self, model: Any, method: Method | None, run: RunConfig, tokenizer: Any, notes: list[str]) -> None:
         self.model, self.method, self.run, self.tokenizer, self.notes = model, method, run, tokenizer, notes
         self.updater = None
-        if method is not None:
-            self.updater = method.updater(model, run.optimizer) or AdamW(model, run.optimizer)
+        self.restart()
         self.pairs = bool(model.config.is_encoder_decoder)
         self.fast = True
         self._generator: Any = None
         """Plain fp32 weights for generation, made when first needed after a change."""
 
     # -------------------------------------------------------------- training
+
+    def restart(self) -> None:
+        method, rule = self.method, self.run.optimizer
+        if method is not None:
+            shared = functools.partial(SharedRule, kind=method.optimizer_kind, rate_of=method.rate_of)
+            self.updater = method.updater(self.model, rule) or shared(self.model, rule)
 
     def seed(self, *key: int) -> None:
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1))
@@ -97,19 +104,28 @@ class TorchSession(Session):
         self, prompts: Sequence[np.ndarray], settings: Generation, *, progress: Callable[[int], None]
     ) -> list[list[int]]:
         if self._generator is None:
-            plain = self.model if self.method is None else self.method.merged(self.model)
-            if any(parameter.dtype != torch.float32 for parameter in plain.parameters()):
-                plain = (copy.deepcopy(plain) if plain is self.model else plain).float()
-            self._generator = plain
-        return inference.generate(
-            self._generator.eval(),
-            prompts,
-            settings,
-            ends=inference.end_tokens(self.model, self.tokenizer.eos_token_id),
-            pad=self.tokenizer.pad_token_id,
-            max_tokens=GENERATION_BATCH * self.run.batch.max_tokens,
-            progress=progress,
-        )
+            self._generator = self._plain()
+        with self._autocast(enabled=self._generator is self.model):
+            return inference.generate(
+                self._generator.eval(),
+                prompts,
+                settings,
+                ends=inference.end_tokens(self.model, self.tokenizer.eos_token_id),
+                pad=self.tokenizer.pad_token_id,
+                max_tokens=GENERATION_BATCH * self.run.batch.max_tokens,
+                progress=progress,
+            )
+
+    def _plain(self) -> Any:
+        """What generates: plain weights, because single tokens through adapters are slow; fp32 on a CPU, where
+        narrower products of single tokens are slower. A quantised base stays as it is: its point is memory."""
+        if self.method is not None and self.method.base_storage != "float":
+            return self.model
+        plain = self.model if self.method is None else self.method.merged(self.model)
+        dtype = torch.float32 if self.model.device.type == "cpu" else _WIDTH[self.run.precision]
+        if any(parameter.dtype != dtype for parameter in plain.parameters()):
+            plain = (copy.deepcopy(plain) if plain is self.model else plain).to(dtype)
+        return plain
 
     # -------------------------------------------------------------- fast and reference path
 
@@ -156,8 +172,12 @@ class TorchSession(Session):
         return logits_BTV.reshape(-1, logits_BTV.shape[-1])[inputs.index_S]
 
     def _forward(self, forward: dict[str, Tensor]) -> Tensor:
-        with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.run.precision == "bf16"):
+        with self._autocast():
             return self.model(**forward, use_cache=False).logits.float()
+
+    def _autocast(self, *, enabled: bool = True) -> torch.autocast:
+        enabled = enabled and self.run.precision == "bf16"
+        return torch.autocast(self.model.device.type, torch.bfloat16, enabled=enabled)
 
     def _collate(self, batch: Batch) -> Inputs:
         rows, device, pad = batch.rows, self.model.device, self.tokenizer.pad_token_id
@@ -184,15 +204,20 @@ class TorchSession(Session):
     def save(self, folder: Path) -> None:
         from safetensors.torch import save_file
 
-        trained = {name: value.detach().cpu().contiguous() for name, value in trained_parameters(self.model).items()}
-        save_file(trained, folder / "parameters.safetensors")
-        updater = {name: value.detach().cpu().contiguous() for name, value in self.updater.state().items()}
-        save_file(updater, folder / "updater.safetensors")
+        parts = {
+            "parameters": trained_parameters(self.model),
+            "method": self.method.state(self.model),
+            "updater": self.updater.state(),
+        }
+        for name, tensors in parts.items():
+            plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+            save_file(plain, folder / f"{name}.safetensors")
 
     def load(self, folder: Path) -> None:
         from safetensors.torch import load_file
 
         saved = load_file(folder / "parameters.safetensors")
+        self.method.load_state(self.model, load_file(folder / "method.safetensors"))
         with torch.no_grad():
             for name, parameter in trained_parameters(self.model).items():
                 parameter.copy_(saved[name])
@@ -214,10 +239,11 @@ class TorchSession(Session):
 
 
 def parameter_count(model: torch.nn.Module) -> ParameterCount:
-    """Tied parameters once."""
+    """Tied parameters once; a quantised layer's weights, which are no parameters any more, as many as they were."""
     parameters = list(model.parameters())
     trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
-    return ParameterCount(trained, sum(parameter.numel() for parameter in parameters))
+    quantised = sum(getattr(module, "quantised_weights", 0) for module in model.modules())
+    return ParameterCount(trained, sum(parameter.numel() for parameter in parameters) + quantised)
 
 
 def _right_padded(rows: Sequence[np.ndarray], *, pad: int) -> tuple[np.ndarray, np.ndarray]:

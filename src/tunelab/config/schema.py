@@ -152,6 +152,10 @@ class Launch(Section):
     cluster: Literal["local", "in-process"] = "local"
     """local: each run in a process of its own. in-process: for debugging; its memory peaks are marked."""
 
+    workers: PositiveInt = 1
+    """Runs at a time. More than one changes no score and no memory peak, but runs slow each other down a little:
+    give each `threads` = cores / workers."""
+
 
 def _finite(value: float) -> float:
     if not math.isfinite(value):

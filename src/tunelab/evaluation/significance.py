@@ -203,9 +203,17 @@ def _evidence(
         columns = slice(first, first + len(values))
         # Keyed by the label, so that a further method changes no other method's numbers.
         generator = np.random.default_rng([seed, zlib.crc32(label.encode())])
-        found[label] = _method_evidence(values, scores[columns], replicates[:, columns], generator=generator)
+        one = _method_evidence(values, scores[columns], replicates[:, columns], generator=generator)
+        found[label] = one._replace(interval=_cut(one.interval, metric.bounds))
         first = columns.stop
     return found
+
+
+def _cut(interval: Interval, bounds: tuple[float, float]) -> Interval:
+    """The t distribution knows no smallest or largest score."""
+    if interval.low is None:
+        return interval
+    return interval._replace(low=max(interval.low, bounds[0]), high=min(interval.high, bounds[1]))
 
 
 def _unknown(values: np.ndarray, *, value: float | None) -> _Evidence:

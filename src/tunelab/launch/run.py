@@ -12,7 +12,7 @@ from tunelab.config.schema import RunConfig
 from tunelab.contracts import Metric
 from tunelab.evaluation.evaluate import score
 from tunelab.files import write_atomically
-from tunelab.launch.executor import execute_run
+from tunelab.launch.executor import Executor
 from tunelab.records import StudyRuns
 from tunelab.report.frame import Comparison
 from tunelab.report.write import write_report
@@ -50,17 +50,20 @@ def run_study(plan: Plan, *, out: Path, cluster: str | None, view: View) -> Outc
     def settled(run_id: str) -> bool:
         return store.run(run_id).finished or run_id in attempted
 
-    while True:
-        runs = study_runs(plan, revisions, store, settled=settled)
-        view.planned(runs, store)
-        waiting = [study_run.run for study_run in runs if study_run.run and not settled(study_run.run.id)]
-        if not waiting:
-            break
-        run = waiting[0]
-        attempted.add(run.id)
-        folder = store.run(run.id)
-        folder.ensure_run(run)
-        execute_run(run, folder, cluster=cluster or plan.study.launch.cluster, events=view.event)
+    launch = plan.study.launch.model_copy(update={"cluster": cluster} if cluster else {})
+    with Executor(launch, events=view.event) as executor:
+        while True:
+            runs = study_runs(plan, revisions, store, settled=settled)
+            view.planned(runs, store)
+            known = [study_run.run for study_run in runs if study_run.run and not settled(study_run.run.id)]
+            waiting = [run for run in known if run.id not in executor.running]
+            for run in waiting[: executor.num_free]:
+                folder = store.run(run.id)
+                folder.ensure_run(run)
+                executor.start(run, folder)
+            if not executor.running:
+                break
+            attempted |= executor.wait()
     for study_run in runs:
         if study_run.run is not None:
             score_missing(store.run(study_run.run.id), _metrics(plan, study_run.run.task))
@@ -123,6 +126,7 @@ def config_facts(plan: Plan) -> dict[str, Any]:
         "batch": study.batch.model_dump(),
         "precision": study.precision,
         "threads": study.threads,
+        "runs at a time": study.launch.workers,
         "optimizer": study.optimizer.model_dump(),
         "schedule": study.schedule.model_dump(),
     }

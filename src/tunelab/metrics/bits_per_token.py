@@ -23,6 +23,7 @@ from tunelab.records import Prediction
 class BitsPerToken(Metric):
     reads = "likelihood"
     higher_is_better = False
+    bounds = (0.0, math.inf)
 
     def statistics(self, predictions: Sequence[Prediction]) -> np.ndarray:
         return token_losses(predictions)

@@ -26,6 +26,8 @@ MAX_ORDER = 4
 
 @final
 class Bleu(Metric):
+    bounds = (0.0, 100.0)
+
     def __init__(self, variant: str = "") -> None:
         super().__init__(variant)
         from sacrebleu.metrics import BLEU

@@ -19,6 +19,8 @@ from tunelab.records import Prediction
 
 @final
 class ExactMatch(Metric):
+    bounds = (0.0, 1.0)
+
     def statistics(self, predictions: Sequence[Prediction]) -> np.ndarray:
         """N x 2: 1 where the prediction is a reference, 1."""
         return np.array([(_is_match(prediction), 1.0) for prediction in predictions], dtype=np.float64).reshape(-1, 2)

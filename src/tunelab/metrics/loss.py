@@ -8,6 +8,7 @@ Without label smoothing. Tokens are the model's own: numbers of models with diff
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import final
 
@@ -21,6 +22,7 @@ from tunelab.records import Prediction
 class Loss(Metric):
     reads = "likelihood"
     higher_is_better = False
+    bounds = (0.0, math.inf)
 
     def statistics(self, predictions: Sequence[Prediction]) -> np.ndarray:
         """N x 2: summed loss in nats, supervised tokens."""

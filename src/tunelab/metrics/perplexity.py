@@ -8,6 +8,7 @@ different tokenizers do not compare.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import final
 
@@ -22,6 +23,7 @@ from tunelab.records import Prediction
 class Perplexity(Metric):
     reads = "likelihood"
     higher_is_better = False
+    bounds = (1.0, math.inf)
 
     def statistics(self, predictions: Sequence[Prediction]) -> np.ndarray:
         return token_losses(predictions)

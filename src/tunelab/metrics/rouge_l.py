@@ -29,6 +29,7 @@ from tunelab.records import Prediction
 
 @final
 class RougeL(Metric):
+    bounds = (0.0, 1.0)
     variants: ClassVar[dict[str, str]] = {
         "": "no stemming",
         "stem": "Porter stemming of tokens longer than three characters",

@@ -45,7 +45,6 @@ def generate(
         num_beams=settings.beams,
         max_new_tokens=settings.max_new_tokens,
         length_penalty=settings.length_penalty,
-        no_repeat_ngram_size=settings.no_repeat_ngram,
         eos_token_id=ends,
         pad_token_id=pad,
         decoder_start_token_id=getattr(model.config, "decoder_start_token_id", None),
@@ -55,14 +54,35 @@ def generate(
     done = 0
     for indices in _sorted_batches(prompts, max_tokens=max_tokens, new=settings.max_new_tokens, beams=settings.beams):
         ids_BT, mask_BT = _left_padded([prompts[index] for index in indices], pad=pad, device=model.device)
-        with torch.no_grad():
-            out_BT = model.generate(ids_BT, attention_mask=mask_BT, generation_config=config)
         start = 1 if model.config.is_encoder_decoder else ids_BT.shape[1]
+        processors = [NoRepeatNgram(settings.no_repeat_ngram, start=start)] if settings.no_repeat_ngram else []
+        with torch.no_grad():
+            out_BT = model.generate(
+                ids_BT, attention_mask=mask_BT, generation_config=config, logits_processor=processors
+            )
         for index, new in zip(indices, out_BT[:, start:].tolist(), strict=True):
             results[index] = _before_end(new, ends)
         done += len(indices)
         progress(done)
     return results
+
+
+class NoRepeatNgram:
+    """No n-gram twice among the generated tokens. transformers' own rule counts a causal model's prompt too, and so
+    forbids it to copy from there; microsoft/LoRA and fairseq count as here."""
+
+    def __init__(self, size: int, *, start: int) -> None:
+        self.size, self.start = size, start
+
+    def __call__(self, ids_BT: torch.Tensor, scores_BV: torch.Tensor) -> torch.Tensor:
+        for row, ids in enumerate(ids_BT[:, self.start :].tolist()):
+            tail = ids[len(ids) - self.size + 1 :]
+            if len(tail) < self.size - 1:
+                continue
+            starts = range(len(ids) - self.size + 1)
+            seen = [ids[at + self.size - 1] for at in starts if ids[at : at + self.size - 1] == tail]
+            scores_BV[row, seen] = -torch.inf
+        return scores_BV
 
 
 def _sorted_batches(prompts: Sequence[np.ndarray], *, max_tokens: int, new: int, beams: int) -> list[list[int]]:

@@ -16,7 +16,7 @@ from tunelab.study.plan import RunParts
 from tunelab.study.prepare import RunData, prepare, write_summary
 from tunelab.study.provenance import provenance
 from tunelab.study.store import RunFolder
-from tunelab.training.loop import Loop, train
+from tunelab.training.loop import Loop, run_order, train
 from tunelab.training.state import Checkpoints, LoopState
 from tunelab.training.telemetry import Meter
 
@@ -49,11 +49,13 @@ def execute(
         with meter.phase("prepare"):
             data = _prepared(run, parts, text, folder, notes)
             session.verify(verified_rows(data.train or data.test_rows))
-            if parts.method is not None:
-                parts.method.prepare(session, micro_batches(data.train, max_tokens=run.batch.max_tokens))
+            checkpoints = Checkpoints(folder.checkpoint, seconds=run.checkpoint.seconds)
+            if parts.method is not None and checkpoints.latest() is None:
+                parts.method.prepare(session, run_order(run, data.train), run)
+                checkpoints.save(LoopState(costs=meter.state()), session.save)
         state, saved_mib = LoopState(), None
         if parts.method is not None:
-            state = _train(session, run, data, folder, meter, progress)
+            state = _train(session, run, data, folder, checkpoints, meter, progress)
             with meter.phase("save"):
                 saved_mib = _write_model(session, folder)
         with meter.phase("evaluate"):
@@ -122,7 +124,13 @@ def verified_rows(rows: Sequence[TokenRow]) -> Batch:
 
 
 def _train(
-    session: Session, run: RunConfig, data: RunData, folder: RunFolder, meter: Meter, progress: Progress
+    session: Session,
+    run: RunConfig,
+    data: RunData,
+    folder: RunFolder,
+    checkpoints: Checkpoints,
+    meter: Meter,
+    progress: Progress,
 ) -> LoopState:
     return train(
         session,
@@ -132,7 +140,7 @@ def _train(
             rows=data.train,
             validation_rows=data.validation,
             records=folder,
-            checkpoints=Checkpoints(folder.checkpoint, seconds=run.checkpoint.seconds),
+            checkpoints=checkpoints,
             meter=meter,
             progress=progress,
         ),

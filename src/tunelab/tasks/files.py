@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, NonNegativeInt, PositiveInt, model_validator
 
-from tunelab.contracts import Task, unreadable
+from tunelab.contracts import Task
 from tunelab.data.fingerprint import fingerprint, row_options
 from tunelab.data.formats import Formatted, TemplateText, format_rows
+from tunelab.data.readable import unreadable
 from tunelab.data.sources import read_rows
 from tunelab.data.splits import draw
 from tunelab.records import Example

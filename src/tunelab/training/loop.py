@@ -54,7 +54,7 @@ def train(session: Session, loop: Loop) -> LoopState:
         RunError: the loss or the gradient norm is not finite; nothing after it would mean anything.
     """
     run, meter = loop.run, loop.meter
-    order = Order(loop.rows, seed=run.seed, examples=run.batch.examples, budget=run.budget)
+    order = run_order(run, loop.rows)
     validation_every = max(1, round(run.validation.every * order.steps_per_epoch))
     state = _resume(session, loop)
     with meter.phase("train"):
@@ -66,6 +66,11 @@ def train(session: Session, loop: Loop) -> LoopState:
             if state.step == order.num_steps or loop.checkpoints.due():
                 state = _checkpoint(session, loop, state)
     return state
+
+
+def run_order(run: RunConfig, rows: Sequence[TokenRow]) -> Order:
+    """The steps of a run: a function of rows, seed, batch and budget alone."""
+    return Order(rows, seed=run.seed, examples=run.batch.examples, budget=run.budget)
 
 
 def _step(session: Session, loop: Loop, order: Order, state: LoopState) -> LoopState:

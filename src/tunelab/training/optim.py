@@ -1,8 +1,9 @@
-"""One optimizer rule for every method: AdamW with one learning rate, and one rule for what decays."""
+"""One optimizer rule for every method: AdamW, or a method's named other, with one rule for what decays."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -10,32 +11,49 @@ from torch import Tensor, nn
 from tunelab.config.schema import Optimizer
 from tunelab.contracts import Updater
 
+Kind = Literal["adamw", "adamw8bit", "paged_adamw8bit", "adafactor"]
+"""adamw: torch's, fused. adamw8bit: moments in 8 bits (bitsandbytes; tensors below 4,096 values stay in 32).
+paged_adamw8bit: those in memory that CUDA moves to the host when the GPU is full; plain 8-bit elsewhere.
+adafactor: the second moment as a row and a column (torch's, Shazeer and Stern 2018)."""
+KINDS = get_args(Kind)
+_BY_STEP = ("step",)
+"""State that is a number of steps, in some optimizers a Python int."""
+
 
 def trained_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """Name -> parameter, tied ones once."""
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-def groups(parameters: dict[str, nn.Parameter], *, weight_decay: float) -> list[dict[str, Any]]:
-    """The one rule: matrices (two dimensions or more) decay, biases and norms never."""
-    matrices = [name for name, parameter in parameters.items() if parameter.ndim >= 2]
-    vectors = [name for name, parameter in parameters.items() if parameter.ndim < 2]
-    named = [("matrices", matrices, weight_decay), ("vectors", vectors, 0.0)]
-    return [
-        {"name": name, "params": [parameters[key] for key in keys], "weight_decay": decay}
-        for name, keys, decay in named
-        if keys
-    ]
+def groups(
+    parameters: dict[str, nn.Parameter], *, weight_decay: float, rate_of: Callable[[str], float] = lambda name: 1.0
+) -> list[dict[str, Any]]:
+    """The one rule: matrices (two dimensions or more) decay, biases and norms never. A group for each multiple of the
+    learning rate."""
+    found: dict[tuple[str, float], dict[str, Any]] = {}
+    for name, parameter in parameters.items():
+        kind, rate = ("matrices" if parameter.ndim >= 2 else "vectors"), rate_of(name)
+        decay = weight_decay if kind == "matrices" else 0.0
+        label = kind if rate == 1.0 else f"{kind}, rate x {rate:g}"
+        group = found.setdefault((kind, rate), {"name": label, "params": [], "weight_decay": decay, "rate": rate})
+        group["params"].append(parameter)
+    return list(found.values())
 
 
-class AdamW(Updater):
-    """Decoupled weight decay (Loshchilov and Hutter 2019, arXiv:1711.05101), torch's fused kernel."""
+class SharedRule(Updater):
+    """Decoupled weight decay (Loshchilov and Hutter 2019, arXiv:1711.05101)."""
 
-    def __init__(self, model: nn.Module, rule: Optimizer) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        rule: Optimizer,
+        *,
+        kind: Kind = "adamw",
+        rate_of: Callable[[str], float] = lambda name: 1.0,
+    ) -> None:
         self.parameters = trained_parameters(model)
-        self.optimizer = torch.optim.AdamW(
-            groups(self.parameters, weight_decay=rule.weight_decay), lr=0.0, betas=rule.betas, eps=rule.eps, fused=True
-        )
+        chosen = groups(self.parameters, weight_decay=rule.weight_decay, rate_of=rate_of)
+        self.optimizer = make_optimizer(chosen, rule, kind=kind)
 
     def gradient_norm(self) -> float:
         gradients = [parameter.grad for parameter in self.parameters.values() if parameter.grad is not None]
@@ -45,22 +63,15 @@ class AdamW(Updater):
         if max_norm is not None:
             nn.utils.clip_grad_norm_(list(self.parameters.values()), max_norm)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
+            group["lr"] = learning_rate * group["rate"]
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 
     def state(self) -> dict[str, Tensor]:
-        return {
-            f"{name}.{key}": value
-            for name, parameter in self.parameters.items()
-            for key, value in self.optimizer.state.get(parameter, {}).items()
-        }
+        return optimizer_state(self.optimizer, self.parameters)
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        for key, value in state.items():
-            name, field = key.rsplit(".", 1)
-            parameter = self.parameters[name]
-            self.optimizer.state[parameter][field] = value.to(parameter.device, copy=True)
+        load_optimizer_state(self.optimizer, self.parameters, state)
 
     def describe(self) -> list[dict[str, Any]]:
         return [
@@ -69,8 +80,49 @@ class AdamW(Updater):
                 "group": group["name"],
                 "parameters": sum(parameter.numel() for parameter in group["params"]),
                 "weight_decay": group["weight_decay"],
-                "betas": list(group["betas"]),
-                "eps": group["eps"],
+                **{key: plain(group[key]) for key in ("betas", "beta2_decay", "eps") if key in group},
             }
             for group in self.optimizer.param_groups
         ]
+
+
+def plain(value: Any) -> Any:
+    """As JSON has it."""
+    return list(value) if isinstance(value, tuple) else value
+
+
+def make_optimizer(
+    parameters: Iterable[Tensor] | list[dict[str, Any]], rule: Optimizer, *, kind: Kind
+) -> torch.optim.Optimizer:
+    """A torch optimizer of that kind over tensors or groups; the learning rate is set at each step."""
+    if kind == "adamw":
+        return torch.optim.AdamW(parameters, lr=0.0, betas=rule.betas, eps=rule.eps, fused=True)
+    if kind == "adafactor":
+        return torch.optim.Adafactor(parameters, lr=0.0)
+    import bitsandbytes
+
+    paged = kind == "paged_adamw8bit" and torch.cuda.is_available()
+    cls = bitsandbytes.optim.PagedAdamW8bit if paged else bitsandbytes.optim.AdamW8bit
+    return cls(parameters, lr=0.0, betas=rule.betas, eps=rule.eps)
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
+    """As plain tensors, 'parameter.field' -> value."""
+    return {
+        f"{name}.{key}": value if isinstance(value, Tensor) else torch.tensor(value)
+        for name, parameter in parameters.items()
+        for key, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def load_optimizer_state(
+    optimizer: torch.optim.Optimizer, parameters: dict[str, Tensor], state: dict[str, Tensor]
+) -> None:
+    counts_in_tensors = isinstance(optimizer, (torch.optim.AdamW, torch.optim.Adafactor))
+    for key, value in state.items():
+        name, field = key.rsplit(".", 1)
+        parameter = parameters[name]
+        if field in _BY_STEP and not counts_in_tensors:
+            optimizer.state[parameter][field] = int(value)
+        else:
+            optimizer.state[parameter][field] = value.to(parameter.device, copy=True)

@@ -107,9 +107,11 @@ class Meter:
         return {name: list(cost) for name, cost in self._costs.items()}
 
     def restore(self, state: dict[str, list[float | None]]) -> None:
-        """Take up the costs of an interrupted run; those of phases already done again here stay as measured here."""
+        """Take up the costs of an interrupted run; of a phase done again here, in part or whole, the larger."""
         for name, (seconds, peak) in state.items():
-            self._costs.setdefault(name, (seconds, peak))
+            again, peak_again = self._costs.get(name, (0.0, None))
+            peaks = [value for value in (peak, peak_again) if value is not None]
+            self._costs[name] = (max(seconds, again), max(peaks, default=None))
 
     def _start(self) -> None:
         self.memory.reset()
