@@ -1,5 +1,7 @@
 """Fast path against the models' own forward: head on supervised positions, padding, odd heads, likelihoods."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ import tiny
 from training_harness import make_session
 from tunelab.config.schema import Generation
 from tunelab.methods.full import Full
-from tunelab.models.inference import generate
+from tunelab.models.inference import NoRepeatNgram, generate
 from tunelab.records import Batch
 
 KINDS = ["llama", "gpt2", "t5"]
@@ -137,3 +139,21 @@ def test_activation_checkpointing_changes_no_gradient():
     other.accumulate(batch, denominator=5, last=True)
     for (name, one), (_, two) in zip(session.model.named_parameters(), other.model.named_parameters(), strict=True):
         assert torch.allclose(one.grad, two.grad, atol=1e-7), name
+
+
+def test_no_ngram_comes_twice_among_the_generated_tokens_but_the_prompt_may_be_copied():
+    model = tiny.model("llama").eval()
+    prompt = np.array([5, 6, 7, 8, 5, 6, 7, 8], dtype=np.int32)
+    free, bound = (
+        generate(model, [prompt], Generation(max_new_tokens=40, no_repeat_ngram=size), ends=[1], pad=0, max_tokens=400)[
+            0
+        ]
+        for size in (0, 2)
+    )
+    pairs = list(pairwise(bound))
+    assert len(set(pairs)) == len(pairs) > 10
+    assert len(set(pairwise(free))) < len(free) - 1, "nothing was repeated without the rule"
+    rule = NoRepeatNgram(2, start=4)
+    ids = torch.tensor([[2, 3, 2, 9, 4, 5, 4]])
+    scores = rule(ids, torch.zeros(1, 10))
+    assert torch.isinf(scores).nonzero().tolist() == [[0, 5]], "3 and 9 follow tokens of the prompt only"
