@@ -28,7 +28,8 @@ def measure(kind: str, positions: int, hidden: int, vocabulary: int) -> tuple[fl
     torch.set_num_threads(1)
     torch.manual_seed(0)
     states = torch.randn(positions, hidden, requires_grad=True)
-    weight = torch.randn(vocabulary, hidden, requires_grad=kind.endswith("trained"))
+    weight = 0.1 * torch.randn(vocabulary, hidden)  # logits of a size that models have
+    weight.requires_grad_(kind.endswith("trained"))
     target = torch.randint(vocabulary, (positions,))
     memory = ResidentMemory()
     before = memory.current_gib()
