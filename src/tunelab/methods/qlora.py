@@ -79,8 +79,8 @@ class Qlora(Lora):
         held = {name: layer for name, layer in merged.named_modules() if isinstance(layer, (AdaptedLinear, Nf4Linear))}
         for name, layer in held.items():
             adapted = isinstance(layer, AdaptedLinear)
-            if not adapted and name.removesuffix(".base") in held:
-                continue  # within an adapted layer
+            if isinstance(held.get(name.rpartition(".")[0]), AdaptedLinear):
+                continue  # the base of an adapted layer goes with it
             base: Nf4Linear = layer.base if adapted else layer
             with torch.no_grad():
                 weight_OI = (
