@@ -2,7 +2,7 @@
 
     python benchmarks/qlora_memory.py FOLDER [--layers 24] [--width 1024] [--rank 8] [--precision bf16]
 
-A LLaMA-like model with random weights is written to FOLDER once (bf16 safetensors). Both methods train three steps of
+A LLaMA-like model with random weights is written to FOLDER once (bf16 safetensors). Both methods train two steps of
 one row through tunelab's own run (`study.execute`), and what is printed is that run's `result.json`: peaks by phase
 less the resident memory of the process before loading, when every library was imported already.
 """
@@ -24,7 +24,7 @@ model: {model}
 tasks:
   - name: rows
     train: {rows}
-    test: {rows}
+    test: {test}
     prompt: "{{question}}"
     target: "{{answer}}"
     metrics: [loss]
@@ -32,7 +32,7 @@ methods:
   - lora: {{rank: {rank}}}
   - qlora: {{rank: {rank}}}
 seeds: [0]
-budget: {{steps: 3}}
+budget: {{steps: 2}}
 batch: {{examples: 1, max_tokens: 64, max_length: 64}}
 precision: {precision}
 threads: 1
@@ -58,9 +58,10 @@ def write_model(folder: Path, *, layers: int, width: int) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def write_rows(file: Path) -> None:
-    """Rows of about 64 tokens, different enough to be a data set."""
-    rows = [{"question": " ".join(WORDS[n:] + WORDS[:n]), "answer": " ".join(WORDS[: 8 + n])} for n in range(8)]
+def write_rows(file: Path, *, first: int, last: int) -> None:
+    """Different rows of 40 to 64 tokens."""
+    numbers = range(first, last + 1)
+    rows = [{"question": " ".join(WORDS[n:] + WORDS[:n]), "answer": " ".join(WORDS[: 8 + n])} for n in numbers]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
@@ -113,8 +114,10 @@ def main() -> None:
     given.folder.mkdir(parents=True, exist_ok=True)
     if not (model / "config.json").exists():
         print(f"{write_model(model, layers=given.layers, width=given.width):,} parameters written to {model}")
-    write_rows(given.folder / "rows.jsonl")
-    settings = dict(rank=given.rank, precision=given.precision, rows=given.folder.absolute() / "rows.jsonl")
+    rows, test = given.folder.absolute() / "rows.jsonl", given.folder.absolute() / "test.jsonl"
+    write_rows(rows, first=0, last=7)
+    write_rows(test, first=8, last=8)
+    settings = dict(rank=given.rank, precision=given.precision, rows=rows, test=test)
     study.write_text(STUDY.format(model=model, **settings))
     found = {}
     for method in METHODS:

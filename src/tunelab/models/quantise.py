@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import threading
+import weakref
 from collections.abc import Callable, Collection
 from functools import cache
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -24,6 +27,8 @@ BLOCK = 64
 """Weights that share one scale."""
 SCALES_BLOCK = 256
 """Scales that share one scale of their own (double quantisation)."""
+AT_ONCE = 4096 * BLOCK
+"""Weights that are quantised together."""
 LARGEST_ERROR = 0.16
 """Half the widest gap between nf4's codes (0.152), as a share of a block's largest weight, and some for the scale."""
 
@@ -136,6 +141,8 @@ def quantise_model(model: nn.Module, *, keep: Collection[str] = ()) -> nn.Module
         if name not in keep and not isinstance(layer, Nf4Linear):
             model.set_submodule(name, Nf4Linear(layer, transposed=is_transposed(layer)).train(layer.training))
         del layer
+    for parameter in model.parameters():  # one that still lies in the mapped file of weights keeps the whole file
+        parameter.data = parameter.data.clone()
     return_freed_memory()
     return model
 
@@ -174,15 +181,16 @@ def quantise(weight_OI: Tensor) -> dict[str, Tensor]:
     """codes, scales, scales_of_scales, offset as bitsandbytes makes them with double quantisation."""
     from bitsandbytes import functional
 
-    codes, state = functional.quantize_4bit(
-        weight_OI, blocksize=BLOCK, compress_statistics=True, quant_type="nf4", quant_storage=torch.uint8
-    )
-    return {
-        "codes": codes,
-        "scales": state.absmax,
-        "scales_of_scales": state.state2.absmax,
-        "offset": state.offset.float().clone(),
-    }
+    # some blocks at a time, which changes none: bitsandbytes' CPU code makes several fp32 copies of what it gets
+    pieces = [
+        functional.quantize_4bit(piece, blocksize=BLOCK, quant_type="nf4", quant_storage=torch.uint8)
+        for piece in weight_OI.reshape(-1).split(AT_ONCE)
+    ]
+    largest = torch.cat([state.absmax for _, state in pieces])
+    offset = largest.mean()
+    scales, outer = functional.quantize_blockwise(largest - offset, blocksize=SCALES_BLOCK)
+    codes = torch.cat([codes for codes, _ in pieces])
+    return {"codes": codes, "scales": scales, "scales_of_scales": outer.absmax, "offset": offset}
 
 
 def dequantise(
@@ -198,23 +206,59 @@ def dequantise(
     from bitsandbytes import functional
 
     tables = _tables(codes.device)
-    # rows of odd length leave bitsandbytes' CPU kernel for one that compiles at run time: all codes as one row do not
-    whole = shape if shape[1] % 2 == 0 else (1, 2 * codes.numel())
-    inner = functional.QuantState(
+    outer = functional.QuantState(
         absmax=scales_of_scales, code=tables.dynamic, blocksize=SCALES_BLOCK, dtype=torch.float32
     )
-    state = functional.QuantState(
-        absmax=scales,
-        shape=torch.Size(whole),
-        code=tables.nf4,
-        blocksize=BLOCK,
-        quant_type="nf4",
-        dtype=dtype,
-        offset=offset,
-        state2=inner,
-    )
-    weight_OI = functional.dequantize_4bit(codes, state)
-    return weight_OI if whole is shape else weight_OI.reshape(-1)[: shape[0] * shape[1]].reshape(shape)
+    largest = functional.dequantize_blockwise(scales, outer).add_(offset)
+    # a row of odd length is not for bitsandbytes' kernel: all codes as one row are
+    rows, columns = shape if shape[1] % 2 == 0 else (1, 2 * codes.numel())
+    kernel = _cpu_kernel(dtype) if codes.device.type == "cpu" else None
+    if kernel is None:
+        state = functional.QuantState(
+            absmax=largest, shape=(rows, columns), code=tables.nf4, blocksize=BLOCK, quant_type="nf4", dtype=dtype
+        )
+        weight = functional.dequantize_4bit(codes, state)
+    else:
+        weight = _REUSED.empty(rows * columns, dtype)
+        sizes = (ctypes.c_longlong(size) for size in (BLOCK, rows, columns))
+        kernel(*(ctypes.c_void_p(value.data_ptr()) for value in (codes, largest, weight)), *sizes)
+    return weight.reshape(-1)[: shape[0] * shape[1]].view(shape)
+
+
+@cache
+def _cpu_kernel(dtype: torch.dtype) -> Callable[..., None] | None:
+    """bitsandbytes' own CPU code, which writes where it is told to; None where this release has none of that name."""
+    from bitsandbytes.cextension import lib
+
+    name = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[dtype]
+    try:
+        return getattr(lib, f"cdequantize_blockwise_cpu_nf4_{name}")
+    except AttributeError:
+        return None
+
+
+class _Reused(threading.local):
+    """Memory for a weight, given out again once nothing holds the last one: a dense copy is made in each pass of each
+    layer, and glibc (before 2.38) rarely finds the room that the one before left, so that the process keeps growing.
+    Held by numpy, whose arrays can be watched: torch keeps the array as long as any tensor over it lives."""
+
+    def __init__(self) -> None:
+        self.memory = np.empty(0, dtype=np.uint8)
+        self.given: Callable[[], np.ndarray | None] = lambda: None
+
+    def empty(self, numel: int, dtype: torch.dtype) -> Tensor:
+        num_bytes = numel * dtype.itemsize
+        if self.given() is not None:  # somebody keeps it
+            return torch.empty(numel, dtype=dtype)
+        if num_bytes > self.memory.nbytes:
+            self.memory = np.empty(0, dtype=np.uint8)  # freed before the larger one is made
+            self.memory = np.empty(num_bytes, dtype=np.uint8)
+        array = self.memory[:num_bytes]
+        self.given = weakref.ref(array)
+        return torch.from_numpy(array).view(dtype)
+
+
+_REUSED = _Reused()
 
 
 class _Tables(NamedTuple):
