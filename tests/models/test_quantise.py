@@ -3,6 +3,7 @@
 import copy
 import sys
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 import tiny
+from tunelab.config.schema import ModelSource
 from tunelab.errors import ConfigError
 from tunelab.models import quantise
+from tunelab.models.load import load_model, locate
 from tunelab.models.quantise import Nf4Linear, quantise_model, require_nf4
 from tunelab.models.targets import linear_layers
 
@@ -164,3 +167,35 @@ def test_a_device_that_gives_other_weights_back_is_refused(monkeypatch):
         require_nf4("cpu")
     monkeypatch.undo()
     require_nf4("cpu")
+
+
+def test_a_dense_weight_that_is_kept_is_not_written_over():
+    first, second = (Nf4Linear(linear(shape), transposed=False) for shape in [(32, 64), (32, 48)])
+    kept = first.dense(torch.float32)
+    value, address = kept.clone(), kept.data_ptr()
+    other = second.dense(torch.float32)
+    assert other.data_ptr() != address and kept.equal(value)
+    view = kept[3:4].t()  # shares the memory
+    del kept
+    assert second.dense(torch.float32).data_ptr() != address and view.flatten().equal(value[3])
+    del view
+    assert second.dense(torch.bfloat16).data_ptr() == address, "not used again"
+
+
+def test_without_its_own_code_bitsandbytes_public_function_gives_the_same(monkeypatch):
+    layer = Nf4Linear(linear((48, 100)), transposed=False)
+    expected = {dtype: layer.dense(dtype).clone() for dtype in (torch.float32, torch.bfloat16)}
+    monkeypatch.setattr(quantise, "_cpu_kernel", lambda dtype: None)
+    assert all(layer.dense(dtype).equal(value) for dtype, value in expected.items())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_quantised_model_lets_go_of_its_file(tmp_path):
+    tiny.model("llama").to(torch.bfloat16).save_pretrained(tmp_path)
+    source = ModelSource(name=str(tmp_path))
+    model = load_model(source, locate(source), seed=0)
+    embedding = model.get_input_embeddings().weight.clone()
+    quantise_model(model)
+    assert str(tmp_path) not in Path("/proc/self/maps").read_text()
+    assert model.get_input_embeddings().weight.equal(embedding)
+    assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
