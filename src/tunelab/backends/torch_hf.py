@@ -12,6 +12,7 @@ from tunelab.backends.torch_session import TorchSession, parameter_count
 from tunelab.config.schema import ModelSource, RunConfig
 from tunelab.contracts import Backend, Located, Memory, Method, TextSide
 from tunelab.models.load import load_model, load_text, locate, read_configuration, skeleton
+from tunelab.models.quantise import require_nf4
 from tunelab.records import ParameterCount
 from tunelab.training.telemetry import ResidentMemory
 
@@ -52,6 +53,8 @@ class TorchHf(Backend):
         torch.set_num_threads(run.threads)
         if device.type == "cpu" and medium_is_exact():
             torch.set_float32_matmul_precision("medium")
+        if method is not None and method.base_storage == "nf4":
+            require_nf4(device)
         model = load_model(run.model, located, seed=run.seed).to(device)
         if method is None:
             model.requires_grad_(False)

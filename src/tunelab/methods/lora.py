@@ -42,6 +42,8 @@ class Lora(Method):
     """Which linear layers are adapted: all-linear, attention, a list of names, or a regular expression."""
 
     short_names: ClassVar[dict[str, str]] = {"rank": "r"}
+    written_by: ClassVar[str] = "lora"
+    """`tunelab_method` in adapter_config.json, where a method derived from this one writes the same format."""
 
     def attach(self, model: PreTrainedModel, *, seed: int) -> PreTrainedModel:
         from tunelab.models.targets import select
@@ -57,13 +59,12 @@ class Lora(Method):
 
         from tunelab.kernels.adapted_linear import AdaptedLinear
         from tunelab.kernels.initial import kaiming_uniform
-        from tunelab.models.targets import is_transposed
+        from tunelab.models.targets import is_transposed, outputs_and_inputs
 
-        transposed = is_transposed(layer)
-        inputs, outputs = tuple(layer.weight.shape) if transposed else tuple(layer.weight.shape)[::-1]
+        outputs, inputs = outputs_and_inputs(layer)
         if self.rank > min(inputs, outputs):
             raise ConfigError(f"rank: {self.rank} is larger than the matrix of {name} ({outputs} x {inputs})")
-        device = layer.weight.device
+        device = next(layer.buffers(), layer.weight).device  # a quantised layer has buffers and no weight
         if device.type == "meta":
             first = torch.empty(self.rank, inputs, device=device)
         else:
@@ -75,7 +76,7 @@ class Lora(Method):
             lora_B=torch.zeros(outputs, self.rank, device=device),
             scale=self.alpha / self.rank,
             dropout=self.dropout,
-            transposed=transposed,
+            transposed=is_transposed(layer),
         )
 
     def save(self, model: PreTrainedModel, folder: Path) -> None:
@@ -112,7 +113,7 @@ class Lora(Method):
     def saved_options(cls, folder: Path) -> dict[str, object] | None:
         file = folder / "adapter_config.json"
         saved = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-        if saved.get("peft_type") != "LORA":
+        if saved.get("peft_type") != "LORA" or saved.get("tunelab_method", "lora") != cls.written_by:
             return None
         for field in ("alpha_pattern", "rank_pattern", "use_dora", "modules_to_save"):
             if saved.get(field):

@@ -7,16 +7,25 @@ weights on some CPUs and then dequantises them wrongly (bitsandbytes 0.50.2, AVX
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import ctypes
+import sys
+from collections.abc import Callable, Collection
+from functools import cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tunelab.errors import ConfigError
+from tunelab.models.targets import is_transposed, linear_layers
+
 BLOCK = 64
 """Weights that share one scale."""
 SCALES_BLOCK = 256
 """Scales that share one scale of their own (double quantisation)."""
+LARGEST_ERROR = 0.16
+"""Half the widest gap between nf4's codes (0.152), as a share of a block's largest weight, and some for the scale."""
 
 
 class _FrozenLinear(torch.autograd.Function):
@@ -33,12 +42,17 @@ class _FrozenLinear(torch.autograd.Function):
 
 
 class Nf4Linear(nn.Module):
-    """y = x W^T + b with W (O, I) in nf4: two codes a byte, 8-bit scales. Buffers only: nothing is trained."""
+    """y = x W^T + b with W (O, I) in nf4: two codes a byte, 8-bit scales. Buffers only: nothing is trained.
+
+    Takes the place of nn.Linear or of GPT-2's Conv1D (`transposed`: its weight lies as (I, O)); the codes run along
+    the rows of W (O, I) for both, as bitsandbytes and transformers have it.
+    """
 
     def __init__(self, layer: nn.Module, *, transposed: bool) -> None:
         super().__init__()
         weight_OI = (layer.weight.t() if transposed else layer.weight).detach()
-        self.shape = tuple(weight_OI.shape)
+        self.out_features, self.in_features = weight_OI.shape
+        self.transposed = transposed
         self.bias = layer.bias
         if weight_OI.device.type == "meta":
             blocks = -(-weight_OI.numel() // BLOCK)
@@ -53,25 +67,107 @@ class Nf4Linear(nn.Module):
         for name, value in state.items():
             self.register_buffer(name, value)
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Nf4Linear:
+        """Moves between devices; scales keep their dtype, because narrower ones would make another weight."""
+        exact = {"scales_of_scales": self.scales_of_scales, "offset": self.offset}
+        super()._apply(fn, recurse)
+        for name, value in exact.items():
+            if getattr(self, name).dtype != value.dtype:
+                setattr(self, name, value.to(getattr(self, name).device))
+        return self
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(O, I)"""
+        return self.out_features, self.in_features
+
     @property
     def quantised_weights(self) -> int:
         """How many weights the codes stand for."""
-        return self.shape[0] * self.shape[1]
+        return self.out_features * self.in_features
 
     @property
     def weight(self) -> None:
         """There is no float weight to read a dtype from."""
         return None
 
+    def state(self) -> dict[str, Tensor]:
+        """codes, scales, scales_of_scales, offset; what `dequantise` takes."""
+        return dict(self.named_buffers(recurse=False))
+
     def dense(self, dtype: torch.dtype) -> Tensor:
         """A fresh copy of the weight, shape (O, I)."""
-        return dequantise(self.codes, self.scales, self.scales_of_scales, self.offset, shape=self.shape, dtype=dtype)
+        return dequantise(**self.state(), shape=self.shape, dtype=dtype)
+
+    def plain(self, weight_OI: Tensor) -> nn.Module:
+        """A layer of the kind that this one took the place of, with that weight and this bias."""
+        if self.transposed:
+            from transformers.pytorch_utils import Conv1D
+
+            layer = _empty(Conv1D, self.out_features, self.in_features)
+            layer.weight = nn.Parameter(weight_OI.t().contiguous(), requires_grad=False)
+        else:
+            layer = _empty(nn.Linear, self.in_features, self.out_features, bias=self.bias is not None)
+            layer.weight = nn.Parameter(weight_OI, requires_grad=False)
+        layer.bias = self.bias
+        return layer.train(self.training)
 
     def forward(self, x: Tensor) -> Tensor:
         device = x.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
         bias = None if self.bias is None else self.bias.to(dtype)
         return _FrozenLinear.apply(x.to(dtype), lambda: self.dense(dtype), bias)
+
+
+def quantise_model(model: nn.Module, *, keep: Collection[str] = ()) -> nn.Module:
+    """Hold every linear layer but the output head in nf4; `keep` names module paths that stay float. In place.
+
+    One layer at a time, each float weight freed before the next is read; at the end freed memory goes back to the
+    system, which a C library otherwise keeps.
+
+    Raises:
+        ConfigError: this device, or this installation, cannot do it.
+    """
+    first = next(model.parameters(), None)
+    require_nf4("cpu" if first is None else first.device)
+    layers = linear_layers(model)
+    for name in list(layers):
+        layer = layers.pop(name)
+        if name not in keep and not isinstance(layer, Nf4Linear):
+            model.set_submodule(name, Nf4Linear(layer, transposed=is_transposed(layer)).train(layer.training))
+        del layer
+    return_freed_memory()
+    return model
+
+
+def return_freed_memory() -> None:
+    """Ask the C library to give freed pages back to the system (glibc; elsewhere nothing)."""
+    if sys.platform == "linux" and hasattr(ctypes.CDLL(None), "malloc_trim"):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def require_nf4(device: torch.device | str) -> None:
+    """Quantise and dequantise one block there. Shapes alone (the meta device) need no more than the package.
+
+    Raises:
+        ConfigError: bitsandbytes is missing, does not load, or computes something else on that device.
+    """
+    device = torch.device(device)
+    _require_nf4("cpu" if device.type == "meta" else str(device))
+
+
+@cache
+def _require_nf4(device: str) -> None:
+    way_out = "install bitsandbytes for this machine (`pip install bitsandbytes`), or use lora, whose base stays float"
+    try:
+        weight_OI = torch.linspace(-1, 1, BLOCK, device=device).reshape(2, BLOCK // 2)
+        again_OI = dequantise(**quantise(weight_OI), shape=tuple(weight_OI.shape), dtype=torch.float32)
+        error = float((weight_OI - again_OI).abs().max())
+    except Exception as failure:  # a missing package, a library that does not load, a device without kernels
+        reason = (str(failure).strip().splitlines() or [""])[0]
+        raise ConfigError(f"4 bit (nf4) on {device}: {type(failure).__name__}: {reason}; {way_out}") from failure
+    if error > LARGEST_ERROR:
+        raise ConfigError(f"4 bit (nf4) on {device}: bitsandbytes gives other weights back ({error:.2g}); {way_out}")
 
 
 def quantise(weight_OI: Tensor) -> dict[str, Tensor]:
@@ -101,17 +197,41 @@ def dequantise(
     """The weights that the codes stand for."""
     from bitsandbytes import functional
 
-    device = codes.device
-    dynamic = functional.create_dynamic_map().to(device)
-    inner = functional.QuantState(absmax=scales_of_scales, code=dynamic, blocksize=SCALES_BLOCK, dtype=torch.float32)
+    tables = _tables(codes.device)
+    # rows of odd length leave bitsandbytes' CPU kernel for one that compiles at run time: all codes as one row do not
+    whole = shape if shape[1] % 2 == 0 else (1, 2 * codes.numel())
+    inner = functional.QuantState(
+        absmax=scales_of_scales, code=tables.dynamic, blocksize=SCALES_BLOCK, dtype=torch.float32
+    )
     state = functional.QuantState(
         absmax=scales,
-        shape=torch.Size(shape),
-        code=functional.get_4bit_type("nf4", device=device),
+        shape=torch.Size(whole),
+        code=tables.nf4,
         blocksize=BLOCK,
         quant_type="nf4",
         dtype=dtype,
         offset=offset,
         state2=inner,
     )
-    return functional.dequantize_4bit(codes, state)
+    weight_OI = functional.dequantize_4bit(codes, state)
+    return weight_OI if whole is shape else weight_OI.reshape(-1)[: shape[0] * shape[1]].reshape(shape)
+
+
+class _Tables(NamedTuple):
+    nf4: Tensor
+    """What the 16 codes of a weight mean, fp32."""
+    dynamic: Tensor
+    """What the 256 codes of a scale mean, fp32."""
+
+
+@cache
+def _tables(device: torch.device) -> _Tables:
+    from bitsandbytes import functional
+
+    return _Tables(functional.get_4bit_type("nf4", device=device), functional.create_dynamic_map().to(device))
+
+
+def _empty(layer: type[nn.Module], *sizes: int, **options: bool) -> nn.Module:
+    """The module without memory for its weight."""
+    with torch.device("meta"):
+        return layer(*sizes, **options)

@@ -21,15 +21,27 @@ def is_transposed(layer: nn.Module) -> bool:
     return isinstance(layer, Conv1D)
 
 
+def is_quantised(layer: nn.Module) -> bool:
+    """True for a layer of `models/quantise.py`, which holds codes in place of a float weight."""
+    return hasattr(layer, "quantised_weights")
+
+
+def outputs_and_inputs(layer: nn.Module) -> tuple[int, int]:
+    """(O, I) of a linear layer, however its weight is held."""
+    if is_quantised(layer):
+        return layer.shape
+    return tuple(layer.weight.shape)[:: -1 if is_transposed(layer) else 1]
+
+
 def linear_layers(model: PreTrainedModel) -> dict[str, nn.Module]:
-    """Every linear layer by module path, the output head left out."""
+    """Every linear layer by module path, quantised or not, the output head left out."""
     from torch import nn
 
     head = model.get_output_embeddings()
     return {
         name: layer
         for name, layer in model.named_modules()
-        if (isinstance(layer, nn.Linear) or is_transposed(layer)) and layer is not head
+        if (isinstance(layer, nn.Linear) or is_transposed(layer) or is_quantised(layer)) and layer is not head
     }
 
 

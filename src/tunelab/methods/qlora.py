@@ -1,0 +1,125 @@
+"""QLoRA: LoRA over a base held in 4 bits, nf4 with double quantisation (Dettmers et al. 2023, arXiv:2305.14314).
+
+Every linear layer but the output head is quantised, as bitsandbytes does it; products are in the run's precision.
+Checked against PEFT on bitsandbytes' layers in tests/methods/test_qlora.py; saved in PEFT's adapter format.
+"""
+# I = in features, O = out features, R = rank
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import PositiveFloat, PositiveInt
+
+from tunelab.errors import ModelError
+from tunelab.methods.lora import Lora
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from transformers import PreTrainedModel
+
+    from tunelab.kernels.adapted_linear import AdaptedLinear
+    from tunelab.models.quantise import Nf4Linear
+
+
+class Qlora(Lora):
+    learning_rate: PositiveFloat = 2.0e-4
+    """The paper's for 7 and 13 billion weights; half of it above."""
+
+    rank: PositiveInt = 64
+    """R, the paper's. Each adapted layer gains R * (I + O) trained parameters."""
+
+    optimizer: Literal["adamw", "adamw8bit", "paged_adamw8bit"] = "adamw"
+    """Of the adapter: AdamW with moments in 32 bits, in 8 bits, or in 8 bits that CUDA moves to the host when full."""
+
+    merge_base: Literal["dequantised", "original"] = "dequantised"
+    """What the update is added to by `merged`. dequantised: the base that was trained on, so nothing changes.
+    original: the model's own weights, read again; nearer to the base, but the adapter was trained around the
+    quantisation's error, so the result computes something else than what was trained."""
+
+    written_by: ClassVar[str] = "qlora"
+
+    @classmethod
+    def example(cls) -> dict[str, int]:
+        return {"rank": 8}
+
+    @property
+    def base_storage(self) -> Literal["nf4"]:
+        return "nf4"
+
+    @property
+    def optimizer_kind(self) -> str:
+        return self.optimizer
+
+    def attach(self, model: PreTrainedModel, *, seed: int) -> PreTrainedModel:
+        from tunelab.models.quantise import quantise_model
+        from tunelab.models.targets import select
+
+        select(model, self.targets)  # a target that matches nothing is said before the work
+        return super().attach(quantise_model(model), seed=seed)
+
+    def _peft_config(self, model: PreTrainedModel, layers: dict[str, AdaptedLinear]) -> dict[str, object]:
+        """PEFT does not know the last key, says so in a warning and goes on."""
+        return {**super()._peft_config(model, layers), "tunelab_method": self.written_by}
+
+    def merged(self, model: PreTrainedModel) -> PreTrainedModel:
+        """Plain fp32 weights; the given model is left as it is.
+
+        Raises:
+            ModelError: `merge_base: original`, and the original weights cannot be read or are other ones.
+        """
+        import torch
+
+        from tunelab.kernels.adapted_linear import AdaptedLinear
+        from tunelab.models.quantise import Nf4Linear
+
+        originals = None if self.merge_base == "dequantised" else _original_layers(model)
+        merged = copy.deepcopy(model)
+        held = {name: layer for name, layer in merged.named_modules() if isinstance(layer, (AdaptedLinear, Nf4Linear))}
+        for name, layer in held.items():
+            adapted = isinstance(layer, AdaptedLinear)
+            if not adapted and name.removesuffix(".base") in held:
+                continue  # within an adapted layer
+            base: Nf4Linear = layer.base if adapted else layer
+            with torch.no_grad():
+                weight_OI = (
+                    base.dense(torch.float32)
+                    if originals is None
+                    else _original_weight(originals.pop(name), base, name=name)
+                )
+                merged.set_submodule(name, base.plain(weight_OI + layer.delta() if adapted else weight_OI))
+        return merged
+
+
+def _original_layers(model: PreTrainedModel) -> dict[str, nn.Module]:
+    """The linear layers of the model's files, read again."""
+    from tunelab.config.schema import ModelSource
+    from tunelab.models.load import load_model, locate
+    from tunelab.models.targets import linear_layers
+
+    name = model.config._name_or_path
+    if not name:
+        raise ModelError(
+            "merge_base: original: this model does not say where its weights lie; use merge_base: dequantised"
+        )
+    source = ModelSource(name=name)
+    return linear_layers(load_model(source, locate(source), seed=0))
+
+
+def _original_weight(layer: nn.Module, base: Nf4Linear, *, name: str) -> Tensor:
+    """fp32, shape (O, I), of the layer that `base` was made from: quantised again it gives the same codes."""
+    import torch
+
+    from tunelab.models.quantise import Nf4Linear
+    from tunelab.models.targets import is_transposed, outputs_and_inputs
+
+    if outputs_and_inputs(layer) == base.shape:
+        again = Nf4Linear(layer.to(base.codes.device), transposed=is_transposed(layer))
+        if again.codes.equal(base.codes):
+            weight = layer.weight.detach()
+            return (weight.t() if base.transposed else weight).to(torch.float32, copy=True)
+    raise ModelError(
+        f"merge_base: original: {name} there is not what this adapter was trained on (another revision, or weights "
+        "drawn at random); use merge_base: dequantised"
+    )
