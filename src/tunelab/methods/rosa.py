@@ -108,6 +108,11 @@ class Rosa(Method):
             found.append(problem)
         return found
 
+    @classmethod
+    def example(cls) -> dict[str, float]:
+        """The contract tests' learning rate is one for LoRA; 3.5 times that is too much for A and B."""
+        return {"low_rank_learning_rate": 1e-2}
+
     @property
     def base_storage(self) -> Literal["float", "nf4"]:
         return self.base
