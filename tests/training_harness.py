@@ -9,8 +9,8 @@ from tunelab.backends.torch_session import TorchSession
 from tunelab.contracts import Method
 from tunelab.records import StepRecord, ValidationRecord
 from tunelab.study.execute import verified_rows
-from tunelab.training.loop import Loop, train
-from tunelab.training.state import Checkpoints
+from tunelab.training.loop import Loop, run_order, train
+from tunelab.training.state import Checkpoints, LoopState
 from tunelab.training.telemetry import Meter
 
 
@@ -97,6 +97,9 @@ def run_training(
     )
     if folder is None:
         loop = loop._replace(checkpoints=NoCheckpoints())
+    if loop.checkpoints.latest() is None:  # as study/execute.py
+        method.prepare(session, run_order(run, rows), run)
+        loop.checkpoints.save(LoopState(), session.save)
     train(session, loop)
     return Trained(session.model, session, records)
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 import numpy as np
 from pydantic import BaseModel, ConfigDict, PositiveFloat
 
-from tunelab.config.schema import Generation, ModelSource, Optimizer, RunConfig
+from tunelab.config.schema import Generation, ModelSource, Optimizer, RunConfig, StudyConfig
 from tunelab.records import Batch, Example, ParameterCount, Prediction, TokenLoss
 
 if TYPE_CHECKING:
@@ -62,6 +62,11 @@ class Method(Options, ABC):
             ModelError: this method's format, with something in it that this method cannot do.
         """
         return None
+
+    def problems(self, study: StudyConfig) -> list[str]:
+        """What is wrong with these options under the study's other settings (budget, batch), as far as it can be told
+        without model and data; asked while planning. What the fields alone say is a validator's."""
+        return []
 
     @property
     def base_storage(self) -> Literal["float", "int8", "nf4"]:

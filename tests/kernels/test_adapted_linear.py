@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from tunelab.kernels.adapted_linear import AdaptedLinear, Dropout, _LowRankLinear
+from tunelab.kernels.adapted_linear import AdaptedLinear, Dropout, Frozen, _AdaptedProduct
 
 
 def layer(*, transposed: bool, dropout: float = 0.0, bias: bool = True) -> AdaptedLinear:
@@ -42,7 +42,7 @@ def test_gradients_agree_with_finite_differences(dropout):
         tensor.requires_grad_(True)
 
     def product(x, first, second):
-        return _LowRankLinear.apply(x, lambda: weight, bias, first, second, 0.5, dropout)
+        return _AdaptedProduct.apply(x, Frozen(lambda: weight), bias, first, second, 0.5, dropout, None)
 
     assert torch.autograd.gradcheck(product, (x, first, second))
 

@@ -228,7 +228,10 @@ def _method(read: ReadStudy, index: int, name: str, options: dict[str, Any]) -> 
         raise ConfigError(*(read.problem(path, problem) for problem in error.problems)) from None
     options = dict(options)
     rates = _rates(read, path, options)
+    options = _absolute_paths(read, path, cls, options)
     method = _build(read, path, cls, options | ({"learning_rate": rates[0]} if rates else {}))
+    if problems := method.problems(read.config):
+        raise ConfigError(*(read.problem(path, problem) for problem in problems))
     return name, method, rates or (method.learning_rate,)
 
 

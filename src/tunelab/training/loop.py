@@ -15,7 +15,7 @@ from tunelab.config.schema import RunConfig
 from tunelab.contracts import Session
 from tunelab.data.batching import Order, micro_batches
 from tunelab.errors import RunError
-from tunelab.records import StepRecord, TokenRow, ValidationRecord
+from tunelab.records import Batch, StepRecord, TokenRow, ValidationRecord
 from tunelab.training.schedule import learning_rate
 from tunelab.training.state import Checkpoints, LoopState
 from tunelab.training.telemetry import Meter
@@ -47,6 +47,25 @@ class Loop(NamedTuple):
     progress: Callable[[dict[str, Any]], None]
 
 
+class Accumulated(NamedTuple):
+    """What was added to the gradients."""
+
+    loss: float
+    """Mean over supervised tokens, in nats."""
+    num_tokens: int
+    num_supervised: int
+
+
+class Taken(NamedTuple):
+    """One optimizer step."""
+
+    loss: float
+    num_tokens: int
+    num_supervised: int
+    grad_norm: float
+    learning_rate: float
+
+
 def train(session: Session, loop: Loop) -> LoopState:
     """Train from the last checkpoint (or the start) to the end of the budget.
 
@@ -73,36 +92,52 @@ def run_order(run: RunConfig, rows: Sequence[TokenRow]) -> Order:
     return Order(rows, seed=run.seed, examples=run.batch.examples, budget=run.budget)
 
 
-def _step(session: Session, loop: Loop, order: Order, state: LoopState) -> LoopState:
-    run, number, began = loop.run, state.step + 1, time.perf_counter()
-    batches = micro_batches(order.step(number), max_tokens=run.batch.max_tokens)
-    num_tokens = sum(batch.num_tokens for batch in batches)
+def accumulate(session: Session, batches: Sequence[Batch], *, key: tuple[int, ...]) -> Accumulated:
+    """Add the gradient of the mean loss over the supervised tokens of all `batches`; random draws follow `key`."""
     num_supervised = sum(batch.num_supervised for batch in batches)
     loss_sum = 0.0
     for index, batch in enumerate(batches):
-        session.seed(run.seed, number, index)
+        session.seed(*key, index)
         last = index == len(batches) - 1
         loss_sum += session.accumulate(batch, denominator=max(num_supervised, 1), last=last)
-    loss, norm = loss_sum / max(num_supervised, 1), session.gradient_norm()
-    rate = learning_rate(number, peak=loop.peak_learning_rate, schedule=run.schedule, num_steps=order.num_steps)
-    if not (math.isfinite(loss) and math.isfinite(norm)):
+    num_tokens = sum(batch.num_tokens for batch in batches)
+    return Accumulated(loss_sum / max(num_supervised, 1), num_tokens, num_supervised)
+
+
+def take_step(session: Session, run: RunConfig, order: Order, number: int, *, peak: float) -> Taken:
+    """Step `number` of the run, counted from 1: its examples, its learning rate, the run's clipping.
+
+    Raises:
+        RunError: the loss or the gradient norm is not finite; nothing after it would mean anything.
+    """
+    batches = micro_batches(order.step(number), max_tokens=run.batch.max_tokens)
+    done = accumulate(session, batches, key=(run.seed, number))
+    norm = session.gradient_norm()
+    rate = learning_rate(number, peak=peak, schedule=run.schedule, num_steps=order.num_steps)
+    if not (math.isfinite(done.loss) and math.isfinite(norm)):
         raise RunError(
-            f"step {number}: loss {loss:.4g}, gradient norm {norm:.4g} at learning rate {rate:.3g}; the run diverged, "
-            "a lower learning rate or a longer warm-up usually helps"
+            f"step {number}: loss {done.loss:.4g}, gradient norm {norm:.4g} at learning rate {rate:.3g}; the run "
+            "diverged, a lower learning rate or a longer warm-up usually helps"
         )
     session.update(learning_rate=rate, max_norm=run.optimizer.clip)
+    return Taken(*done, grad_norm=norm, learning_rate=rate)
+
+
+def _step(session: Session, loop: Loop, order: Order, state: LoopState) -> LoopState:
+    number, began = state.step + 1, time.perf_counter()
+    taken = take_step(session, loop.run, order, number, peak=loop.peak_learning_rate)
     seconds = time.perf_counter() - began
-    ema = EMA_DECAY * state.ema + (1 - EMA_DECAY) * loss
+    ema = EMA_DECAY * state.ema + (1 - EMA_DECAY) * taken.loss
     record = StepRecord(
         step=number,
-        loss=loss,
-        learning_rate=rate,
-        grad_norm=norm,
-        num_tokens=num_tokens,
-        num_supervised_tokens=num_supervised,
+        loss=taken.loss,
+        learning_rate=taken.learning_rate,
+        grad_norm=taken.grad_norm,
+        num_tokens=taken.num_tokens,
+        num_supervised_tokens=taken.num_supervised,
         seconds=seconds,
         ema_loss=ema / (1 - EMA_DECAY**number),
-        tokens_per_second=num_tokens / seconds,
+        tokens_per_second=taken.num_tokens / seconds,
     )
     loop.records.step(record)
     loop.progress({"event": "step", "num_steps": order.num_steps, **record.model_dump()})
@@ -110,8 +145,8 @@ def _step(session: Session, loop: Loop, order: Order, state: LoopState) -> LoopS
         update={
             "step": number,
             "ema": ema,
-            "num_tokens": state.num_tokens + num_tokens,
-            "num_supervised_tokens": state.num_supervised_tokens + num_supervised,
+            "num_tokens": state.num_tokens + taken.num_tokens,
+            "num_supervised_tokens": state.num_supervised_tokens + taken.num_supervised,
         }
     )
 
