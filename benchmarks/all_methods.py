@@ -69,7 +69,12 @@ def write(shared: Path, out: Path) -> None:
     files = ", ".join(f"{split}: stories_{split}.jsonl" for split in ("train", "validation", "test"))
     story = f'{{name: stories, {files}, text: "{{text}}", metrics: [bits_per_token, perplexity]}}'
     for name, model, task, entries in (
-        ("e2e", "tunelab/tiny", f"{{name: e2e_nlg, {e2e}, metrics: [bleu, rouge_l]}}", methods(rank=16, galore_rank=64)),
+        (
+            "e2e",
+            "tunelab/tiny",
+            f"{{name: e2e_nlg, {e2e}, metrics: [bleu, rouge_l]}}",
+            methods(rank=16, galore_rank=64),
+        ),
         ("stories", shared / "data/tiny_models/stories260K_hf", story, methods(rank=8, galore_rank=16)),
     ):
         lines = "\n".join(f"  - {entry}" for entry in entries)
