@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from tunelab.errors import ConfigError
 from tunelab.kernels.adapted_linear import AdaptedLinear
 from tunelab.kernels.initial import kaiming_uniform
-from tunelab.models.targets import is_transposed
 
 Init = Literal["default", "pissa", "olora"]
 Value = TypeVar("Value")
@@ -30,14 +29,22 @@ class Factors(NamedTuple):
 
 
 def low_rank_layer(
-    layer: nn.Module, *, name: str, seed: int, rank: int, scale: float, dropout: float, init: Init
+    layer: nn.Module,
+    *,
+    transposed: bool,
+    name: str,
+    seed: int,
+    rank: int,
+    scale: float,
+    dropout: float,
+    init: Init,
 ) -> AdaptedLinear:
     """The layer with low-rank factors; with pissa and olora its base weight (in its own dtype) is the residual.
+    `transposed`: the weight lies as (I, O).
 
     Raises:
         ConfigError: the rank is larger than the matrix.
     """
-    transposed = is_transposed(layer)
     inputs, outputs = tuple(layer.weight.shape) if transposed else tuple(layer.weight.shape)[::-1]
     if rank > min(inputs, outputs):
         raise ConfigError(f"rank: {rank} is larger than the matrix of {name} ({outputs} x {inputs})")

@@ -82,10 +82,12 @@ class Lora(Method):
 
     def _adapted(self, layer: nn.Module, *, name: str, seed: int) -> AdaptedLinear:
         from tunelab.kernels.adapters import for_layer, low_rank_layer
+        from tunelab.models.targets import is_transposed
 
         rank, alpha = for_layer(self.ranks, name, self.rank), for_layer(self.alphas, name, self.alpha)
         return low_rank_layer(
             layer,
+            transposed=is_transposed(layer),
             name=name,
             seed=seed,
             rank=rank,
