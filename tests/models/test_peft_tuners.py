@@ -157,3 +157,12 @@ def test_labels_tell_the_options_apart():
     entries.append(("peft_any", PeftAny(type="IA3"), (1e-3,)))
     found = labels(entries)
     assert found == ["peft_any type=VERA r=16", "peft_any type=VERA r=64", "peft_any type=IA3"]
+
+
+def test_the_adapter_names_the_model_of_the_study(tmp_path):
+    """Not the folder that it was read from: that means nothing on another machine."""
+    model = tiny.model("llama")
+    model.name_or_path, model.config._name_or_path = "/cache/snapshots/1234", "somebody/model"
+    method = build("VERA")
+    method.save(method.attach(model, seed=0), tmp_path)
+    assert peft.PeftConfig.from_pretrained(tmp_path).base_model_name_or_path == "somebody/model"

@@ -10,6 +10,7 @@ import copy
 import importlib.util
 import json
 import re
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,10 +63,11 @@ def attach(model: PreTrainedModel, config: peft.PeftConfig, *, seed: int) -> Pre
     from tunelab.models.targets import linear_layers
 
     config.task_type = "SEQ_2_SEQ_LM" if model.config.is_encoder_decoder else "CAUSAL_LM"
-    config.base_model_name_or_path = model.config._name_or_path
     model.requires_grad_(False)
     on_meta = model.device.type == "meta"
-    with torch.random.fork_rng(enabled=not on_meta):
+    with torch.random.fork_rng(enabled=not on_meta), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # what PEFT still asks transformers for
+        warnings.filterwarnings("ignore", message=".*base_model_name_or_path.*")  # set below
         torch.manual_seed(seed)
         try:
             wrapper = peft.get_peft_model(model, config, adapter_name=ADAPTER, low_cpu_mem_usage=on_meta)
@@ -74,6 +76,7 @@ def attach(model: PreTrainedModel, config: peft.PeftConfig, *, seed: int) -> Pre
                 raise NotImplementedError(f"PEFT's {config.peft_type.value} cannot be built without weights") from error
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ConfigError(f"PEFT's {config.peft_type.value} cannot be used on this model: {reason}") from error
+    config.base_model_name_or_path = model.config._name_or_path  # not the cache folder that PEFT takes
     for name, parameter in model.named_parameters():
         if ".ranknum." in name:
             parameter.requires_grad_(False)  # AdaLoRA's counters, which PEFT forgets to freeze on the meta device
