@@ -1,6 +1,6 @@
 """Every method on two real tasks: the data and the studies of benchmarks/all-methods_*.md.
 
-    python benchmarks/all_methods.py SHARED OUT      # SHARED: the folder with data/; writes OUT/e2e.yaml, OUT/stories.yaml
+    python benchmarks/all_methods.py SHARED OUT      # SHARED: the folder with data/; writes the two studies into OUT
     tunelab run OUT/e2e.yaml --out OUT/e2e
     tunelab run OUT/stories.yaml --out OUT/stories
 

@@ -82,6 +82,7 @@ class Method(Options, ABC):
 
         Raises:
             ConfigError: an option that does not fit this model (a target that matches nothing).
+            NotImplementedError: on the meta device alone, where a library must see weights to build its layers.
         """
 
     def prepare(self, session: Session, order: Order, run: RunConfig) -> None:
@@ -318,7 +319,8 @@ class Backend(ABC):
 
     @abstractmethod
     def count(self, model: ModelSource, method: Method | None) -> ParameterCount | None:
-        """Parameters from the configuration alone: no weights, no hub. None where the configuration is not here."""
+        """Parameters from the configuration alone: no weights, no hub. None where the configuration is not here, or
+        a method cannot be counted without weights."""
 
     @abstractmethod
     def locate(self, model: ModelSource) -> Located:

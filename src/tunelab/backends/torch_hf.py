@@ -32,7 +32,12 @@ class TorchHf(Backend):
         if configuration is None:
             return None
         network = skeleton(configuration)
-        return parameter_count(network.requires_grad_(False) if method is None else method.attach(network, seed=0))
+        if method is None:
+            return parameter_count(network.requires_grad_(False))
+        try:
+            return parameter_count(method.attach(network, seed=0))
+        except NotImplementedError:
+            return None
 
     def locate(self, model: ModelSource) -> Located:
         return locate(model)

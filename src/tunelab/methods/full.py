@@ -1,9 +1,9 @@
-"""Full fine-tuning: every weight is trained, by AdamW in fp32 over bf16 or fp32 products."""
+"""Full fine-tuning: every weight is trained in fp32 over bf16 or fp32 products, by AdamW, 8-bit AdamW or Adafactor."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import PositiveFloat
 
@@ -17,6 +17,15 @@ if TYPE_CHECKING:
 class Full(Method):
     learning_rate: PositiveFloat = 2.0e-5
     """Customary for models of 0.1 to 10 billion weights; small models want 10 to 50 times more."""
+
+    optimizer: Literal["adamw", "adamw8bit", "adafactor"] = "adamw"
+    """Bytes of optimizer state a weight: 8, about 2 (Dettmers et al. 2022, arXiv:2110.02861), or nearly none: a row and
+    a column for each matrix (Shazeer and Stern 2018, arXiv:1804.04235). Adafactor's learning rate is relative to the
+    size of the weights: it wants 100 times AdamW's or more."""
+
+    @property
+    def optimizer_kind(self) -> str:
+        return self.optimizer
 
     def attach(self, model: PreTrainedModel, *, seed: int) -> PreTrainedModel:
         return model.requires_grad_(True)

@@ -8,21 +8,31 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from tunelab.contracts import Method
-from tunelab.errors import ConfigError, ModelError
+from tunelab.errors import ModelError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
     from transformers import PreTrainedModel
 
     from tunelab.kernels.adapted_linear import AdaptedLinear
 
 PREFIX = "base_model.model."
+HALVES = ("lora_A", "lora_B")
+UNREAD = (
+    "modules_to_save", "trainable_token_indices", "target_parameters", "layer_replication", "bias", "lora_bias",
+    "alora_invocation_tokens", "layers_to_transform", "exclude_modules", "use_qalora", "use_bdlora", "arrow_config",
+    "kasa_config", "monteclora_config", "velora_config",
+)  # fmt: skip
+"""Fields of peft.LoraConfig that change the model, and that this method does not have."""
+CHANGES_BASE = ("pissa", "olora", "corda", "lora_ga", "loftq")
+"""Starts of PEFT's init_lora_weights after which an adapter fits a changed base only, unless converted."""
 
 
 class Lora(Method):
@@ -35,6 +45,21 @@ class Lora(Method):
     alpha: PositiveFloat = 16.0
     """The update is scaled by alpha / rank."""
 
+    scaling: Literal["standard", "rslora"] = "standard"
+    """alpha / rank, or alpha / sqrt(rank): rank-stabilised (Kalajdzievski 2023, arXiv:2312.03732)."""
+
+    init: Literal["default", "pissa", "olora"] = "default"
+    """How A and B start; pissa and olora take s B0 A0 out of the frozen weight. See kernels/adapters.py."""
+
+    b_rate: PositiveFloat = 1.0
+    """B learns at this multiple of the learning rate: LoRA+ (Hayou et al. 2024, arXiv:2402.12354; published: 16)."""
+
+    ranks: dict[str, PositiveInt] = {}
+    """Other ranks by layer: the end of a module path, or a regular expression for it (PEFT's rank_pattern)."""
+
+    alphas: dict[str, PositiveFloat] = {}
+    """Other alphas by layer (PEFT's alpha_pattern)."""
+
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the low-rank branch's input dropped while training; above 0 costs activation memory."""
 
@@ -46,62 +71,67 @@ class Lora(Method):
     """`tunelab_method` in adapter_config.json, where a method derived from this one writes the same format."""
 
     def attach(self, model: PreTrainedModel, *, seed: int) -> PreTrainedModel:
+        from tunelab.kernels.adapters import check_patterns
         from tunelab.models.targets import select
 
         chosen = select(model, self.targets)
+        check_patterns("ranks", self.ranks, chosen)
+        check_patterns("alphas", self.alphas, chosen)
         model.requires_grad_(False)
         for name, layer in chosen.items():
             model.set_submodule(name, self._adapted(layer, name=name, seed=seed))
         return model
 
     def _adapted(self, layer: nn.Module, *, name: str, seed: int) -> AdaptedLinear:
-        import torch
+        from tunelab.kernels.adapters import for_layer, low_rank_layer
+        from tunelab.models.targets import is_transposed
 
-        from tunelab.kernels.adapted_linear import AdaptedLinear
-        from tunelab.kernels.initial import kaiming_uniform
-        from tunelab.models.targets import is_transposed, outputs_and_inputs
-
-        outputs, inputs = outputs_and_inputs(layer)
-        if self.rank > min(inputs, outputs):
-            raise ConfigError(f"rank: {self.rank} is larger than the matrix of {name} ({outputs} x {inputs})")
-        device = next(layer.buffers(), layer.weight).device  # a quantised layer has buffers and no weight
-        if device.type == "meta":
-            first = torch.empty(self.rank, inputs, device=device)
-        else:
-            values = kaiming_uniform(seed=seed, name=f"{name}.lora_A", shape=(self.rank, inputs))
-            first = torch.from_numpy(values).to(device)
-        return AdaptedLinear(
+        rank, alpha = for_layer(self.ranks, name, self.rank), for_layer(self.alphas, name, self.alpha)
+        return low_rank_layer(
             layer,
-            lora_A=first,
-            lora_B=torch.zeros(outputs, self.rank, device=device),
-            scale=self.alpha / self.rank,
-            dropout=self.dropout,
             transposed=is_transposed(layer),
+            name=name,
+            seed=seed,
+            rank=rank,
+            scale=alpha / (math.sqrt(rank) if self.scaling == "rslora" else rank),
+            dropout=self.dropout,
+            init=self.init,
         )
+
+    def rate_of(self, name: str) -> float:
+        return self.b_rate if name.endswith(".lora_B") else 1.0
 
     def save(self, model: PreTrainedModel, folder: Path) -> None:
         from safetensors.torch import save_file
 
-        layers = _adapted_layers(model)
+        from tunelab.kernels.adapted_linear import adapted_layers
+
+        layers = adapted_layers(model)
         tensors = {
-            f"{PREFIX}{name}.{half}.weight": getattr(layer, half).detach().cpu().contiguous()
+            f"{PREFIX}{name}.{half}.weight": value.detach().cpu().contiguous()
             for name, layer in layers.items()
-            for half in ("lora_A", "lora_B")
+            for half, value in zip(HALVES, _saved_factors(layer), strict=True)
         }
         folder.mkdir(parents=True, exist_ok=True)
         save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
         (folder / "adapter_config.json").write_text(json.dumps(self._peft_config(model, layers), indent=2) + "\n")
 
     def _peft_config(self, model: PreTrainedModel, layers: dict[str, AdaptedLinear]) -> dict[str, object]:
-        """The fields of peft.LoraConfig that say what was trained."""
+        """The fields of peft.LoraConfig that say what was trained. A changed base is saved as twice the rank, with
+        the alpha that leaves the scale as it was."""
         from tunelab.models.targets import shortest_names
 
+        widened = 1 if self.init == "default" else 2
+        stronger = math.sqrt(widened) if self.scaling == "rslora" else widened
         return {
             "peft_type": "LORA",
             "task_type": "SEQ_2_SEQ_LM" if model.config.is_encoder_decoder else "CAUSAL_LM",
             "base_model_name_or_path": model.config._name_or_path,
-            "r": self.rank,
-            "lora_alpha": self.alpha,
+            "r": widened * self.rank,
+            "lora_alpha": stronger * self.alpha,
+            "rank_pattern": {pattern: widened * rank for pattern, rank in self.ranks.items()},
+            "alpha_pattern": {pattern: stronger * alpha for pattern, alpha in self.alphas.items()},
+            "use_rslora": self.scaling == "rslora",
             "lora_dropout": self.dropout,
             "target_modules": shortest_names(model, list(layers)),
             "fan_in_fan_out": any(layer.transposed for layer in layers.values()),
@@ -113,15 +143,24 @@ class Lora(Method):
     def saved_options(cls, folder: Path) -> dict[str, object] | None:
         file = folder / "adapter_config.json"
         saved = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-        if saved.get("peft_type") != "LORA" or saved.get("tunelab_method", "lora") != cls.written_by:
+        if saved.get("peft_type") != "LORA" or saved.get("use_dora"):
             return None
-        for field in ("alpha_pattern", "rank_pattern", "use_dora", "modules_to_save"):
-            if saved.get(field):
-                raise ModelError(f"{file}: {field} is set, and lora here has one rank and alpha for all layers")
-        rank, alpha, targets = saved["r"], float(saved["lora_alpha"]), saved["target_modules"]
+        if saved.get("tunelab_method", "lora") != cls.written_by:
+            return None
+        for field in UNREAD:
+            if saved.get(field) not in (None, False, [], {}, "none"):
+                raise ModelError(f"{file}: {field} is {saved[field]!r}, which lora here cannot do; load it with PEFT")
+        start = saved.get("init_lora_weights")
+        if isinstance(start, str) and start.startswith(CHANGES_BASE):
+            way = "save it with path_initial_model_for_weight_conversion"
+            raise ModelError(f"{file}: init_lora_weights is {start!r}, so the adapter fits a changed base only; {way}")
+        targets = saved["target_modules"]
         return {
-            "rank": rank,
-            "alpha": alpha * rank**0.5 if saved.get("use_rslora") else alpha,  # rank-stabilised: alpha / sqrt(rank)
+            "rank": saved["r"],
+            "alpha": float(saved["lora_alpha"]),
+            "scaling": "rslora" if saved.get("use_rslora") else "standard",
+            "ranks": saved.get("rank_pattern") or {},
+            "alphas": saved.get("alpha_pattern") or {},
             "dropout": saved.get("lora_dropout", 0.0),
             "targets": targets if isinstance(targets, str) else tuple(targets),
         }
@@ -130,29 +169,33 @@ class Lora(Method):
         import torch
         from safetensors.torch import load_file
 
+        from tunelab.kernels.adapted_linear import adapted_layers
+
         file = folder / "adapter_model.safetensors"
         if not file.exists():
             raise ModelError(f"{folder}: no adapter_model.safetensors in it; a LoRA adapter in PEFT's format is wanted")
         tensors = load_file(file)
-        layers = _adapted_layers(model)
-        wanted = {f"{PREFIX}{name}.{half}.weight" for name in layers for half in ("lora_A", "lora_B")}
+        layers = adapted_layers(model)
+        wanted = {f"{PREFIX}{name}.{half}.weight" for name in layers for half in HALVES}
         if wanted != set(tensors):
             odd = sorted(wanted ^ set(tensors))[0]
             raise ModelError(f"{folder}: adapts other layers than this model and these targets (first: {odd})")
         with torch.no_grad():
             for name, layer in layers.items():
-                for half in ("lora_A", "lora_B"):
-                    parameter, value = getattr(layer, half), tensors[f"{PREFIX}{name}.{half}.weight"]
-                    if parameter.shape != value.shape:
-                        shapes = f"{tuple(value.shape)}, not {tuple(parameter.shape)}"
+                saved = [tensors[f"{PREFIX}{name}.{half}.weight"] for half in HALVES]
+                for half, own, value in zip(HALVES, _saved_factors(layer), saved, strict=True):
+                    if own.shape != value.shape:
+                        shapes = f"{tuple(value.shape)}, not {tuple(own.shape)}"
                         raise ModelError(f"{folder}: {half} of {name} has shape {shapes}; another rank or model")
-                    parameter.copy_(value)
+                _load_factors(layer, *saved)
 
     def merged(self, model: PreTrainedModel) -> PreTrainedModel:
         import torch
 
+        from tunelab.kernels.adapted_linear import adapted_layers
+
         model = copy.deepcopy(model)
-        for name, layer in _adapted_layers(model).items():
+        for name, layer in adapted_layers(model).items():
             base = layer.base
             with torch.no_grad():
                 base.weight = torch.nn.Parameter(base.weight.float() + layer.delta(), requires_grad=False)
@@ -160,7 +203,23 @@ class Lora(Method):
         return model
 
 
-def _adapted_layers(model: PreTrainedModel) -> dict[str, AdaptedLinear]:
-    from tunelab.kernels.adapted_linear import AdaptedLinear
+def _saved_factors(layer: AdaptedLinear) -> tuple[Tensor, Tensor]:
+    """A and B for the untouched base: where s B0 A0 was taken out of it, [A; A0] and [B, -B0], as PEFT converts."""
+    import torch
 
-    return {name: layer for name, layer in model.named_modules() if isinstance(layer, AdaptedLinear)}
+    from tunelab.kernels.adapters import initial
+
+    start = initial(layer)
+    if start is None:
+        return layer.lora_A, layer.lora_B
+    return torch.cat([layer.lora_A, start.a_RI]), torch.cat([layer.lora_B, -start.b_OR], dim=1)
+
+
+def _load_factors(layer: AdaptedLinear, a_RI: Tensor, b_OR: Tensor) -> None:
+    from tunelab.kernels.adapters import Factors, initial, restart_from
+
+    rank, device = len(layer.lora_A), layer.lora_A.device
+    layer.lora_A.copy_(a_RI[:rank])
+    layer.lora_B.copy_(b_OR[:, :rank])
+    if initial(layer) is not None:
+        restart_from(layer, Factors(a_RI[rank:].to(device), -b_OR[:, rank:].to(device)))

@@ -144,7 +144,7 @@ class Rosa(Method):
                     name=name,
                     seed=seed,
                     rank=self.rank,
-                    alpha=self.alpha,
+                    scale=self.alpha / self.rank if self.rank else 0.0,
                     dropout=self.dropout,
                     density=self.density,
                     transposed=is_transposed(layer),

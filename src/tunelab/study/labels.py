@@ -16,12 +16,13 @@ def labels(entries: Sequence[tuple[str, Method, tuple[float, ...]]]) -> list[str
 def _label(entry: tuple[str, Method, tuple[float, ...]], same: list[tuple[str, Method, tuple[float, ...]]]) -> str:
     name, method, rates = entry
     words = [name]
-    for field in type(method).model_fields:
+    further = dict.fromkeys(field for other in same for field in other[1].model_extra or {})
+    for field in (*type(method).model_fields, *further):
         if field == "learning_rate":
             values, mine = [other[2] for other in same], rates
         else:
-            values, mine = [getattr(other[1], field) for other in same], getattr(method, field)
-        if any(value != mine for value in values):
+            values, mine = [getattr(other[1], field, None) for other in same], getattr(method, field, None)
+        if any(value != mine for value in values) and not (mine is None and field in further):
             words.append(f"{method.short_names.get(field, field)}={_show(mine)}")
     return " ".join(words)
 

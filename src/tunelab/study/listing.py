@@ -18,6 +18,8 @@ def listing(kind: Kind) -> dict[str, str]:
         from tunelab.study import bundled
 
         return bundled.describe()
+    if kind == "methods":
+        return _methods()
     return _models() if kind == "models" else catalogue.describe(kind)
 
 
@@ -25,6 +27,14 @@ def listing_text(entries: Mapping[str, str]) -> str:
     """Aligned, a line an entry."""
     width = max((len(name) for name in entries), default=0)
     return "\n".join(f"{name:<{width}}  {line}" for name, line in entries.items())
+
+
+def _methods() -> dict[str, str]:
+    """With the tuners that the installed PEFT brings, which no file here names."""
+    from tunelab.models.peft_tuners import tuner_names
+
+    entries = catalogue.describe("methods")
+    return entries | {"peft_any": f"{entries['peft_any'].rstrip('.')}: {', '.join(tuner_names())}"}
 
 
 def _models() -> dict[str, str]:

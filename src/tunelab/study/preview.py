@@ -60,7 +60,7 @@ def preview(plan: Plan) -> Preview:
         )
         for entry, _ in study_runs(plan, Revisions(), nowhere, settled=lambda run_id: False)
     )
-    return Preview(plan.study.name, runs, tuple(_notes(plan, unknown=None in counts.values())))
+    return Preview(plan.study.name, runs, tuple(_notes(plan, counts)))
 
 
 def count_parameters(plan: Plan) -> dict[tuple[str, str], ParameterCount | None]:
@@ -87,9 +87,12 @@ def count_parameters(plan: Plan) -> dict[tuple[str, str], ParameterCount | None]
     return counts
 
 
-def _notes(plan: Plan, *, unknown: bool) -> list[str]:
+def _notes(plan: Plan, counts: dict[tuple[str, str], ParameterCount | None]) -> list[str]:
     notes = []
-    if unknown:
+    uncounted = list(dict.fromkeys(label for (_, label), count in counts.items() if count is None))
+    if BASE["label"] not in uncounted and uncounted:
+        notes.append(f"{', '.join(uncounted)}: parameters cannot be counted before the weights are loaded")
+    if BASE["label"] in uncounted:
         notes.append(
             f"{plan.study.model.name}: its configuration is not on this machine, so parameters are not counted; "
             "the first `tunelab run` downloads it"

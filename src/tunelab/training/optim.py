@@ -16,8 +16,8 @@ Kind = Literal["adamw", "adamw8bit", "paged_adamw8bit", "adafactor"]
 paged_adamw8bit: those in memory that CUDA moves to the host when the GPU is full; plain 8-bit elsewhere.
 adafactor: the second moment as a row and a column (torch's, Shazeer and Stern 2018)."""
 KINDS = get_args(Kind)
-_BY_STEP = ("step",)
-"""State that is a number of steps, in some optimizers a Python int."""
+_TABLES = ("qmap1", "qmap2")
+"""What the codes of bitsandbytes' moments stand for: constants that all parameters share."""
 
 
 def trained_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -80,10 +80,22 @@ class SharedRule(Updater):
                 "group": group["name"],
                 "parameters": sum(parameter.numel() for parameter in group["params"]),
                 "weight_decay": group["weight_decay"],
-                **{key: plain(group[key]) for key in ("betas", "beta2_decay", "eps") if key in group},
+                **{key: plain(group[key]) for key in ("betas", "beta2_decay", "eps", "d") if key in group},
+                **_particulars(self.optimizer, group),
             }
             for group in self.optimizer.param_groups
         ]
+
+
+def _particulars(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> dict[str, Any]:
+    """What an optimizer does beside its settings."""
+    if isinstance(optimizer, torch.optim.Adafactor):
+        return {"step_size": "min(learning rate, 1 / sqrt(step)) x max(eps[1], RMS of the weights)", "momentum": None}
+    if hasattr(optimizer, "init_state"):
+        smallest = optimizer.args.min_8bit_size
+        wide = sum(parameter.numel() for parameter in group["params"] if parameter.numel() < smallest)
+        return {"state_bits": 8, "parameters_with_32_bit_state": wide}
+    return {}
 
 
 def plain(value: Any) -> Any:
@@ -98,6 +110,7 @@ def make_optimizer(
     if kind == "adamw":
         return torch.optim.AdamW(parameters, lr=0.0, betas=rule.betas, eps=rule.eps, fused=True)
     if kind == "adafactor":
+        # betas and eps of the rule belong to AdamW: its eps would be Adafactor's clamp of squared gradients
         return torch.optim.Adafactor(parameters, lr=0.0)
     import bitsandbytes
 
@@ -112,17 +125,38 @@ def optimizer_state(optimizer: torch.optim.Optimizer, parameters: dict[str, Tens
         f"{name}.{key}": value if isinstance(value, Tensor) else torch.tensor(value)
         for name, parameter in parameters.items()
         for key, value in optimizer.state.get(parameter, {}).items()
+        if key not in _TABLES
     }
 
 
 def load_optimizer_state(
     optimizer: torch.optim.Optimizer, parameters: dict[str, Tensor], state: dict[str, Tensor]
 ) -> None:
-    counts_in_tensors = isinstance(optimizer, (torch.optim.AdamW, torch.optim.Adafactor))
+    """Put back what `optimizer_state` gave, so that the next step is the same bit for bit."""
+    fields_of: dict[str, dict[str, Tensor]] = {}
     for key, value in state.items():
         name, field = key.rsplit(".", 1)
-        parameter = parameters[name]
-        if field in _BY_STEP and not counts_in_tensors:
-            optimizer.state[parameter][field] = int(value)
-        else:
-            optimizer.state[parameter][field] = value.to(parameter.device, copy=True)
+        fields_of.setdefault(name, {})[field] = value
+    if hasattr(optimizer, "init_state"):
+        _fill_buffers(optimizer, {parameters[name]: fields for name, fields in fields_of.items()})
+        return
+    counts_beside = optimizer.defaults.get("fused")  # a fused kernel reads the number of steps on its device
+    for name, fields in fields_of.items():
+        for field, value in fields.items():
+            device = "cpu" if field == "step" and not counts_beside else parameters[name].device
+            optimizer.state[parameters[name]][field] = value.to(device, copy=True)
+
+
+def _fill_buffers(optimizer: torch.optim.Optimizer, fields_of: dict[Tensor, dict[str, Tensor]]) -> None:
+    """bitsandbytes makes its own buffers (paged ones too, and the shared tables); only their values are saved."""
+    for group_index, group in enumerate(optimizer.param_groups):
+        for index, parameter in enumerate(group["params"]):
+            if parameter not in fields_of:
+                continue
+            optimizer.init_state(group, parameter, group_index, index)
+            for field, value in fields_of[parameter].items():
+                buffer = optimizer.state[parameter][field]
+                if isinstance(buffer, Tensor):
+                    buffer.copy_(value)
+                else:
+                    optimizer.state[parameter][field] = value.item()

@@ -1,0 +1,123 @@
+"""An adapted layer from a linear one: how the low-rank factors start, and which rank each layer has.
+
+default: A uniform, B zero (Hu et al. 2021). pissa: the R largest singular triplets of W (Meng et al. 2024,
+arXiv:2404.02948). olora: the first R columns of its QR factorisation (Büyükakyüz 2024, arXiv:2406.01775). The last two
+leave the layer's product as it was, because the frozen weight becomes W - s B0 A0.
+"""
+# I = in features, O = out features, R = rank
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Literal, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from tunelab.errors import ConfigError
+from tunelab.kernels.adapted_linear import AdaptedLinear, adapt
+
+Init = Literal["default", "pissa", "olora"]
+Value = TypeVar("Value")
+
+
+class Factors(NamedTuple):
+    a_RI: Tensor
+    b_OR: Tensor
+
+
+def low_rank_layer(
+    layer: nn.Module,
+    *,
+    transposed: bool,
+    name: str,
+    seed: int,
+    rank: int,
+    scale: float,
+    dropout: float,
+    init: Init,
+) -> AdaptedLinear:
+    """The layer with low-rank factors; with pissa and olora its base weight (in its own dtype) is the residual.
+    `transposed`: the weight lies as (I, O).
+
+    Raises:
+        ConfigError: the rank is larger than the matrix; pissa or olora on a quantised base.
+    """
+    adapted = adapt(
+        layer, name=name, seed=seed, rank=rank, scale=scale, dropout=dropout, density=0.0, transposed=transposed
+    )
+    if init == "default" or adapted.lora_A.is_meta:
+        return adapted
+    if layer.weight is None:
+        raise ConfigError(
+            f"init: {init} takes a part out of the base's weights, and a quantised base ({name}) has none"
+        )
+    start = factorise(adapted.dense(torch.float32).detach(), rank=rank, scale=scale, init=init)
+    with torch.no_grad():
+        adapted.lora_A.copy_(start.a_RI)
+        adapted.lora_B.copy_(start.b_OR)
+    adapted.register_buffer("initial_A", start.a_RI, persistent=False)
+    adapted.register_buffer("initial_B", start.b_OR, persistent=False)
+    _add_to_base(adapted, start, sign=-1)
+    return adapted
+
+
+def factorise(weight_OI: Tensor, *, rank: int, scale: float, init: Init) -> Factors:
+    """A0, B0 in fp32 with s B0 A0 the part of W that is trained: by exact SVD (pissa), or with B0 of orthonormal
+    columns (olora)."""
+    if init == "olora":
+        q_OK, r_KI = torch.linalg.qr(weight_OI)
+        return Factors(r_KI[:rank].contiguous(), q_OK[:, :rank].contiguous())
+    u_OK, values_K, v_KI = torch.linalg.svd(weight_OI, full_matrices=False)
+    root_R = (values_K[:rank] / scale).sqrt()
+    return Factors(root_R[:, None] * v_KI[:rank], u_OK[:, :rank] * root_R)
+
+
+def initial(layer: AdaptedLinear) -> Factors | None:
+    """What was taken out of the layer's base; None: nothing."""
+    return Factors(layer.initial_A, layer.initial_B) if hasattr(layer, "initial_A") else None
+
+
+def restart_from(layer: AdaptedLinear, start: Factors) -> None:
+    """Let the layer's base be what it is after taking out `start` in place of its own factors: another machine's SVD
+    may differ in signs. Equal factors leave it bit for bit."""
+    own = initial(layer)
+    if own.a_RI.equal(start.a_RI) and own.b_OR.equal(start.b_OR):
+        return
+    _add_to_base(layer, own, sign=1)
+    _add_to_base(layer, start, sign=-1)
+    own.a_RI.copy_(start.a_RI)
+    own.b_OR.copy_(start.b_OR)
+
+
+def _add_to_base(layer: AdaptedLinear, factors: Factors, *, sign: int) -> None:
+    weight = layer.base.weight
+    part_OI = sign * layer.scale * (factors.b_OR @ factors.a_RI)
+    changed = weight.detach().float() + (part_OI.t() if layer.transposed else part_OI)
+    layer.base.weight = nn.Parameter(changed.to(weight.dtype), requires_grad=False)
+
+
+def for_layer(patterns: Mapping[str, Value], name: str, default: Value) -> Value:
+    """The value of the first pattern that matches the end of a module path from a dot on, as PEFT's rank_pattern."""
+    return next((value for pattern, value in patterns.items() if _matches(pattern, name)), default)
+
+
+def check_patterns(field: str, patterns: Iterable[str], names: Iterable[str]) -> None:
+    """
+    Raises:
+        ConfigError: a pattern that is no regular expression, or matches none of the adapted layers.
+    """
+    names = list(names)
+    for pattern in patterns:
+        try:
+            found = any(_matches(pattern, name) for name in names)
+        except re.error as error:
+            raise ConfigError(f"{field}: '{pattern}' is not a regular expression ({error})") from None
+        if not found:
+            leaves = ", ".join(dict.fromkeys(name.rsplit(".", 1)[-1] for name in names))
+            raise ConfigError(f"{field}: '{pattern}' matches no adapted layer; there are {leaves}")
+
+
+def _matches(pattern: str, name: str) -> bool:
+    return re.match(rf"(.*\.)?({pattern})$", name) is not None

@@ -1,0 +1,99 @@
+"""DoRA: LoRA gives a weight its direction, each row's length is trained apart (Liu et al. 2024, arXiv:2402.09353).
+
+The layers are PEFT's (LoraConfig(use_dora=True)); A starts with the very values that `lora` gives it.
+"""
+# I = in features, O = out features, R = rank
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from tunelab.contracts import Method
+from tunelab.errors import ConfigError, ModelError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+class Dora(Method):
+    learning_rate: PositiveFloat = 2.0e-4
+    """As LoRA's."""
+
+    rank: PositiveInt = 8
+    """R. Each adapted layer gains R * (I + O) + O trained parameters."""
+
+    alpha: PositiveFloat = 16.0
+    """The low-rank part of the direction is scaled by alpha / rank."""
+
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the low-rank branch's input dropped while training."""
+
+    targets: str | tuple[str, ...] = "all-linear"
+    """Which linear layers are adapted: all-linear, attention, a list of names, or a regular expression."""
+
+    short_names: ClassVar[dict[str, str]] = {"rank": "r"}
+
+    def attach(self, model: PreTrainedModel, *, seed: int) -> PreTrainedModel:
+        import peft
+        import torch
+
+        from tunelab.kernels.initial import kaiming_uniform
+        from tunelab.models import peft_tuners
+        from tunelab.models.targets import is_transposed, select, shortest_names
+
+        chosen = select(model, self.targets)
+        for name, layer in chosen.items():
+            if self.rank > min(layer.weight.shape):
+                sizes = " x ".join(str(size) for size in layer.weight.shape)
+                raise ConfigError(f"rank: {self.rank} is larger than the matrix of {name} ({sizes})")
+        config = peft.LoraConfig(
+            use_dora=True,
+            r=self.rank,
+            lora_alpha=self.alpha,
+            lora_dropout=self.dropout,
+            target_modules=shortest_names(model, list(chosen)),
+            fan_in_fan_out=any(is_transposed(layer) for layer in chosen.values()),
+        )
+        model = peft_tuners.attach(model, config, seed=seed)
+        for name in chosen:
+            first = model.get_submodule(name).lora_A[peft_tuners.ADAPTER].weight
+            if first.device.type != "meta":
+                values = kaiming_uniform(seed=seed, name=f"{name}.lora_A", shape=tuple(first.shape))
+                first.data.copy_(torch.from_numpy(values))
+        return model
+
+    @classmethod
+    def saved_options(cls, folder: Path) -> dict[str, Any] | None:
+        from tunelab.models import peft_tuners
+
+        saved = peft_tuners.saved_config(folder)
+        if saved.get("peft_type") != "LORA" or not saved.get("use_dora"):
+            return None
+        for field in ("alpha_pattern", "rank_pattern", "modules_to_save", "use_rslora"):
+            if saved.get(field):
+                raise ModelError(f"{folder}: {field} is set, and dora here has one rank and alpha for all layers")
+        targets = saved["target_modules"]
+        return {
+            "rank": saved["r"],
+            "alpha": float(saved["lora_alpha"]),
+            "dropout": saved.get("lora_dropout", 0.0),
+            "targets": targets if isinstance(targets, str) else tuple(targets),
+        }
+
+    def save(self, model: PreTrainedModel, folder: Path) -> None:
+        from tunelab.models import peft_tuners
+
+        peft_tuners.save(model, folder)
+
+    def load(self, model: PreTrainedModel, folder: Path) -> None:
+        from tunelab.models import peft_tuners
+
+        peft_tuners.load(model, folder)
+
+    def merged(self, model: PreTrainedModel) -> PreTrainedModel:
+        from tunelab.models import peft_tuners
+
+        return peft_tuners.merged(model)

@@ -1,0 +1,149 @@
+"""PEFT's tuners on a model that keeps its own class: which there are, attach, save, load, merge.
+
+PEFT puts its layers into the model in place. Its own wrapper (peft.PeftModel) stays beside the model, hidden from the
+module tree, because it is what saves, loads and merges; nothing ever runs through it.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import json
+import re
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tunelab.errors import ConfigError, ModelError
+
+if TYPE_CHECKING:
+    import peft
+    from transformers import PreTrainedModel
+
+ADAPTER = "default"
+_WRAPPER = "peft_wrapper"
+_INPUTS = "learns inputs in place of weights (prompt learning), which leaves no plain weights to merge into"
+REFUSED = {
+    "ADAPTION_PROMPT": _INPUTS,
+    "CARTRIDGE": _INPUTS,
+    "CPT": _INPUTS,
+    "MULTITASK_PROMPT_TUNING": _INPUTS,
+    "P_TUNING": _INPUTS,
+    "PREFIX_TUNING": _INPUTS,
+    "PROMPT_TUNING": _INPUTS,
+    "BEFT": "trains biases, which the linear layers of most models do not have, and cannot be merged without them",
+    "LILY": "cannot be merged into plain weights",
+    "POLY": "needs a task number with every row",
+    "SHADOW": "runs through PEFT's own forward and cannot be merged",
+    "XLORA": "mixes LoRA adapters that were trained before",
+}
+"""Tuners of PEFT that cannot work here, and why."""
+
+
+def tuner_names() -> list[str]:
+    """The tuners of the installed PEFT that can be trained here, read from its source: nothing is imported."""
+    found = importlib.util.find_spec("peft")
+    if found is None:
+        return []
+    source = Path(found.origin).with_name("utils") / "peft_types.py"
+    block = source.read_text(encoding="utf-8").partition("class PeftType")[2].partition("\nclass ")[0]
+    return sorted(set(re.findall(r'^    ([A-Z0-9_]+) = "', block, re.MULTILINE)) - set(REFUSED))
+
+
+def attach(model: PreTrainedModel, config: peft.PeftConfig, *, seed: int) -> PreTrainedModel:
+    """PEFT's layers in the model, everything else frozen. Initial values depend on `seed` alone.
+
+    Raises:
+        ConfigError: what PEFT says against this configuration on this model.
+        NotImplementedError: on the meta device, a tuner that reads the weights' values to build its layers.
+    """
+    import peft
+    import torch
+
+    from tunelab.models.targets import linear_layers
+
+    config.task_type = "SEQ_2_SEQ_LM" if model.config.is_encoder_decoder else "CAUSAL_LM"
+    model.requires_grad_(False)
+    on_meta = model.device.type == "meta"
+    with torch.random.fork_rng(enabled=not on_meta), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # what PEFT still asks transformers for
+        warnings.filterwarnings("ignore", message=".*base_model_name_or_path.*")  # set below
+        torch.manual_seed(seed)
+        try:
+            wrapper = peft.get_peft_model(model, config, adapter_name=ADAPTER, low_cpu_mem_usage=on_meta)
+        except (ValueError, TypeError, ImportError, NotImplementedError, RuntimeError, AssertionError) as error:
+            if on_meta and isinstance(error, (NotImplementedError, RuntimeError)):
+                raise NotImplementedError(f"PEFT's {config.peft_type.value} cannot be built without weights") from error
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise ConfigError(f"PEFT's {config.peft_type.value} cannot be used on this model: {reason}") from error
+    config.base_model_name_or_path = model.config._name_or_path  # not the cache folder that PEFT takes
+    for name, parameter in model.named_parameters():
+        if ".ranknum." in name:
+            parameter.requires_grad_(False)  # AdaLoRA's counters, which PEFT forgets to freeze on the meta device
+    model.__dict__[_WRAPPER] = wrapper  # past nn.Module's registration: the wrapper contains the model
+    if wrapper.base_model.model is not model:
+        raise ConfigError(f"PEFT's {config.peft_type.value} replaces the model in place of changing its layers")
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        kinds = ", ".join(sorted({type(layer).__name__ for layer in linear_layers(model).values()}))
+        raise ConfigError(f"PEFT's {config.peft_type.value} trains nothing of this model (its layers: {kinds})")
+    return model
+
+
+def wrapper_of(model: PreTrainedModel) -> peft.PeftModel:
+    return model.__dict__[_WRAPPER]
+
+
+def config_of(model: PreTrainedModel) -> peft.PeftConfig:
+    return wrapper_of(model).peft_config[ADAPTER]
+
+
+def save(model: PreTrainedModel, folder: Path) -> None:
+    """adapter_config.json and adapter_model.safetensors, as peft.PeftModel.from_pretrained reads them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    wrapper_of(model).save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
+    (folder / "README.md").unlink(missing_ok=True)  # a model card full of blanks
+
+
+def load(model: PreTrainedModel, folder: Path) -> None:
+    """Read into an attached model what `save` wrote.
+
+    Raises:
+        ModelError: no adapter there, or one of another model, other layers or other options.
+    """
+    from peft import get_peft_model_state_dict, set_peft_model_state_dict
+    from safetensors.torch import load_file
+
+    file = folder / "adapter_model.safetensors"
+    if not file.exists():
+        raise ModelError(f"{folder}: no adapter_model.safetensors in it; an adapter in PEFT's format is wanted")
+    wrapper, saved = wrapper_of(model), load_file(file)
+    ranks = saved_config(folder).get("rank_pattern")
+    if ranks and config_of(model).peft_type.value == "ADALORA":
+        config_of(model).rank_pattern = ranks  # the layers shrink to the ranks that training left
+    else:
+        _check_keys(set(get_peft_model_state_dict(wrapper, save_embedding_layers=False)), set(saved), folder)
+    try:
+        set_peft_model_state_dict(wrapper, saved)
+    except (RuntimeError, KeyError) as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise ModelError(f"{folder}: does not fit this model and these options: {reason}") from error
+
+
+def _check_keys(wanted: set[str], saved: set[str], folder: Path) -> None:
+    if wanted != saved:
+        odd = sorted(wanted ^ saved)[0]
+        raise ModelError(f"{folder}: adapts other layers than this model and these targets (first: {odd})")
+
+
+def merged(model: PreTrainedModel) -> PreTrainedModel:
+    """A copy in fp32 with plain weights: PEFT adds in the weight's own type, where small updates round away."""
+    plain = copy.deepcopy(wrapper_of(model)).float().merge_and_unload()
+    for name in (_WRAPPER, "peft_config"):
+        plain.__dict__.pop(name, None)
+    return plain.requires_grad_(False)
+
+
+def saved_config(folder: Path) -> dict[str, Any]:
+    """adapter_config.json; empty where there is none."""
+    file = folder / "adapter_config.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
