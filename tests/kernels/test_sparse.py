@@ -255,7 +255,7 @@ def test_damaged_positions_are_refused(columns, rows, reason):
 
 def test_a_matrix_too_large_for_int32_is_refused(monkeypatch):
     monkeypatch.setattr(adapted_linear, "MOST_ENTRIES", O * I)
-    options = dict(name="big", seed=0, rank=0, alpha=1.0, dropout=0.0, transposed=False)
+    options = dict(name="big", seed=0, rank=0, scale=1.0, dropout=0.0, transposed=False)
     with pytest.raises(ConfigError, match="density: big .*2\\^31"):
         adapt(nn.Linear(I, O), density=0.5, **options)
     assert adapt(nn.Linear(I - 1, O), density=0.5, **options).sparse_values.numel() == 15

@@ -50,9 +50,7 @@ def low_rank_layer(
     if init == "default" or adapted.lora_A.is_meta:
         return adapted
     if layer.weight is None:
-        raise ConfigError(
-            f"init: {init} takes a part out of the base's weights, and a quantised base ({name}) has none"
-        )
+        raise ConfigError(f"init: {init} takes a part out of the base, and a quantised base ({name}) has none to give")
     start = factorise(adapted.dense(torch.float32).detach(), rank=rank, scale=scale, init=init)
     with torch.no_grad():
         adapted.lora_A.copy_(start.a_RI)
