@@ -1,7 +1,7 @@
 """GaLore: every weight is trained, matrices by gradients projected to rank R (Zhao et al. 2024, arXiv:2403.03507).
 
-Checked against galore-torch 1.0 in tests/parity/test_galore.py. Gradients are projected during backward, one layer at
-a time; see training/projected.py. Weights are saved whole, as in full fine-tuning.
+Checked against galore-torch 1.0 in tests/parity/test_galore_torch.py. Gradients are projected during backward, one
+layer at a time; see training/projected.py. Weights are saved whole, as in full fine-tuning.
 """
 # I = in features, O = out features, R = rank
 
@@ -93,7 +93,12 @@ class Galore(Method):
         from tunelab.training.optim import SharedRule, trained_parameters
         from tunelab.training.projected import FloatMatrix, Projected, ProjectedRule, Settings, inner_optimizer
 
-        settings = Settings(update_gap=self.update_gap, scale=self.scale, moments=self.moments)
+        settings = Settings(
+            update_gap=self.update_gap,
+            scale=self.scale,
+            moments=self.moments,
+            relative=self.optimizer == "adafactor",
+        )
         inner = inner_optimizer(rule, kind=self.optimizer)
         basis = {"rank": self.rank, "kind": self.projector, "side": self.side, "seed": model.projector_seed}
         targets = {}

@@ -113,10 +113,14 @@ class Settings(NamedTuple):
     """Factor on the projected step: the learning rate of these matrices is the run's times this."""
     moments: Moments
     """What becomes of the moments when the basis changes."""
+    relative: bool = False
+    """Whether steps are relative to the weight's root mean square, as Adafactor's are."""
     patience: float | None = None
     """Mean |cosine| of the last five leading directions from which on the gap doubles; None: it never does."""
 
 
+SMALLEST_SIZE = 1e-3
+"""What a weight's root mean square counts as at least (torch's Adafactor)."""
 COSINES = 5
 """Refreshes whose leading directions are looked at before the gap doubles."""
 
@@ -172,8 +176,11 @@ class Projected:
         )
 
     def _move(self, weight_OI: Tensor, step: Tensor, decay: float) -> None:
+        scale = self.settings.scale
+        if self.settings.relative:
+            scale *= max(SMALLEST_SIZE, float(weight_OI.norm()) / weight_OI.numel() ** 0.5)
         weight_OI.mul_(1.0 - decay)  # before the step, as the shared rule does
-        self.projector.add_back(weight_OI, step, scale=self.settings.scale)
+        self.projector.add_back(weight_OI, step, scale=scale)
 
     def state(self) -> dict[str, Tensor]:
         own = {
@@ -262,8 +269,10 @@ class ProjectedRule(Updater):
 
 
 def inner_optimizer(rule: Optimizer, *, kind: Kind) -> Inner:
-    """The shared rule's optimizer of that kind without decay: decay is the weight's own, not the stand-in's."""
-    return lambda tensors: make_optimizer([{"params": tensors, "weight_decay": 0.0}], rule, kind=kind)
+    """The shared rule's optimizer of that kind without decay, which is the weight's own. Adafactor multiplies its step
+    by the size of what it moves: 1 for a stand-in, and `Settings.relative` brings the weight's in."""
+    own = {"weight_decay": 0.0, **({"eps": (None, 1.0)} if kind == "adafactor" else {})}
+    return lambda tensors: make_optimizer([{"params": tensors, **own}], rule, kind=kind)
 
 
 def sum_over_ranks(tensors: Iterable[Tensor]) -> None:
