@@ -88,7 +88,7 @@ def test_overlap_of_a_subspace_with_itself_is_one_and_with_its_complement_zero()
 def test_columns_keep_the_signs_of_the_old_basis(kind):
     one, grad = projector(TALL, kind=kind), gradient(TALL)
     one.refresh(grad)
-    one.bases["right"] = -one.bases["right"]  # as valid a basis
+    one.stored["right"] = -one.stored["right"]  # as valid a basis
     before = one.bases["right"]
     one.refresh(grad + 0.01 * gradient(TALL, seed=5))
     assert ((before * one.bases["right"]).sum(0) > 0.9).all()
@@ -130,4 +130,19 @@ def test_a_projector_comes_back_from_its_state(kind):
     assert other.project(grad).equal(one.project(grad))
     for projection in (one, other):
         projection.refresh(gradient(TALL, seed=3))
+    assert other.project(grad).equal(one.project(grad))
+
+
+def test_a_basis_in_four_bits_is_near_the_float_one_and_an_eighth_of_its_size():
+    float_one, one = (projector((640, 512), rank=64, four_bits=bits) for bits in (False, True))
+    grad = gradient((640, 512), decay=0.8)
+    for projection in (float_one, one):
+        projection.refresh(grad)
+    exact, near = float_one.bases["right"], one.bases["right"]
+    widest = (exact.flatten().view(-1, 64).amax(1) - exact.flatten().view(-1, 64).amin(1)).max() / 15
+    assert 0 < (exact - near).abs().max() <= 0.51 * widest
+    held = sum(value.numel() * value.element_size() for value in one.stored.values())
+    assert held == exact.numel() // 2 + 8 * exact.numel() // 64
+    other = projector((640, 512), rank=64, four_bits=True)
+    other.load_state(one.state(), device=grad.device)
     assert other.project(grad).equal(one.project(grad))

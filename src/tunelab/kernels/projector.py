@@ -23,6 +23,8 @@ OVERSAMPLING = 8
 """Columns beyond R in the first, cold iteration."""
 COLD_STEPS, WARM_STEPS = 3, 1
 """Power steps without and with a previous basis."""
+GROUP = 64
+"""Numbers of a basis in 4 bits that share a scale and an offset."""
 
 
 def projected_sides(shape: tuple[int, int], side: Side) -> tuple[str, ...]:
@@ -36,13 +38,46 @@ def projected_sides(shape: tuple[int, int], side: Side) -> tuple[str, ...]:
 
 
 class Projector:
-    """The bases of one matrix: `left` (O, R), `right` (I, R) or both, in the gradient's dtype."""
+    """The bases of one matrix: `left` (O, R), `right` (I, R) or both, in the gradient's dtype or in 4 bits."""
 
-    def __init__(self, shape: tuple[int, int], *, rank: int, kind: Kind, side: Side, name: str, seed: int) -> None:
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        *,
+        rank: int,
+        kind: Kind,
+        side: Side,
+        name: str,
+        seed: int,
+        four_bits: bool = False,
+    ) -> None:
         self.shape, self.rank, self.kind, self.name, self.seed = shape, rank, kind, name, seed
         self.sides = () if kind == "identity" else projected_sides(shape, side)
-        self.bases: dict[str, Tensor] = {}
+        self.four_bits = four_bits
+        self.stored: dict[str, Tensor] = {}
+        """What is held of the bases: each one, or its codes, scales and offsets."""
         self.num_refreshes = 0
+
+    @property
+    def bases(self) -> dict[str, Tensor]:
+        """The bases that are held, side by side; fresh copies where they are in 4 bits."""
+        if not self.four_bits:
+            return self.stored
+        return {side: self._unpacked(side) for side in self.sides if f"{side}_codes" in self.stored}
+
+    def _hold(self, side: str, basis: Tensor) -> None:
+        if not self.four_bits:
+            self.stored[side] = basis
+            return
+        for part, value in zip(("codes", "scales", "offsets"), _to_four_bits(basis), strict=True):
+            self.stored[f"{side}_{part}"] = value
+
+    def _unpacked(self, side: str) -> Tensor:
+        codes, scales, offsets = (self.stored[f"{side}_{part}"] for part in ("codes", "scales", "offsets"))
+        return _from_four_bits(codes, scales, offsets, shape=(self._length(side), self.rank))
+
+    def _length(self, side: str) -> int:
+        return self.shape[0] if side == "left" else self.shape[1]
 
     @property
     def low_shape(self) -> tuple[int, int]:
@@ -55,19 +90,21 @@ class Projector:
         self.num_refreshes += 1
         if self.kind in ("random", "identity"):
             return
+        bases = self.bases
         for side, basis in self._leading(grad_OI.float()).items():
-            old = self.bases.get(side)
+            old = bases.get(side)
             if old is not None:
                 basis = basis * torch.where((basis * old.float()).sum(0) < 0, -1.0, 1.0)
-            self.bases[side] = basis.to(grad_OI.dtype).contiguous()
+            self._hold(side, basis.to(grad_OI.dtype).contiguous())
 
     def _leading(self, grad_OI: Tensor) -> dict[str, Tensor]:
         if self.kind == "svd":
             left_OK, _, right_KI = torch.linalg.svd(grad_OI, full_matrices=False)
             found = {"left": left_OK[:, : self.rank], "right": right_KI[: self.rank].t()}
             return {side: found[side] for side in self.sides}
+        bases = self.bases
         return {
-            side: self._iterated(grad_OI if side == "right" else grad_OI.t(), self.bases.get(side), side)
+            side: self._iterated(grad_OI if side == "right" else grad_OI.t(), bases.get(side), side)
             for side in self.sides
         }
 
@@ -88,9 +125,8 @@ class Projector:
     def basis(self, side: str, like: Tensor) -> Tensor:
         """The basis of a side, on the device and in the dtype of `like`."""
         if self.kind != "random":
-            return self.bases[side].to(like)
-        length = self.shape[0] if side == "left" else self.shape[1]
-        values = self._normal(side, (length, self.rank), draw=self.num_refreshes).mul_(self.rank**-0.5)
+            return (self._unpacked(side) if self.four_bits else self.stored[side]).to(like)
+        values = self._normal(side, (self._length(side), self.rank), draw=self.num_refreshes).mul_(self.rank**-0.5)
         return values.to(like)  # entries of variance 1/R keep lengths in the mean
 
     def project(self, grad_OI: Tensor) -> Tensor:
@@ -116,12 +152,12 @@ class Projector:
 
     def state(self) -> dict[str, Tensor]:
         """Plain tensors: the bases, and how often they were refreshed."""
-        return {**self.bases, "num_refreshes": torch.tensor(self.num_refreshes)}
+        return {**self.stored, "num_refreshes": torch.tensor(self.num_refreshes)}
 
     def load_state(self, state: dict[str, Tensor], *, device: torch.device) -> None:
         """Put back what `state` gave."""
         self.num_refreshes = int(state["num_refreshes"])
-        self.bases = {side: state[side].to(device, copy=True) for side in self.sides if side in state}
+        self.stored = {key: value.to(device, copy=True) for key, value in state.items() if key != "num_refreshes"}
 
 
 def _power_steps(grad_OI: Tensor, start_IK: Tensor, *, steps: int) -> Tensor:
@@ -130,6 +166,23 @@ def _power_steps(grad_OI: Tensor, start_IK: Tensor, *, steps: int) -> Tensor:
     for _ in range(steps):
         basis_IK = torch.linalg.qr(grad_OI.t() @ (grad_OI @ basis_IK)).Q
     return basis_IK
+
+
+def _to_four_bits(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Codes 0 to 15, two a byte, with a scale and an offset a group; fp32 scales."""
+    flat = values.float().flatten()
+    grouped = torch.nn.functional.pad(flat, (0, -flat.numel() % GROUP)).view(-1, GROUP)
+    lowest, highest = grouped.aminmax(dim=1, keepdim=True)
+    scales = ((highest - lowest) / 15).clamp(min=1e-12)
+    codes = ((grouped - lowest) / scales).round().clamp_(0, 15).to(torch.uint8).flatten()
+    return codes[::2] | (codes[1::2] << 4), scales.flatten(), lowest.flatten()
+
+
+def _from_four_bits(codes: Tensor, scales: Tensor, offsets: Tensor, *, shape: tuple[int, int]) -> Tensor:
+    """fp32 of that shape."""
+    grouped = torch.stack((codes & 15, codes >> 4), dim=1).view(-1, GROUP).float()
+    flat = grouped.mul_(scales[:, None]).add_(offsets[:, None]).flatten()
+    return flat[: shape[0] * shape[1]].view(shape)
 
 
 def overlap(basis_IR: Tensor, other_IR: Tensor) -> float:

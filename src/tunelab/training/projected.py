@@ -145,8 +145,8 @@ class Projected:
         projector, old = self.projector, dict(self.projector.bases)
         projector.refresh(grad_OI)
         if _num_ranks() > 1:
-            for basis in projector.bases.values():
-                distributed.broadcast(basis, src=0)
+            for held in projector.stored.values():
+                distributed.broadcast(held, src=0)
         self.refreshed_at = self.step
         state = self.low.inner.state
         if old and self.settings.moments == "rotate":
