@@ -28,7 +28,6 @@ from tunelab.methods.full import Full
 from tunelab.methods.galore import Galore
 from tunelab.models.load import EMBEDDED
 from tunelab.records import Batch, TokenRow
-from tunelab.tasks.restaurants import Restaurants
 from tunelab.training.telemetry import Meter, ResidentMemory
 
 RANK, GAP, VOCABULARY, MICRO_BATCHES, ROWS, LENGTH = 128, 200, 2048, 4, 4, 128
@@ -197,7 +196,7 @@ def refresh_table(label: str, kept: list[dict], rank: int) -> None:
             print(
                 f"| {label} {name} {tuple(gradient.shape)} | {rank} | {'cold' if number == 0 else 'warm'} "
                 f"| {1e3 * seconds:.0f} | {1e3 * exact_seconds:.0f} | {exact_seconds / seconds:.1f} "
-                f"| {shared:.3f} | {energy:.4f} |",
+                f"| {shared:.3f} | {energy:.4f} | {float(values[rank - 1] / values[0]):.1e} |",
                 flush=True,
             )
 
@@ -210,9 +209,10 @@ def timed(function, *args) -> float:
 
 def measure_refresh(shared: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(EMBEDDED["tunelab/tiny"])
-    texts = [example.prompt + example.target for example in Restaurants().examples("train")]
+    stories = (shared / "data" / "tinystories" / "tinystories.txt").read_text(encoding="utf-8")
+    texts = [stories[start : start + 600] for start in range(0, 240_000, 600)]
     wide = llama(1024, 2816, 2, len(tokenizer))
-    names = ["model.layers.0.self_attn.q_proj", "model.layers.1.self_attn.o_proj"]
+    names = ["model.layers.1.self_attn.q_proj", "model.layers.1.self_attn.o_proj"]
     refresh_table("1024 wide", trained_gradients(wide, text_rows(tokenizer, texts), names, (10, 11, 20)), RANK)
     folder = shared / "data" / "tiny_models" / "stories260K_hf"
     tokenizer, small = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)

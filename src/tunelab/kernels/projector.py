@@ -19,9 +19,9 @@ from tunelab.kernels.initial import generator
 Kind = Literal["subspace", "svd", "random", "identity"]
 Side = Literal["std", "reverse_std", "left", "right", "full"]
 KINDS, SIDES = get_args(Kind), get_args(Side)
-OVERSAMPLING = 8
+OVERSAMPLING = 16
 """Random columns beyond R, dropped at the end."""
-COLD_STEPS, WARM_STEPS = 3, 1
+COLD_STEPS, WARM_STEPS = 3, 2
 """Power steps without and with a previous basis."""
 GROUP = 64
 """Numbers of a basis in 4 bits that share a scale and an offset."""
