@@ -13,8 +13,8 @@ from tunelab.methods.q_galore import QGalore
 from tunelab.models.int8 import BLOCK, Int8Linear, quantise
 
 
-def held(layer: nn.Module, *, seed: int = 0) -> Int8Linear:
-    return Int8Linear(layer, transposed=isinstance(layer, Conv1D), name="w", seed=seed)
+def held(layer: nn.Module, *, key: int = 0) -> Int8Linear:
+    return Int8Linear(layer, transposed=isinstance(layer, Conv1D), key=key)
 
 
 @pytest.mark.parametrize("layer", [nn.Linear(40, 24), nn.Linear(40, 24, bias=False), Conv1D(24, 40)])
@@ -55,9 +55,9 @@ def test_random_rounding_keeps_steps_smaller_than_a_code_in_the_mean():
     assert nearest.equal(quantise(start, draw=None)[0]), "rounding to the nearest would never move"
 
 
-def test_rounding_depends_on_seed_name_and_number_of_moves_alone():
+def test_rounding_depends_on_key_and_number_of_moves_alone():
     layer = nn.Linear(300, 24)
-    one, other, third = held(layer), held(layer), held(layer, seed=1)
+    one, other, third = held(layer), held(layer), held(layer, key=1)
     for changed in (one, other, third):
         torch.rand(7)
         changed.move(lambda weight_OI: weight_OI.add_(1e-4))

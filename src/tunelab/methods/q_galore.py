@@ -67,6 +67,7 @@ class QGalore(Method):
         return self.optimizer
 
     def attach(self, model: PreTrainedModel, *, seed: int) -> PreTrainedModel:
+        from tunelab.kernels.initial import generator
         from tunelab.models.int8 import Int8Linear
         from tunelab.models.targets import is_transposed, select
 
@@ -78,8 +79,10 @@ class QGalore(Method):
                 raise ConfigError(f"rank: {self.rank} is larger than the matrix of {name} ({shape})")
         for name in list(chosen):
             layer = chosen.pop(name)  # each float weight is freed before the next is read
-            held = Int8Linear(layer, transposed=is_transposed(layer), name=f"{name}.weight", seed=seed)
+            key = int(generator(seed=seed, name=f"{name}.weight").integers(2**63))
+            held = Int8Linear(layer, transposed=is_transposed(layer), key=key)
             model.set_submodule(name, held.train(layer.training))
+        model.projector_seed = seed
         return model
 
     def updater(self, model: PreTrainedModel, rule: Optimizer) -> Updater:
@@ -89,10 +92,10 @@ class QGalore(Method):
 
         settings = Settings(update_gap=self.update_gap, scale=self.scale, moments="keep", patience=self.patience)
         inner = inner_optimizer(rule, kind=self.optimizer)
+        basis = {"rank": self.rank, "kind": self.projector, "side": "std", "seed": model.projector_seed}
         targets = {}
         for name, layer in _held(model).items():
-            basis = {"rank": self.rank, "kind": self.projector, "side": "std", "four_bits": True}
-            projector = Projector(layer.shape, name=layer.name, seed=layer.seed, **basis)
+            projector = Projector(layer.shape, name=f"{name}.weight", four_bits=True, **basis)
             targets[f"{name}.weight"] = Projected(layer, projector, settings, inner)
         notes = {"rank": self.rank, "projector": f"{self.projector}, 4 bits", "weights": "int8"}
         return ProjectedRule(targets, SharedRule(model, rule, kind=self.optimizer), rule, notes=notes)

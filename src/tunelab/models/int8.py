@@ -10,11 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from tunelab.kernels.initial import generator
 
 BLOCK = 256
 """Weights that share one scale."""
@@ -42,17 +41,17 @@ class _Int8Product(torch.autograd.Function):
 class Int8Linear(nn.Module):
     """y = x W^T + b with W (O, I) as int8 codes and an fp32 scale for each block of them.
 
-    Takes the place of nn.Linear or of GPT-2's Conv1D (`transposed`). Rounding draws depend on (seed, name, number of
-    moves) alone. `watch` and `move` are what training through projected gradients asks of a weight.
+    Takes the place of nn.Linear or of GPT-2's Conv1D (`transposed`). Rounding draws depend on (key, number of moves)
+    alone. `watch` and `move` are what training through projected gradients asks of a weight.
     """
 
     dtype = torch.float32
     """Of the gradients it gives and the weight it is moved as."""
 
-    def __init__(self, layer: nn.Module, *, transposed: bool, name: str, seed: int) -> None:
+    def __init__(self, layer: nn.Module, *, transposed: bool, key: int) -> None:
         super().__init__()
         weight_OI = (layer.weight.t() if transposed else layer.weight).detach().float()
-        self.shape, self.transposed, self.name, self.seed = tuple(weight_OI.shape), transposed, name, seed
+        self.shape, self.transposed, self.key = tuple(weight_OI.shape), transposed, key
         self.bias = layer.bias
         codes, scales = quantise(weight_OI, draw=None)
         self.register_buffer("codes", codes)
@@ -99,8 +98,8 @@ class Int8Linear(nn.Module):
             weight_OI = self.dense(self.dtype)
             change(weight_OI)
             self.num_moves += 1
-            key = generator(seed=self.seed, name=f"{self.name}.{int(self.num_moves)}").integers(2**63)
-            codes, scales = quantise(weight_OI, draw=torch.Generator(self.device).manual_seed(int(key)))
+            seed = np.random.SeedSequence([self.key, int(self.num_moves)]).generate_state(1, np.uint64)[0] >> 1
+            codes, scales = quantise(weight_OI, draw=torch.Generator(self.device).manual_seed(int(seed)))
             self.codes.copy_(codes)
             self.scales.copy_(scales)
 

@@ -12,15 +12,17 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, distributed, nn
 
 from tunelab.config.schema import Optimizer
 from tunelab.contracts import Updater
-from tunelab.kernels.projector import Projector
 from tunelab.training.optim import Kind, SharedRule, load_optimizer_state, make_optimizer, optimizer_state, plain
+
+if TYPE_CHECKING:
+    from tunelab.kernels.projector import Projector
 
 Moments = Literal["keep", "rotate", "reset"]
 Inner = Callable[[list[Tensor]], torch.optim.Optimizer]
