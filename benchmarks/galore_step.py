@@ -195,7 +195,8 @@ def refresh_table(label: str, kept: list[dict], rank: int) -> None:
             energy = float(projector.project(gradient).norm() / values[:rank].norm()) ** 2
             print(
                 f"| {label} {name} {tuple(gradient.shape)} | {rank} | {'cold' if number == 0 else 'warm'} "
-                f"| {ours[0]:.0f} ({ours[1]:.0f}) | {svd[0]:.0f} ({svd[1]:.0f}) | {svd[0] / ours[0]:.1f} ({svd[1] / ours[1]:.1f}) "
+                f"| {ours[0]:.0f} ({ours[1]:.0f}) | {svd[0]:.0f} ({svd[1]:.0f}) "
+                f"| {svd[0] / ours[0]:.1f} ({svd[1] / ours[1]:.1f}) "
                 f"| {shared:.3f} | {energy:.4f} | {float(values[rank - 1] / values[0]):.1e} |",
                 flush=True,
             )
