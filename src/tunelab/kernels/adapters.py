@@ -47,10 +47,12 @@ def low_rank_layer(
     adapted = adapt(
         layer, name=name, seed=seed, rank=rank, scale=scale, dropout=dropout, density=0.0, transposed=transposed
     )
-    if init == "default" or adapted.lora_A.is_meta:
+    if init == "default":
         return adapted
     if layer.weight is None:
         raise ConfigError(f"init: {init} takes a part out of the base, and a quantised base ({name}) has none to give")
+    if adapted.lora_A.is_meta:
+        return adapted
     start = factorise(adapted.dense(torch.float32).detach(), rank=rank, scale=scale, init=init)
     with torch.no_grad():
         adapted.lora_A.copy_(start.a_RI)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import PositiveFloat
 
 from tunelab.contracts import Method
-from tunelab.errors import ModelError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -34,12 +33,9 @@ class Full(Method):
         model.save_pretrained(folder)
 
     def load(self, model: PreTrainedModel, folder: Path) -> None:
-        from tunelab.models.load import read_weights
+        from tunelab.models.load import load_weights
 
-        missing, unexpected = model.load_state_dict(read_weights(folder), strict=False)
-        tied = set(getattr(model, "all_tied_weights_keys", None) or ())
-        if set(missing) - tied or unexpected:
-            raise ModelError(f"{folder}: weights of another model (missing {missing[:3]}, unexpected {unexpected[:3]})")
+        load_weights(model, folder)
 
     def merged(self, model: PreTrainedModel) -> PreTrainedModel:
         return model

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Literal, get_args
 
 import torch
@@ -50,8 +50,11 @@ class SharedRule(Updater):
         *,
         kind: Kind = "adamw",
         rate_of: Callable[[str], float] = lambda name: 1.0,
+        leave_out: Collection[str] = (),
     ) -> None:
-        self.parameters = trained_parameters(model)
+        """`leave_out` names parameters that another rule moves."""
+        trained = trained_parameters(model)
+        self.parameters = {name: value for name, value in trained.items() if name not in leave_out}
         chosen = groups(self.parameters, weight_decay=rule.weight_decay, rate_of=rate_of)
         self.optimizer = make_optimizer(chosen, rule, kind=kind)
 

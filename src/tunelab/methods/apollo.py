@@ -1,0 +1,208 @@
+"""APOLLO: full updates, scaled as Adam would in a random subspace of rank R (Zhu et al. 2024, arXiv:2412.05270).
+
+Adam runs on the gradient's random projection only to say how much each channel should be scaled: s = |N| / |R| of the
+projected step N and gradient R. The weight then moves along its own full gradient. Rank 1 is APOLLO-Mini, with one
+scaling for a whole matrix. Written from the paper.
+"""
+# O out, I in, J channels: the longer side of a matrix, R rank
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from pydantic import PositiveFloat, PositiveInt
+
+from tunelab.contracts import Method, Updater
+from tunelab.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+    from transformers import PreTrainedModel
+
+    from tunelab.config.schema import Optimizer
+    from tunelab.kernels.projector import Projector
+    from tunelab.training.optim import SharedRule
+    from tunelab.training.projected import LowRankOptimizer
+
+GROWTH = 1.01
+"""A matrix's update may be at most this many times as long as the one before (the paper's norm-growth limiter)."""
+MINI_SCALE = 128.0
+
+
+class Apollo(Method):
+    learning_rate: PositiveFloat = 1.0e-4
+    """Of all parameters; matrices move by this times sqrt(scale) along their scaled gradient."""
+
+    rank: PositiveInt = 256
+    """R of the projection that Adam sees. 1: APOLLO-Mini. More than the shorter side of a matrix is refused."""
+
+    scale: PositiveFloat | None = None
+    """Its root multiplies the update; null: 1, and 128 for rank 1, as published."""
+
+    update_gap: PositiveInt = 200
+    """Steps after which the projection is drawn anew."""
+
+    targets: str | tuple[str, ...] = "all-linear"
+    """Which matrices; every other parameter is trained by the shared rule."""
+
+    short_names: ClassVar[dict[str, str]] = {"rank": "r", "update_gap": "gap"}
+
+    @classmethod
+    def example(cls) -> dict[str, Any]:
+        return {"rank": 8}
+
+    def attach(self, model: PreTrainedModel, *, seed: int) -> PreTrainedModel:
+        from tunelab.models.targets import select
+
+        for name, layer in select(model, self.targets).items():
+            if self.rank > min(layer.weight.shape):
+                shape = " x ".join(map(str, layer.weight.shape))
+                raise ConfigError(f"rank: {self.rank} is larger than the matrix of {name} ({shape})")
+        model.projector_seed = seed
+        return model.requires_grad_(True)
+
+    def updater(self, model: PreTrainedModel, rule: Optimizer) -> Updater:
+        from tunelab.kernels.projector import Projector
+        from tunelab.models.targets import is_transposed, select
+        from tunelab.training.optim import SharedRule
+        from tunelab.training.projected import LowRankOptimizer, inner_optimizer
+
+        inner, matrices = inner_optimizer(rule, kind="adamw"), {}
+        basis = {"rank": self.rank, "kind": "random", "side": "std", "seed": model.projector_seed}
+        for name, layer in select(model, self.targets).items():
+            weight, transposed, name = layer.weight, is_transposed(layer), f"{name}.weight"
+            shape = tuple(weight.shape)[::-1] if transposed else tuple(weight.shape)
+            projector = Projector(shape, name=name, **basis)
+            low = LowRankOptimizer(projector.low_shape, dtype=weight.dtype, device=weight.device, inner=inner)
+            matrices[name] = Scaled(weight, transposed, projector, low)
+        others = SharedRule(model, rule, leave_out=set(matrices))
+        return ScaledRule(self, matrices, others, rule)
+
+    def save(self, model: PreTrainedModel, folder: Path) -> None:
+        model.save_pretrained(folder)
+
+    def load(self, model: PreTrainedModel, folder: Path) -> None:
+        from tunelab.models.load import load_weights
+
+        load_weights(model, folder)
+
+    def merged(self, model: PreTrainedModel) -> PreTrainedModel:
+        return model
+
+
+class Scaled(NamedTuple):
+    """A matrix, the projection of its gradient and Adam on that."""
+
+    weight: nn.Parameter
+    transposed: bool
+    projector: Projector
+    low: LowRankOptimizer
+
+    def channel_scaling(self, grad_OI: Tensor) -> Tensor:
+        """|N_j| / |R_j| over the projected side, shape (O, 1) or (1, I); one number of shape (1, 1) for rank 1."""
+        low, projected_side = self.projector.project(grad_OI), 1 if self.projector.sides == ("right",) else 0
+        steps: list[Tensor] = []
+        self.low.add(low)
+        self.low.step(learning_rate=1.0, use=lambda step: steps.append(step.clone()))
+        over = (0, 1) if self.projector.rank == 1 else projected_side
+        lengths = [tensor.norm(dim=over, keepdim=True) for tensor in (steps[0], low)]
+        return lengths[0] / lengths[1].clamp(min=1e-30)
+
+
+class ScaledRule(Updater):
+    """Whole gradients are kept until the update, which needs them twice: for the scaling, and as the direction.
+    Accumulation, the norm and clipping are therefore those of the shared rule."""
+
+    def __init__(self, method: Apollo, matrices: dict[str, Scaled], others: SharedRule, rule: Optimizer) -> None:
+        self.method, self.matrices, self.others, self.rule = method, matrices, others, rule
+        self.step, self.summed = 0, False
+        default = MINI_SCALE if method.rank == 1 else 1.0
+        self.factor = (method.scale or default) ** 0.5
+        self.lengths = dict.fromkeys(matrices, 0.0)
+        """Of each matrix's last update."""
+
+    def _parameters(self) -> list[nn.Parameter]:
+        found = [*(matrix.weight for matrix in self.matrices.values()), *self.others.parameters.values()]
+        return [parameter for parameter in found if parameter.grad is not None]
+
+    def _sum_over_ranks(self) -> None:
+        from tunelab.training.projected import sum_over_ranks
+
+        if not self.summed:
+            sum_over_ranks(parameter.grad for parameter in self._parameters())
+            self.summed = True
+
+    def gradient_norm(self) -> float:
+        from torch.nn.utils import get_total_norm
+
+        self._sum_over_ranks()
+        return float(get_total_norm([parameter.grad for parameter in self._parameters()]))
+
+    def update(self, *, learning_rate: float, max_norm: float | None) -> None:
+        import torch
+
+        self._sum_over_ranks()
+        if max_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self._parameters(), max_norm)
+        with torch.no_grad():
+            for name, matrix in self.matrices.items():
+                if matrix.weight.grad is not None:
+                    self._move(name, matrix, learning_rate)
+        self.others.update(learning_rate=learning_rate, max_norm=None)
+        self.step, self.summed = self.step + 1, False
+
+    def _move(self, name: str, matrix: Scaled, learning_rate: float) -> None:
+        grad = matrix.weight.grad
+        grad_OI = grad.t() if matrix.transposed else grad
+        if self.step % self.method.update_gap == 0:
+            matrix.projector.refresh(grad_OI)
+        grad_OI.mul_(matrix.channel_scaling(grad_OI))
+        length = float(grad.norm())
+        if 0.0 < GROWTH * self.lengths[name] < length:
+            grad.mul_(GROWTH * self.lengths[name] / length)
+            length = GROWTH * self.lengths[name]
+        self.lengths[name] = length
+        matrix.weight.mul_(1.0 - learning_rate * self.rule.weight_decay)
+        matrix.weight.add_(grad, alpha=-learning_rate * self.factor)
+        matrix.weight.grad = None
+
+    def state(self) -> dict[str, torch.Tensor]:
+        import torch
+
+        from tunelab.training.projected import join
+
+        lengths = torch.tensor([self.step, *self.lengths.values()], dtype=torch.float64)
+        matrices = {
+            name: join({"projector": matrix.projector.state(), "optimizer": matrix.low.state()})
+            for name, matrix in self.matrices.items()
+        }
+        own = {"step_and_lengths": lengths}
+        return join({"own": own, "matrices": join(matrices, "/"), "others": self.others.state()}, "/")
+
+    def load_state(self, state: dict[str, torch.Tensor]) -> None:
+        from tunelab.training.projected import split
+
+        parts = split(state, "/")
+        step, *lengths = parts["own"]["step_and_lengths"].tolist()
+        self.step, self.lengths = int(step), dict(zip(self.matrices, lengths, strict=True))
+        for name, part in split(parts["matrices"], "/").items():
+            matrix, halves = self.matrices[name], split(part)
+            matrix.projector.load_state(halves["projector"], device=matrix.weight.device)
+            matrix.low.load_state(halves.get("optimizer", {}))
+        self.others.load_state(parts.get("others", {}))
+
+    def describe(self) -> list[dict[str, Any]]:
+        own = {
+            "optimizer": "AdamW on randomly projected gradients, scaling whole ones",
+            "group": "projected matrices",
+            "parameters": sum(matrix.weight.numel() for matrix in self.matrices.values()),
+            "weight_decay": self.rule.weight_decay,
+            "betas": list(self.rule.betas),
+            "eps": self.rule.eps,
+            "rank": self.method.rank,
+            "scaling": "one a matrix" if self.method.rank == 1 else "one a channel",
+            "effective_rate": f"learning rate x {self.factor:g}",
+        }
+        return [own, *self.others.describe()]

@@ -1,0 +1,160 @@
+"""Q-GaLore: GaLore with int8 weights, 4-bit projectors and ever rarer refreshes (Zhang et al. 2024, arXiv:2407.08296).
+
+Matrices exist as int8 codes only; every step is rounded into them at random. Saved as those codes in safetensors.
+"""
+# O out, I in, R rank
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from tunelab.contracts import Method, Updater
+from tunelab.errors import ConfigError, ModelError
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+    from tunelab.config.schema import Optimizer
+    from tunelab.models.int8 import Int8Linear
+
+WEIGHTS, OPTIONS = "q_galore.safetensors", "q_galore.json"
+
+
+class QGalore(Method):
+    learning_rate: PositiveFloat = 1.0e-4
+    """Of the parameters that are not projected; that of the projected matrices is this times `scale`."""
+
+    rank: PositiveInt = 64
+    """R, of the projected gradients."""
+
+    update_gap: PositiveInt = 200
+    """Steps after which the basis is found again, at first."""
+
+    patience: Annotated[float, Field(ge=0, le=1)] = 0.4
+    """The gap of a matrix doubles when the leading direction's |cosine| from refresh to refresh, over the last five,
+    is this in the mean; 1: never, for directions that turn at all."""
+
+    scale: PositiveFloat = 0.25
+    """Factor on the update of the projected matrices."""
+
+    targets: str | tuple[str, ...] = "all-linear"
+    """Which matrices are held in 8 bits and projected; every other parameter stays float and is trained."""
+
+    projector: Literal["subspace", "svd", "random"] = "subspace"
+    """As in galore; held in 4 bits, but random is drawn again whenever it is read."""
+
+    optimizer: Literal["adamw", "adamw8bit"] = "adamw8bit"
+    """With moments in 32 bits, or in 8 (those of fewer than 4,096 numbers stay in 32)."""
+
+    short_names: ClassVar[dict[str, str]] = {"rank": "r", "update_gap": "gap"}
+
+    @classmethod
+    def example(cls) -> dict[str, Any]:
+        return {"rank": 8, "projector": "random"}  # a basis from gradients depends on how its step is cut
+
+    @property
+    def base_storage(self) -> Literal["int8"]:
+        return "int8"
+
+    @property
+    def optimizer_kind(self) -> str:
+        return self.optimizer
+
+    def attach(self, model: PreTrainedModel, *, seed: int) -> PreTrainedModel:
+        from tunelab.kernels.initial import generator
+        from tunelab.models.int8 import Int8Linear
+        from tunelab.models.targets import is_transposed, select
+
+        model.requires_grad_(True)
+        chosen = select(model, self.targets)
+        for name, layer in chosen.items():
+            if self.rank > min(layer.weight.shape):
+                shape = " x ".join(map(str, layer.weight.shape))
+                raise ConfigError(f"rank: {self.rank} is larger than the matrix of {name} ({shape})")
+        for name in list(chosen):
+            layer = chosen.pop(name)  # each float weight is freed before the next is read
+            key = int(generator(seed=seed, name=f"{name}.weight").integers(2**63))
+            held = Int8Linear(layer, transposed=is_transposed(layer), key=key)
+            model.set_submodule(name, held.train(layer.training))
+        model.projector_seed = seed
+        return model
+
+    def updater(self, model: PreTrainedModel, rule: Optimizer) -> Updater:
+        from tunelab.kernels.projector import Projector
+        from tunelab.training.optim import SharedRule
+        from tunelab.training.projected import Projected, ProjectedRule, Settings, inner_optimizer
+
+        settings = Settings(update_gap=self.update_gap, scale=self.scale, moments="keep", patience=self.patience)
+        inner = inner_optimizer(rule, kind=self.optimizer)
+        basis = {"rank": self.rank, "kind": self.projector, "side": "std", "seed": model.projector_seed}
+        targets = {}
+        for name, layer in _held(model).items():
+            projector = Projector(layer.shape, name=f"{name}.weight", four_bits=True, **basis)
+            targets[f"{name}.weight"] = Projected(layer, projector, settings, inner)
+        notes = {"rank": self.rank, "projector": f"{self.projector}, 4 bits", "weights": "int8"}
+        return ProjectedRule(targets, SharedRule(model, rule, kind=self.optimizer), rule, notes=notes)
+
+    def state(self, model: PreTrainedModel) -> dict[str, torch.Tensor]:
+        return {
+            f"{name}.{key}": value
+            for name, layer in _held(model).items()
+            for key, value in (("weight", layer.codes), ("scales", layer.scales), ("num_moves", layer.num_moves))
+        }
+
+    def load_state(self, model: PreTrainedModel, state: dict[str, torch.Tensor]) -> None:
+        for key, value in self.state(model).items():
+            value.copy_(state[key])
+
+    def save(self, model: PreTrainedModel, folder: Path) -> None:
+        from safetensors.torch import save_file
+
+        tensors = {**dict(model.named_parameters()), **self.state(model)}
+        folder.mkdir(parents=True, exist_ok=True)
+        plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+        save_file(plain, folder / WEIGHTS, metadata={"format": "pt"})
+        (folder / OPTIONS).write_text(json.dumps({"targets": self.targets, "rank": self.rank}, indent=2) + "\n")
+
+    @classmethod
+    def saved_options(cls, folder: Path) -> dict[str, Any] | None:
+        file = folder / OPTIONS
+        if not file.exists():
+            return None
+        saved = json.loads(file.read_text(encoding="utf-8"))
+        targets = saved["targets"]
+        return {**saved, "targets": targets if isinstance(targets, str) else tuple(targets)}
+
+    def load(self, model: PreTrainedModel, folder: Path) -> None:
+        import torch
+        from safetensors.torch import load_file
+
+        if not (folder / WEIGHTS).exists():
+            raise ModelError(f"{folder}: no {WEIGHTS} in it; a model that q_galore wrote is wanted")
+        saved, tensors = load_file(folder / WEIGHTS), {**dict(model.named_parameters()), **self.state(model)}
+        odd = sorted(
+            key for key in saved.keys() | tensors.keys()
+            if key not in saved or key not in tensors or saved[key].shape != tensors[key].shape
+        )  # fmt: skip
+        if odd:
+            raise ModelError(f"{folder}: weights of another model or other targets (first: {odd[0]})")
+        with torch.no_grad():
+            for key, value in tensors.items():
+                value.copy_(saved[key])
+
+    def merged(self, model: PreTrainedModel) -> PreTrainedModel:
+        """Plain fp32 weights, dequantised."""
+        model = copy.deepcopy(model)
+        for name, layer in _held(model).items():
+            model.set_submodule(name, layer.plain())
+        return model
+
+
+def _held(model: PreTrainedModel) -> dict[str, Int8Linear]:
+    from tunelab.models.int8 import Int8Linear
+
+    return {name: layer for name, layer in model.named_modules() if isinstance(layer, Int8Linear)}
