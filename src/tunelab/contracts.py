@@ -17,12 +17,12 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, PositiveFloat
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PrivateAttr
 
-from tunelab.config.schema import Generation, ModelSource, Optimizer, RunConfig
+from tunelab.config.schema import Generation, MethodEntry, ModelSource, Optimizer, RunConfig
 from tunelab.records import Batch, Example, ParameterCount, Prediction, TokenLoss
 
 if TYPE_CHECKING:
@@ -38,6 +38,11 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+Parts = Annotated[tuple[MethodEntry, ...], Field(min_length=2)]
+"""The field `parts` of a method that is made of others: names with options, as in a study. The planner checks them,
+fills in their defaults, and hands the methods over as `members`."""
+
+
 class Method(Options, ABC):
     """One way to fine-tune. A point on three axes: how the frozen base is held, what is trained (`attach`),
     and how a gradient becomes an update (`updater`). Its fields are its hyper-parameters."""
@@ -48,6 +53,11 @@ class Method(Options, ABC):
     backends: ClassVar[tuple[str, ...]] = ("torch",)
     short_names: ClassVar[dict[str, str]] = {}
     """Field name -> what a label shows, as {'rank': 'r'} gives 'lora r=4'."""
+    trains: ClassVar[bool] = True
+    """False: 0 steps; `combine` makes it of what the runs in `needs` have saved. It has no learning rate then:
+    `learning_rate: None = None`."""
+
+    _members: tuple[Method, ...] = PrivateAttr(())
 
     @classmethod
     def example(cls) -> dict[str, Any]:
@@ -62,6 +72,31 @@ class Method(Options, ABC):
             ModelError: this method's format, with something in it that this method cannot do.
         """
         return None
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Labels of the finished runs it builds on, of the same task, seed and backend."""
+        return ()
+
+    @property
+    def members(self) -> tuple[Method, ...]:
+        """The methods it is made of, built by the planner, since no method's file knows another's: those in its
+        field `parts`, or those of the runs it `needs`."""
+        return self._members
+
+    def with_members(self, members: Sequence[Method]) -> Self:
+        """This method, made of these."""
+        made = self.model_copy()
+        made._members = tuple(members)
+        return made
+
+    def summary(self, parts: Sequence[str]) -> str:
+        """What its label always says after the file's name, as in 'merge average of full + lora'.
+
+        Args:
+            parts: labels of the methods in its field `parts`.
+        """
+        return ""
 
     @property
     def base_storage(self) -> Literal["float", "int8", "nf4"]:
@@ -94,6 +129,29 @@ class Method(Options, ABC):
 
     def load_state(self, model: PreTrainedModel, state: dict[str, torch.Tensor]) -> None:
         """Put back what `state` gave."""
+
+    def part_at(self, number: int, num_steps: int) -> int:
+        """Which of its parts, executed one after the other, makes step `number`; steps count from 1."""
+        return 0
+
+    def enter(self, model: PreTrainedModel, part: int, *, seed: int) -> PreTrainedModel:
+        """Keep what the part before has trained and attach the next one; returns the model to train."""
+        raise NotImplementedError(f"{type(self).__name__} has one part")
+
+    def rate_in(self, part: int) -> float:
+        """That part's learning rate, as a multiple of the run's."""
+        return 1.0
+
+    def combine(
+        self, model: PreTrainedModel, folders: Sequence[Path], *, seed: int, validation_loss: Callable[[], float]
+    ) -> list[str]:
+        """Make an attached model of what the runs in `needs` have saved, in place; returns notes for the report.
+
+        Args:
+            folders: what the `members` wrote with `save`, in the order of `needs`.
+            validation_loss: of the model as it is at that moment, in nats a token. Never the test rows.
+        """
+        raise NotImplementedError(f"{type(self).__name__} is trained")
 
     def rate_of(self, name: str) -> float:
         """The parameter's learning rate, as a multiple of the run's (LoRA+: B learns faster than A)."""
@@ -216,6 +274,24 @@ class Session(ABC):
 
     model: Any
     """The framework's own, method attached."""
+    part: int = 0
+    """Which part of a method of several is attached."""
+
+    def part_at(self, number: int, num_steps: int) -> int:
+        """Which part makes step `number`."""
+        return 0
+
+    def enter(self, part: int, order: Order, *, resumed: bool = False) -> None:
+        """Go on to a later part: merge what was trained, attach, take a fresh updater, prepare. `resumed`: a
+        checkpoint of that part is loaded next, so nothing is prepared."""
+
+    def rate(self) -> float:
+        """The present part's learning rate, as a multiple of the run's."""
+        return 1.0
+
+    def combine(self, folders: Sequence[Path], *, validation_loss: Callable[[], float]) -> None:
+        """For methods that do not train; see Method.combine."""
+        raise NotImplementedError
 
     @abstractmethod
     def restart(self) -> None:

@@ -215,6 +215,18 @@ def read_weights(folder: Path) -> dict[str, torch.Tensor]:
     return {name: tensor for file in files for name, tensor in load_file(file).items()}
 
 
+def load_weights(model: PreTrainedModel, folder: Path) -> None:
+    """Read plain weights into a model, in place.
+
+    Raises:
+        ModelError: the weights are another model's.
+    """
+    missing, unexpected = model.load_state_dict(read_weights(folder), strict=False)
+    tied = set(getattr(model, "all_tied_weights_keys", None) or ())
+    if set(missing) - tied or unexpected:
+        raise ModelError(f"{folder}: weights of another model (missing {missing[:3]}, unexpected {unexpected[:3]})")
+
+
 def _automatic(config: Any) -> Any:
     from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 

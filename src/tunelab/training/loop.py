@@ -56,10 +56,11 @@ def train(session: Session, loop: Loop) -> LoopState:
     run, meter = loop.run, loop.meter
     order = run_order(run, loop.rows)
     validation_every = max(1, round(run.validation.every * order.steps_per_epoch))
-    state = _resume(session, loop)
+    state = _resume(session, loop, order)
     with meter.phase("train"):
         loop.progress({"event": "train", "step": state.step, "num_steps": order.num_steps})
         while state.step < order.num_steps:
+            _enter(session, loop, order, number=state.step + 1)
             state = _step(session, loop, order, state)
             if state.step % validation_every == 0 or state.step == order.num_steps:
                 state = _validate(session, loop, order, state)
@@ -73,6 +74,14 @@ def run_order(run: RunConfig, rows: Sequence[TokenRow]) -> Order:
     return Order(rows, seed=run.seed, examples=run.batch.examples, budget=run.budget)
 
 
+def _enter(session: Session, loop: Loop, order: Order, *, number: int, resumed: bool = False) -> None:
+    """Where a method of several parts begins another one at this step, that costs time and memory of its own."""
+    part = session.part_at(number, order.num_steps)
+    if part != session.part:
+        with loop.meter.phase("prepare"):
+            session.enter(part, order, resumed=resumed)
+
+
 def _step(session: Session, loop: Loop, order: Order, state: LoopState) -> LoopState:
     run, number, began = loop.run, state.step + 1, time.perf_counter()
     batches = micro_batches(order.step(number), max_tokens=run.batch.max_tokens)
@@ -84,7 +93,8 @@ def _step(session: Session, loop: Loop, order: Order, state: LoopState) -> LoopS
         last = index == len(batches) - 1
         loss_sum += session.accumulate(batch, denominator=max(num_supervised, 1), last=last)
     loss, norm = loss_sum / max(num_supervised, 1), session.gradient_norm()
-    rate = learning_rate(number, peak=loop.peak_learning_rate, schedule=run.schedule, num_steps=order.num_steps)
+    peak = loop.peak_learning_rate * session.rate()
+    rate = learning_rate(number, peak=peak, schedule=run.schedule, num_steps=order.num_steps)
     if not (math.isfinite(loss) and math.isfinite(norm)):
         raise RunError(
             f"step {number}: loss {loss:.4g}, gradient norm {norm:.4g} at learning rate {rate:.3g}; the run diverged, "
@@ -120,15 +130,34 @@ def _validate(session: Session, loop: Loop, order: Order, state: LoopState) -> L
     if not loop.validation_rows:
         return state
     with loop.meter.phase("validate"):
-        batches = micro_batches(loop.validation_rows, max_tokens=loop.run.batch.max_tokens)
-        losses = session.evaluate(batches)
+        record = validate(
+            session,
+            loop.validation_rows,
+            max_tokens=loop.run.batch.max_tokens,
+            step=state.step,
+            epoch=state.step / order.steps_per_epoch,
+        )
+    loop.records.validation(record)
+    loop.progress({"event": "validation", **record.model_dump()})
+    return state.model_copy(update={"validation_loss": record.loss})
+
+
+def validate(
+    session: Session, rows: Sequence[TokenRow], *, max_tokens: int, step: int = 0, epoch: float = 0.0
+) -> ValidationRecord:
+    """Losses of the model as it is, on at least one row.
+
+    Raises:
+        RunError: the loss is not finite, or too large for a perplexity.
+    """
+    losses = session.evaluate(micro_batches(rows, max_tokens=max_tokens))
     tokens, total = sum(loss.num_tokens for loss in losses), math.fsum(loss.loss_sum for loss in losses)
     mean = total / tokens
     if not math.isfinite(mean) or mean > 700.0:  # e^700 is the end of float64: a perplexity could not be written
-        raise RunError(f"step {state.step}: validation loss {mean:.4g}; the run diverged, lower the learning rate")
-    record = ValidationRecord(
-        step=state.step,
-        epoch=state.step / order.steps_per_epoch,
+        raise RunError(f"step {step}: validation loss {mean:.4g}; the run diverged, lower the learning rate")
+    return ValidationRecord(
+        step=step,
+        epoch=epoch,
         loss=mean,
         sequence_loss=total / len(losses),
         perplexity=math.exp(mean),
@@ -136,9 +165,6 @@ def _validate(session: Session, loop: Loop, order: Order, state: LoopState) -> L
         tokens=tokens,
         sequences=len(losses),
     )
-    loop.records.validation(record)
-    loop.progress({"event": "validation", **record.model_dump()})
-    return state.model_copy(update={"validation_loss": mean})
 
 
 def _checkpoint(session: Session, loop: Loop, state: LoopState) -> LoopState:
@@ -148,13 +174,14 @@ def _checkpoint(session: Session, loop: Loop, state: LoopState) -> LoopState:
     return state
 
 
-def _resume(session: Session, loop: Loop) -> LoopState:
+def _resume(session: Session, loop: Loop, order: Order) -> LoopState:
     """The last complete checkpoint, or the start; either way the records end where the state does."""
     found = loop.checkpoints.latest()
     if found is None:
         loop.records.rewind(step=0)
         return LoopState()
     state, folder = found
+    _enter(session, loop, order, number=max(state.step, 1), resumed=True)
     session.load(folder)
     loop.records.rewind(step=state.step)
     loop.meter.restore(state.costs)
