@@ -39,8 +39,7 @@ class Options(BaseModel):
 
 
 Parts = Annotated[tuple[MethodEntry, ...], Field(min_length=2)]
-"""The field `parts` of a method that is made of others: names with options, as in a study. The planner checks them,
-fills in their defaults, and hands the methods over as `members`."""
+"""The field `parts` of a method that is made of others: names with options. The planner builds them: `members`."""
 
 
 class Method(Options, ABC):
@@ -54,8 +53,7 @@ class Method(Options, ABC):
     short_names: ClassVar[dict[str, str]] = {}
     """Field name -> what a label shows, as {'rank': 'r'} gives 'lora r=4'."""
     trains: ClassVar[bool] = True
-    """False: 0 steps; `combine` makes it of what the runs in `needs` have saved. It has no learning rate then:
-    `learning_rate: None = None`."""
+    """False: 0 steps; `combine` makes it of what the runs in `needs` have saved; `learning_rate: None = None`."""
 
     _members: tuple[Method, ...] = PrivateAttr(())
 
@@ -80,22 +78,16 @@ class Method(Options, ABC):
 
     @property
     def members(self) -> tuple[Method, ...]:
-        """The methods it is made of, built by the planner, since no method's file knows another's: those in its
-        field `parts`, or those of the runs it `needs`."""
+        """The methods of its field `parts`, or of the runs it `needs`; built and handed over by the planner."""
         return self._members
 
     def with_members(self, members: Sequence[Method]) -> Self:
-        """This method, made of these."""
         made = self.model_copy()
         made._members = tuple(members)
         return made
 
     def summary(self, parts: Sequence[str]) -> str:
-        """What its label always says after the file's name, as in 'merge average of full + lora'.
-
-        Args:
-            parts: labels of the methods in its field `parts`.
-        """
+        """What its label always says after the file's name, given its parts' labels: 'merge average of full + lora'."""
         return ""
 
     @property
@@ -145,12 +137,8 @@ class Method(Options, ABC):
     def combine(
         self, model: PreTrainedModel, folders: Sequence[Path], *, seed: int, validation_loss: Callable[[], float]
     ) -> list[str]:
-        """Make an attached model of what the runs in `needs` have saved, in place; returns notes for the report.
-
-        Args:
-            folders: what the `members` wrote with `save`, in the order of `needs`.
-            validation_loss: of the model as it is at that moment, in nats a token. Never the test rows.
-        """
+        """Make an attached model of what the `members` have saved (one folder each), in place; returns notes for the
+        report. `validation_loss` is that of the model as it is at that moment, in nats a token."""
         raise NotImplementedError(f"{type(self).__name__} is trained")
 
     def rate_of(self, name: str) -> float:
@@ -282,8 +270,7 @@ class Session(ABC):
         return 0
 
     def enter(self, part: int, order: Order, *, resumed: bool = False) -> None:
-        """Go on to a later part: merge what was trained, attach, take a fresh updater, prepare. `resumed`: a
-        checkpoint of that part is loaded next, so nothing is prepared."""
+        """Go on to a later part and, unless a checkpoint of it is loaded next (`resumed`), prepare it."""
 
     def rate(self) -> float:
         """The present part's learning rate, as a multiple of the run's."""

@@ -11,16 +11,18 @@ from training_harness import Records, Stopped, make_session, run_training
 from tunelab import catalogue
 from tunelab.backends.torch_session import TorchSession
 from tunelab.contracts import Session
-from tunelab.data.batching import micro_batches
+from tunelab.data.batching import Order, micro_batches
+from tunelab.study.plan import build_method
 
-METHODS = catalogue.names("methods")
+METHODS = [name for name in catalogue.names("methods") if catalogue.load("methods", name).trains]
+"""What is made of finished runs has tests of its own: tests/contracts/test_methods_made_of_runs.py."""
 MODELS = ["llama", "gpt2", "t5"]
 pytestmark = pytest.mark.parametrize("name", METHODS)
 
 
 def build(name: str, **options):
     cls = catalogue.load("methods", name)
-    return cls(**{"learning_rate": 1e-2, **cls.example(), **options})
+    return build_method(name, {"learning_rate": 1e-2, **cls.example(), **options})
 
 
 def rows_for(kind: str, count: int = 12):
@@ -46,13 +48,16 @@ def test_only_declared_parameters_move_and_the_base_stays_bit_identical(name, ki
     before = {key: value.detach().clone() for key, value in base.named_parameters()}
     session = run_training(build(name), base, rows_for(kind), budget={"steps": 4}).session
     trained = {key for key, parameter in session.model.named_parameters() if parameter.requires_grad}
+    fresh = make_session(build(name), tiny.model(kind))
+    trained |= {key for key, parameter in fresh.model.named_parameters() if parameter.requires_grad}
+    fresh.enter(session.part, Order(rows_for(kind), seed=0, examples=6, budget=fresh.run.budget), resumed=True)
     after = {key.replace(".base.", "."): value for key, value in session.model.named_parameters()}
     assert set(before) <= set(after), "a base parameter is gone"
     assert [key for key in before if key not in trained and not before[key].equal(after[key])] == []
     assert trained, "nothing is trained"
-    fresh = make_session(build(name), tiny.model(kind)).model
-    start = dict(fresh.named_parameters())
-    moved = [key for key, value in session.model.named_parameters() if not value.equal(start[key])]
+    start = dict(fresh.model.named_parameters())
+    ended = session.model.named_parameters()
+    moved = [key.replace(".base.", ".") for key, value in ended if not value.equal(start[key])]
     assert set(moved) <= trained
     assert len(moved) > 0.5 * len(trained), "most declared parameters should have moved"
 

@@ -277,7 +277,7 @@ def parameter_count(model: torch.nn.Module) -> ParameterCount:
     return ParameterCount(trained, sum(parameter.numel() for parameter in parameters) + quantised)
 
 
-def set_storage(model: nn.Module, *, precision: str) -> None:
+def set_storage(model: torch.nn.Module, *, precision: str) -> None:
     """Trained parameters in fp32 always; frozen matrices in the precision of the products, frozen vectors in fp32."""
     for parameter in model.parameters():
         narrow = precision == "bf16" and not parameter.requires_grad and parameter.ndim >= 2

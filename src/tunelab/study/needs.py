@@ -29,6 +29,15 @@ def missing_needs(planned: Sequence[PlannedMethod]) -> list[tuple[int, str]]:
     return problems
 
 
+def with_needed(planned: Sequence[PlannedMethod]) -> list[PlannedMethod]:
+    """Hand the methods over that others need."""
+    known = {method.label: method.method for method in planned}
+    return [
+        one._replace(method=one.method.with_members([known[label] for label in one.method.needs] or one.method.members))
+        for one in planned
+    ]
+
+
 def unfinished_parents(run: RunConfig, store: Store) -> list[str]:
     """Labels of the runs it is made of that have no result."""
     return [parent.method["label"] for parent in run.parents if not store.run(parent.id).finished]

@@ -55,6 +55,4 @@ def training_note(parents: Sequence[Parent]) -> str:
         f"{parent.result.num_tokens:,} tokens)"
         for parent in parents
     )
-    return (
-        f"trains nothing itself: train time is the sum and train memory the highest of the runs it is made of: {each}"
-    )
+    return f"trains nothing itself; train time is the sum and train memory the highest of what it is made of: {each}"

@@ -19,7 +19,7 @@ from tunelab.contracts import Backend, Method, Metric, Task
 from tunelab.errors import ConfigError, DataError
 from tunelab.near import did_you_mean
 from tunelab.study.labels import labels
-from tunelab.study.needs import missing_needs
+from tunelab.study.needs import missing_needs, with_needed
 
 BACKENDS = {"torch": ("tunelab.backends.torch_hf", "TorchHf")}
 BASE = {"name": "base", "label": "base"}
@@ -108,13 +108,7 @@ def make_plan(read: ReadStudy) -> Plan:
         problems.append(read.problem(f"methods.{index}.{planned[index].name}", fault))
     if problems:
         raise ConfigError(*problems)
-    by_label = {method.label: method.method for method in planned}
-    planned = [
-        one._replace(method=one.method.with_members([by_label[label] for label in one.method.needs]))
-        if one.method.needs
-        else one
-        for one in planned
-    ]
+    planned = with_needed(planned)
     resolved = {
         "tasks": [{"name": task.name, **task.options} for task in tasks],
         "methods": [{method.name: method.options()} for method in planned],
