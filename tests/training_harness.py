@@ -9,8 +9,9 @@ from tunelab.backends.torch_session import TorchSession
 from tunelab.contracts import Method
 from tunelab.records import StepRecord, ValidationRecord
 from tunelab.study.execute import verified_rows
-from tunelab.training.loop import Loop, run_order, train
+from tunelab.training.loop import Loop, train
 from tunelab.training.state import Checkpoints, LoopState
+from tunelab.training.step import run_order
 from tunelab.training.telemetry import Meter
 
 

@@ -17,12 +17,12 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, PositiveFloat
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PrivateAttr
 
-from tunelab.config.schema import Generation, ModelSource, Optimizer, RunConfig, StudyConfig
+from tunelab.config.schema import Generation, MethodEntry, ModelSource, Optimizer, RunConfig, StudyConfig
 from tunelab.records import Batch, Example, ParameterCount, Prediction, TokenLoss
 
 if TYPE_CHECKING:
@@ -38,6 +38,10 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+Parts = Annotated[tuple[MethodEntry, ...], Field(min_length=2)]
+"""The field `parts` of a method that is made of others: names with options. The planner builds them: `members`."""
+
+
 class Method(Options, ABC):
     """One way to fine-tune. A point on three axes: how the frozen base is held, what is trained (`attach`),
     and how a gradient becomes an update (`updater`). Its fields are its hyper-parameters."""
@@ -48,6 +52,10 @@ class Method(Options, ABC):
     backends: ClassVar[tuple[str, ...]] = ("torch",)
     short_names: ClassVar[dict[str, str]] = {}
     """Field name -> what a label shows, as {'rank': 'r'} gives 'lora r=4'."""
+    trains: ClassVar[bool] = True
+    """False: 0 steps; `combine` makes it of what the runs in `needs` have saved; `learning_rate: None = None`."""
+
+    _members: tuple[Method, ...] = PrivateAttr(())
 
     @classmethod
     def example(cls) -> dict[str, Any]:
@@ -67,6 +75,25 @@ class Method(Options, ABC):
         """What is wrong with these options under the study's other settings (budget, batch), as far as it can be told
         without model and data; asked while planning. What the fields alone say is a validator's."""
         return []
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Labels of the finished runs it builds on, of the same task, seed and backend."""
+        return ()
+
+    @property
+    def members(self) -> tuple[Method, ...]:
+        """The methods of its field `parts`, or of the runs it `needs`; built and handed over by the planner."""
+        return self._members
+
+    def with_members(self, members: Sequence[Method]) -> Self:
+        made = self.model_copy()
+        made._members = tuple(members)
+        return made
+
+    def summary(self, parts: Sequence[str]) -> str:
+        """What its label always says after the file's name, given its parts' labels: 'merge average of full + lora'."""
+        return ""
 
     @property
     def base_storage(self) -> Literal["float", "int8", "nf4"]:
@@ -100,6 +127,25 @@ class Method(Options, ABC):
 
     def load_state(self, model: PreTrainedModel, state: dict[str, torch.Tensor]) -> None:
         """Put back what `state` gave."""
+
+    def part_at(self, number: int, num_steps: int) -> int:
+        """Which of its parts, executed one after the other, makes step `number`; steps count from 1."""
+        return 0
+
+    def enter(self, model: PreTrainedModel, part: int, *, seed: int) -> PreTrainedModel:
+        """Keep what the part before has trained and attach the next one; returns the model to train."""
+        raise NotImplementedError(f"{type(self).__name__} has one part")
+
+    def rate_in(self, part: int) -> float:
+        """That part's learning rate, as a multiple of the run's."""
+        return 1.0
+
+    def combine(
+        self, model: PreTrainedModel, folders: Sequence[Path], *, seed: int, validation_loss: Callable[[], float]
+    ) -> list[str]:
+        """Make an attached model of what the `members` have saved (one folder each), in place; returns notes for the
+        report. `validation_loss` is that of the model as it is at that moment, in nats a token."""
+        raise NotImplementedError(f"{type(self).__name__} is trained")
 
     def rate_of(self, name: str) -> float:
         """The parameter's learning rate, as a multiple of the run's (LoRA+: B learns faster than A)."""
@@ -222,6 +268,23 @@ class Session(ABC):
 
     model: Any
     """The framework's own, method attached."""
+    part: int = 0
+    """Which part of a method of several is attached."""
+
+    def part_at(self, number: int, num_steps: int) -> int:
+        """Which part makes step `number`."""
+        return 0
+
+    def enter(self, part: int, order: Order, *, resumed: bool = False) -> None:
+        """Go on to a later part and, unless a checkpoint of it is loaded next (`resumed`), prepare it."""
+
+    def rate(self) -> float:
+        """The present part's learning rate, as a multiple of the run's."""
+        return 1.0
+
+    def combine(self, folders: Sequence[Path], *, validation_loss: Callable[[], float]) -> None:
+        """For methods that do not train; see Method.combine."""
+        raise NotImplementedError
 
     @abstractmethod
     def restart(self) -> None:

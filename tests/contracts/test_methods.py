@@ -12,16 +12,18 @@ from training_harness import Records, Stopped, make_session, run_training
 from tunelab import catalogue
 from tunelab.backends.torch_session import TorchSession
 from tunelab.contracts import Session
-from tunelab.data.batching import micro_batches
+from tunelab.data.batching import Order, micro_batches
+from tunelab.study.plan import build_method
 
-METHODS = catalogue.names("methods")
+METHODS = [name for name in catalogue.names("methods") if catalogue.load("methods", name).trains]
+"""What is made of finished runs has tests of its own: tests/contracts/test_methods_made_of_runs.py."""
 MODELS = ["llama", "gpt2", "t5"]
 pytestmark = pytest.mark.parametrize("name", METHODS)
 
 
 def build(name: str, **options):
     cls = catalogue.load("methods", name)
-    return cls(**{"learning_rate": 1e-2, **cls.example(), **options})
+    return build_method(name, {"learning_rate": 1e-2, **cls.example(), **options})
 
 
 def rows_for(kind: str, count: int = 12):
@@ -47,19 +49,27 @@ def test_only_declared_parameters_move_and_the_base_stays_bit_identical(name, ki
     before = {key: value.detach().clone() for key, value in base.named_parameters()}
     session = run_training(build(name), base, rows_for(kind), budget={"steps": 4}).session
     trained = {key for key, parameter in session.model.named_parameters() if parameter.requires_grad}
-    after = {re.sub(r"\.base(_layer)?\.", ".", key): value for key, value in session.model.named_parameters()}
+    fresh = make_session(build(name), tiny.model(kind))
+    trained |= {key for key, parameter in fresh.model.named_parameters() if parameter.requires_grad}
+    fresh.enter(session.part, Order(rows_for(kind), seed=0, examples=6, budget=fresh.run.budget), resumed=True)
+    after = {plain_name(key): value for key, value in session.model.named_parameters()}
     held = quantised(session.model)
     assert not held or build(name).base_storage != "float"
     assert set(before) - set(after) == {key for key in held if key in before}, "a base parameter is gone"
     assert [key for key in set(before) & set(after) - trained if not before[key].equal(after[key])] == []
     assert trained, "nothing is trained"
-    fresh = make_session(build(name), tiny.model(kind)).model
-    start = dict(fresh.named_parameters())
-    moved = [key for key, value in session.model.named_parameters() if not value.equal(start[key])]
+    start = dict(fresh.model.named_parameters())
+    ended = session.model.named_parameters()
+    moved = [plain_name(key) for key, value in ended if not value.equal(start[key])]
     assert set(moved) <= trained
     assert len(moved) > 0.5 * len(trained), "most declared parameters should have moved"
-    start, state = quantised(fresh), build(name).state(session.model)
+    start, state = quantised(fresh.model), build(name).state(session.model)
     assert [key for key, value in held.items() if key not in state and not same(value, start[key])] == []
+
+
+def plain_name(key: str) -> str:
+    """As the untouched model has it."""
+    return re.sub(r"\.base(_layer)?\.", ".", key)
 
 
 def quantised(model) -> dict[str, dict[str, torch.Tensor]]:

@@ -4,7 +4,8 @@ import pytest
 
 from tunelab.config.read import read_study
 from tunelab.errors import ConfigError
-from tunelab.study.plan import Revisions, base_run, cells, identity, make_plan, method_run
+from tunelab.study.plan import Revisions, identity, make_plan
+from tunelab.study.run_config import base_run, cells, method_run
 
 HEAD = "name: s\nmodel: tunelab/tiny\ntasks: [restaurants]\n"
 

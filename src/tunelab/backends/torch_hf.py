@@ -6,9 +6,8 @@ import os
 from pathlib import Path
 
 import torch
-from torch import nn
 
-from tunelab.backends.torch_session import TorchSession, parameter_count
+from tunelab.backends.torch_session import TorchSession, parameter_count, set_storage
 from tunelab.config.schema import ModelSource, RunConfig
 from tunelab.contracts import Backend, Located, Memory, Method, TextSide
 from tunelab.models.load import load_model, load_text, locate, read_configuration, skeleton
@@ -35,9 +34,10 @@ class TorchHf(Backend):
         if method is None:
             return parameter_count(network.requires_grad_(False))
         try:
-            return parameter_count(method.attach(network, seed=0))
+            counted = parameter_count(method.attach(network, seed=0))
         except NotImplementedError:
             return None
+        return counted if method.trains else counted._replace(trainable=0)
 
     def locate(self, model: ModelSource) -> Located:
         return locate(model)
@@ -66,7 +66,7 @@ class TorchHf(Backend):
         else:
             model = method.attach(model, seed=run.seed)
         set_storage(model, precision=run.precision)
-        if run.activation_checkpointing:
+        if run.activation_checkpointing and (method is None or method.trains):
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         return TorchSession(model, method, run, text.tokenizer, notes)
 
@@ -92,14 +92,6 @@ def medium_is_exact() -> bool:
         errors.append(float((left @ right - exact).abs().max()))
     torch.set_float32_matmul_precision(before)
     return errors[1] <= MEDIUM_ERROR * errors[0]
-
-
-def set_storage(model: nn.Module, *, precision: str) -> None:
-    """Trained parameters in fp32 always; frozen matrices in the precision of the products, frozen vectors in fp32."""
-    for parameter in model.parameters():
-        narrow = precision == "bf16" and not parameter.requires_grad and parameter.ndim >= 2
-        if parameter.is_floating_point():
-            parameter.data = parameter.data.to(torch.bfloat16 if narrow else torch.float32)
 
 
 class CudaMemory:

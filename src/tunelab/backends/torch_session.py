@@ -10,11 +10,10 @@ step; where they disagree the run says so and takes the reference path.
 from __future__ import annotations
 
 import copy
-import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -26,7 +25,11 @@ from tunelab.contracts import Method, Session
 from tunelab.kernels.linear_cross_entropy import linear_cross_entropy, token_losses
 from tunelab.models import inference
 from tunelab.records import Batch, ParameterCount, TokenLoss
-from tunelab.training.optim import SharedRule, trained_parameters
+from tunelab.training.composite import updater_of
+from tunelab.training.optim import trained_parameters
+
+if TYPE_CHECKING:
+    from tunelab.data.batching import Order
 
 MIB = 1024**2
 _WIDTH = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -51,6 +54,10 @@ class TorchSession(Session):
     def __init__(self, model: Any, method: Method | None, run: RunConfig, tokenizer: Any, notes: list[str]) -> None:
         self.model, self.method, self.run, self.tokenizer, self.notes = model, method, run, tokenizer, notes
         self.updater = None
+        self._earlier: list[dict[str, Any]] = []
+        """What the updaters of earlier parts said of themselves."""
+        self._counts: list[ParameterCount] = []
+        """Parameters of earlier parts."""
         self.restart()
         self.pairs = bool(model.config.is_encoder_decoder)
         self.fast = True
@@ -62,10 +69,30 @@ class TorchSession(Session):
     # -------------------------------------------------------------- training
 
     def restart(self) -> None:
-        method, rule = self.method, self.run.optimizer
-        if method is not None:
-            shared = functools.partial(SharedRule, kind=method.optimizer_kind, rate_of=method.rate_of)
-            self.updater = method.updater(self.model, rule) or shared(self.model, rule)
+        if self.method is not None and self.method.trains:
+            self.updater = updater_of(self.method, self.model, self.run.optimizer)
+
+    def part_at(self, number: int, num_steps: int) -> int:
+        return self.method.part_at(number, num_steps)
+
+    def enter(self, part: int, order: Order, *, resumed: bool = False) -> None:
+        for following in range(self.part + 1, part + 1):
+            self._earlier = self.optimizer()
+            self._counts.append(parameter_count(self.model))
+            self.updater = self._generator = None  # before the next part is attached: what they hold is large
+            self.model = self.method.enter(self.model, following, seed=self.run.seed)
+            set_storage(self.model, precision=self.run.precision)
+            self.part = following
+            self.restart()
+        if not resumed:
+            self.method.prepare(self, order, self.run)
+
+    def rate(self) -> float:
+        return self.method.rate_in(self.part)
+
+    def combine(self, folders: Sequence[Path], *, validation_loss: Callable[[], float]) -> None:
+        self.notes += self.method.combine(self.model, folders, seed=self.run.seed, validation_loss=validation_loss)
+        self._generator = None
 
     def seed(self, *key: int) -> None:
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1))
@@ -91,7 +118,7 @@ class TorchSession(Session):
         self.updater.update(learning_rate=learning_rate, max_norm=max_norm)
 
     def optimizer(self) -> list[dict[str, Any]]:
-        return [] if self.updater is None else self.updater.describe()
+        return [*self._earlier, *([] if self.updater is None else self.updater.describe())]
 
     # -------------------------------------------------------------- evaluation
 
@@ -266,7 +293,11 @@ class TorchSession(Session):
         self._generator = None
 
     def parameters(self) -> ParameterCount:
-        return parameter_count(self.model)
+        """Of a method of several parts the part with the most."""
+        counts = [*self._counts, parameter_count(self.model)]
+        trains = self.method is None or self.method.trains
+        trainable = max(count.trainable for count in counts) if trains else 0
+        return ParameterCount(trainable, max(count.total for count in counts))
 
 
 def parameter_count(model: torch.nn.Module) -> ParameterCount:
@@ -275,6 +306,14 @@ def parameter_count(model: torch.nn.Module) -> ParameterCount:
     trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
     quantised = sum(getattr(module, "quantised_weights", 0) for module in model.modules())
     return ParameterCount(trained, sum(parameter.numel() for parameter in parameters) + quantised)
+
+
+def set_storage(model: torch.nn.Module, *, precision: str) -> None:
+    """Trained parameters in fp32 always; frozen matrices in the precision of the products, frozen vectors in fp32."""
+    for parameter in model.parameters():
+        narrow = precision == "bf16" and not parameter.requires_grad and parameter.ndim >= 2
+        if parameter.is_floating_point():
+            parameter.data = parameter.data.to(torch.bfloat16 if narrow else torch.float32)
 
 
 def _right_padded(rows: Sequence[np.ndarray], *, pad: int) -> tuple[np.ndarray, np.ndarray]:

@@ -230,6 +230,14 @@ class StudyConfig(Section):
     launch: Launch = Launch()
 
 
+class ParentRun(Section):
+    """A finished run that another builds on."""
+
+    id: str
+    method: dict[str, Any]
+    """name, label and its own fields, as in its own run.json."""
+
+
 class RunConfig(Section):
     """One run, whole: what `run.json` holds and a worker executes."""
 
@@ -242,6 +250,8 @@ class RunConfig(Section):
     seed: int
     method: dict[str, Any]
     """name, label, and the method's own fields with defaults; only name and label for the base."""
+    parents: tuple[ParentRun, ...] = ()
+    """The runs it is made of, in the order in which its method names them; they lie beside its own folder."""
     model: ModelSource
     model_revision: str
     """Hub commit, or sha256 of the local or embedded files."""

@@ -16,6 +16,7 @@ from tunelab.launch.executor import Executor
 from tunelab.records import StudyRuns
 from tunelab.report.frame import Comparison
 from tunelab.report.write import write_report
+from tunelab.study.needs import unfinished_parents
 from tunelab.study.plan import Plan, Revisions, load_backend
 from tunelab.study.runs import StudyRun, runs_on_disk, study_runs
 from tunelab.study.store import RunFolder, Store
@@ -56,7 +57,12 @@ def run_study(plan: Plan, *, out: Path, cluster: str | None, view: View) -> Outc
             runs = study_runs(plan, revisions, store, settled=settled)
             view.planned(runs, store)
             known = [study_run.run for study_run in runs if study_run.run and not settled(study_run.run.id)]
-            waiting = [run for run in known if run.id not in executor.running]
+            ready = [run for run in known if all(settled(parent.id) for parent in run.parents)]
+            orphans = [run for run in ready if unfinished_parents(run, store)]
+            for run in orphans:
+                _fail(run, store, view)
+            attempted |= {run.id for run in orphans}
+            waiting = [run for run in ready if run not in orphans and run.id not in executor.running]
             for run in waiting[: executor.num_free]:
                 folder = store.run(run.id)
                 folder.ensure_run(run)
@@ -70,6 +76,16 @@ def run_study(plan: Plan, *, out: Path, cluster: str | None, view: View) -> Outc
     comparison = write_study_report(plan, store)
     failed = sum(1 for study_run in runs if study_run.run and not store.run(study_run.run.id).finished)
     return Outcome(comparison, out, failed)
+
+
+def _fail(run: RunConfig, store: Store, view: View) -> None:
+    """Name as failed a run that is made of others, because one of those has failed."""
+    folder = store.run(run.id)
+    folder.ensure_run(run)
+    failed = unfinished_parents(run, store)
+    error = f"{', '.join(failed)} failed, which this run is made of: it is made when `tunelab run` has finished them"
+    folder.write_failure(error)
+    view.event(run, {"event": "failed", "error": error})
 
 
 def settle(plan: Plan, store: Store) -> tuple[Plan, Revisions]:

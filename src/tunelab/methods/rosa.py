@@ -193,7 +193,7 @@ class Rosa(Method):
         return f"warmup_steps: {self.warmup_steps} is not below the run's {num_steps} steps, so {rule}"
 
     def _warm_up(self, session: Session, order: Order, run: RunConfig, *, num_steps: int) -> None:
-        from tunelab.training.loop import take_step
+        from tunelab.training.step import take_step
 
         values = [layer.sparse_values for layer in _sparse_layers(session.model).values()]
         for parameter in values if num_steps else ():
@@ -208,7 +208,7 @@ class Rosa(Method):
         """Layer -> positions. As many layers at a time as their scores fit; each pass sees the same examples."""
         from tunelab.kernels.sparse import Scores
         from tunelab.records import Batch
-        from tunelab.training.loop import accumulate
+        from tunelab.training.step import accumulate
 
         rows, number = list(order.step(after + 1)), after + 1
         while self.mask_examples is not None and len(rows) < self.mask_examples:

@@ -216,10 +216,10 @@ def read_weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def load_weights(model: PreTrainedModel, folder: Path) -> None:
-    """Read a folder's safetensors files into a model, in place.
+    """Read plain weights into a model, in place.
 
     Raises:
-        ModelError: weights of another model.
+        ModelError: the weights are another model's.
     """
     missing, unexpected = model.load_state_dict(read_weights(folder), strict=False)
     tied = set(getattr(model, "all_tied_weights_keys", None) or ())

@@ -17,9 +17,10 @@ from tunelab.records import Prediction, RunResult
 from tunelab.study.bundled import names as bundled_names
 from tunelab.study.bundled import study_path
 from tunelab.study.execute import Progress, predictions, scored_result, verified_rows
-from tunelab.study.plan import Plan, Revisions, RunParts, base_run, load_backend, make_plan
+from tunelab.study.plan import Plan, Revisions, RunParts, load_backend, make_plan
 from tunelab.study.prepare import prepare
 from tunelab.study.provenance import provenance
+from tunelab.study.run_config import base_run
 from tunelab.study.saved import Saved, find_saved, open_saved
 from tunelab.study.store import RunFolder
 from tunelab.training.telemetry import Meter
@@ -127,7 +128,8 @@ def _run(saved: Saved, plan: Plan) -> tuple[RunConfig, RunParts]:
     run = base_run(plan, task, name, revisions)
     seed = saved.run.seed if saved.run else run.seed
     identity = f"{saved.facts['label']}--{task.name}--seed{seed}--evaluated".replace(" ", "-")
-    run = run.model_copy(update={"id": identity, "method": saved.facts, "seed": seed})
+    parents = saved.run.parents if saved.run else ()
+    run = run.model_copy(update={"id": identity, "method": saved.facts, "parents": parents, "seed": seed})
     return run, RunParts(backend, task.task, task.metrics, saved.method)
 
 

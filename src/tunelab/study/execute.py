@@ -12,11 +12,12 @@ from tunelab.data.batching import micro_batches
 from tunelab.errors import DataError, ModelError
 from tunelab.evaluation.evaluate import score
 from tunelab.records import Batch, Prediction, Provenance, RunResult, Score, StepRecord, TokenRow
+from tunelab.study.parents import Parent, finished_parents, training_cost, training_note
 from tunelab.study.plan import RunParts
 from tunelab.study.prepare import RunData, prepare, write_summary
 from tunelab.study.provenance import provenance
 from tunelab.study.store import RunFolder
-from tunelab.training.loop import Loop, run_order, train
+from tunelab.training.loop import Loop, run_order, train, validate
 from tunelab.training.state import Checkpoints, LoopState
 from tunelab.training.telemetry import Meter
 
@@ -46,16 +47,22 @@ def execute(
             text = parts.backend.text(run.model, located)
             session = parts.backend.session(run, parts.method, located=located, text=text, notes=notes)
             loaded_gib = meter.memory.current_gib()
+        parents = finished_parents(run, folder)
+        trains = parts.method is not None and parts.method.trains
         with meter.phase("prepare"):
             data = _prepared(run, parts, text, folder, notes)
             session.verify(verified_rows(data.train or data.test_rows))
             checkpoints = Checkpoints(folder.checkpoint, seconds=run.checkpoint.seconds)
-            if parts.method is not None and checkpoints.latest() is None:
+            if trains and checkpoints.latest() is None:
                 parts.method.prepare(session, run_order(run, data.train), run)
                 checkpoints.save(LoopState(costs=meter.state()), session.save)
         state, saved_mib = LoopState(), None
-        if parts.method is not None:
+        if trains:
             state = _train(session, run, data, folder, checkpoints, meter, progress)
+        elif parts.method is not None:
+            state = _combine(session, run, data, parents, meter)
+            notes.append(training_note(parents))
+        if parts.method is not None:
             with meter.phase("save"):
                 saved_mib = _write_model(session, folder)
         with meter.phase("evaluate"):
@@ -70,6 +77,7 @@ def execute(
             "num_supervised_tokens": state.num_supervised_tokens,
             "validation_loss": state.validation_loss,
             "optimizer": session.optimizer(),
+            "phases": {**result.phases, "train": training_cost(parents)} if parents else result.phases,
         }
         result = result.model_copy(update=trained)
         folder.write_result(result)
@@ -145,6 +153,20 @@ def _train(
             progress=progress,
         ),
     )
+
+
+def _combine(session: Session, run: RunConfig, data: RunData, parents: Sequence[Parent], meter: Meter) -> LoopState:
+    """Make the model of the parents' ones: no step, and a validation loss to compare it by."""
+
+    def validation_loss() -> float:
+        if not data.validation:
+            raise DataError(f"task {run.task}: no validation rows, and weights are searched by validation loss")
+        return validate(session, data.validation, max_tokens=run.batch.max_tokens).loss
+
+    with meter.phase("prepare"):
+        session.combine([parent.model for parent in parents], validation_loss=validation_loss)
+    with meter.phase("validate"):
+        return LoopState(validation_loss=validation_loss() if data.validation else None)
 
 
 def _write_model(session: Session, folder: RunFolder) -> float:

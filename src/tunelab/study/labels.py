@@ -1,4 +1,5 @@
-"""Labels of methods: the file's name, and where the same method stands several times, what differs."""
+"""Labels of methods: the file's name, what the method says of itself, and where the same stands several times, what
+differs."""
 
 from __future__ import annotations
 
@@ -7,15 +8,37 @@ from typing import Any
 
 from tunelab.contracts import Method
 
+Entry = tuple[str, Method, tuple[float | None, ...]]
+"""Name, method, learning rates."""
 
-def labels(entries: Sequence[tuple[str, Method, tuple[float, ...]]]) -> list[str]:
+
+def labels(entries: Sequence[Entry]) -> list[str]:
     """'lora' alone; 'lora r=4', 'lora r=8' where the rank differs. Equal entries get equal labels."""
-    return [_label(entry, [other for other in entries if other[0] == entry[0]]) for entry in entries]
+    heads = [_head(entry, [other for other in entries if other[0] == entry[0]]) for entry in entries]
+    return [
+        " ".join([head, *_differences(entry, [o for o, other in zip(entries, heads, strict=True) if other == head])])
+        for entry, head in zip(entries, heads, strict=True)
+    ]
 
 
-def _label(entry: tuple[str, Method, tuple[float, ...]], same: list[tuple[str, Method, tuple[float, ...]]]) -> str:
-    name, method, rates = entry
-    words = [name]
+def _head(entry: Entry, same: list[Entry]) -> str:
+    """'sequential full then lora r=4': the parts are told apart as methods are."""
+    parts = []
+    for position, part in enumerate(_parts(entry)):
+        beside = [other_parts[position] for other in same if position < len(other_parts := _parts(other))]
+        parts.append(labels(beside)[next(index for index, other in enumerate(beside) if other[1] is part[1])])
+    return f"{entry[0]} {entry[1].summary(parts)}".strip()
+
+
+def _parts(entry: Entry) -> list[Entry]:
+    entries = getattr(entry[1], "parts", ())
+    parts = zip(entries, entry[1].members, strict=True) if entries else ()
+    return [(next(iter(options)), part, (part.learning_rate,)) for options, part in parts]
+
+
+def _differences(entry: Entry, same: list[Entry]) -> list[str]:
+    _, method, rates = entry
+    words = []
     further = dict.fromkeys(field for other in same for field in other[1].model_extra or {})
     for field in (*type(method).model_fields, *further):
         if field == "learning_rate":
@@ -24,7 +47,7 @@ def _label(entry: tuple[str, Method, tuple[float, ...]], same: list[tuple[str, M
             values, mine = [getattr(other[1], field, None) for other in same], getattr(method, field, None)
         if any(value != mine for value in values) and not (mine is None and field in further):
             words.append(f"{method.short_names.get(field, field)}={_show(mine)}")
-    return " ".join(words)
+    return words
 
 
 def _show(value: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, get_args, get_type_hints
 
@@ -14,11 +14,12 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from tunelab import catalogue
 from tunelab.config.explain import explain, got
 from tunelab.config.read import ReadStudy
-from tunelab.config.schema import Generation, LearningRate, RunConfig, StudyConfig
+from tunelab.config.schema import Generation, LearningRate, MethodEntry, RunConfig, StudyConfig
 from tunelab.contracts import Backend, Method, Metric, Task
 from tunelab.errors import ConfigError, DataError
 from tunelab.near import did_you_mean
 from tunelab.study.labels import labels
+from tunelab.study.needs import missing_needs, with_needed
 
 BACKENDS = {"torch": ("tunelab.backends.torch_hf", "TorchHf")}
 BASE = {"name": "base", "label": "base"}
@@ -26,15 +27,19 @@ NOT_HASHED = {"id", "precision", "threads", "checkpoint"}
 """Recorded, but no part of a run's identity: an upgrade or another cadence does not lose finished work."""
 
 
+PlannedOptions = tuple[str, Method, tuple[float | None, ...]]
+"""Name, method, learning rates."""
+
+
 class PlannedMethod(NamedTuple):
     name: str
     label: str
     method: Method
     """With the first learning rate."""
-    learning_rates: tuple[float, ...]
-    """More than one is a search: each is a run of its own on the first seed."""
+    learning_rates: tuple[float | None, ...]
+    """More than one is a search: each is a run of its own on the first seed. (None,): it does not train."""
 
-    def fields(self, learning_rate: float) -> dict[str, Any]:
+    def fields(self, learning_rate: float | None) -> dict[str, Any]:
         """The method of one run, as run.json has it."""
         options = self.method.model_dump(mode="json")
         return {"name": self.name, "label": self.label, **options, "learning_rate": learning_rate}
@@ -98,9 +103,12 @@ def make_plan(read: ReadStudy) -> Plan:
             if name in names[:index]:
                 first = read.where(f"{kind}.{names.index(name)}")
                 problems.append(read.problem(f"{kind}.{index}", f"'{name}' stands there twice (first at {first})"))
+    planned = [PlannedMethod(n, label, m, rates) for (n, m, rates), label in zip(methods, named, strict=False)]
+    for index, fault in missing_needs(planned):
+        problems.append(read.problem(f"methods.{index}.{planned[index].name}", fault))
     if problems:
         raise ConfigError(*problems)
-    planned = [PlannedMethod(n, label, m, rates) for (n, m, rates), label in zip(methods, named, strict=True)]
+    planned = with_needed(planned)
     resolved = {
         "tasks": [{"name": task.name, **task.options} for task in tasks],
         "methods": [{method.name: method.options()} for method in planned],
@@ -117,10 +125,26 @@ def parts(run: RunConfig) -> RunParts:
     """The objects of one run, from its folder's run.json alone."""
     task_class = catalogue.load("tasks", _task_class(run.task, run.task_options))
     task = task_class(**{"name": run.task, **run.task_options})
-    options = {key: value for key, value in run.method.items() if key not in ("name", "label")}
     base = run.method["name"] == BASE["name"]
-    method = None if base else catalogue.load("methods", run.method["name"])(**options)
+    method = None if base else _method_of(run.method, [_method_of(parent.method) for parent in run.parents])
     return RunParts(load_backend(run.backend), task, {name: _metric(name) for name in task.metrics}, method)
+
+
+def build_method(name: str, options: dict[str, Any]) -> Method:
+    """A method from its own options; those in its field `parts` are built too.
+
+    Raises:
+        ValidationError, ConfigError: unknown, or options that are not its own.
+    """
+    method = catalogue.load("methods", name)(**options)
+    entries = getattr(method, "parts", ())
+    return method.with_members([build_method(*next(iter(entry.items()))) for entry in entries])
+
+
+def _method_of(facts: dict[str, Any], parents: Sequence[Method] = ()) -> Method:
+    options = {key: value for key, value in facts.items() if key not in ("name", "label")}
+    method = build_method(facts["name"], options)
+    return method.with_members(parents) if parents else method
 
 
 def recognise(folder: Path) -> tuple[str, Method] | None:
@@ -133,32 +157,9 @@ def recognise(folder: Path) -> tuple[str, Method] | None:
     return None
 
 
-# ------------------------------------------------------------------ runs
-
-
-def base_run(plan: Plan, task: PlannedTask, backend: str, revisions: Revisions) -> RunConfig:
-    """The untouched base model; greedy and beam decoding draw nothing, so one seed is enough."""
-    return _run(plan, task, backend, plan.study.seeds[0], dict(BASE), revisions)
-
-
-def method_run(
-    plan: Plan, task: PlannedTask, backend: str, revisions: Revisions, *, method: PlannedMethod, seed: int, rate: float
-) -> RunConfig:
-    return _run(plan, task, backend, seed, method.fields(rate), revisions)
-
-
-def cells(plan: Plan) -> Iterator[tuple[str, PlannedTask, PlannedMethod]]:
-    """Every backend, task and method that go together."""
-    for backend in plan.study.backends:
-        for task in plan.tasks:
-            for method in plan.methods:
-                if backend in method.method.backends:
-                    yield backend, task, method
-
-
 def identity(run: RunConfig, *, revisions: bool = True) -> str:
     """Hash of everything that can change the run's numbers; without `revisions`, of what the study file says."""
-    facts = run.model_dump(mode="json", exclude=NOT_HASHED)
+    facts = run.model_dump(mode="json", exclude=NOT_HASHED | (set() if run.parents else {"parents"}))
     options = facts["task_options"]
     metrics = options.pop("metrics", ())
     for key in _path_fields(catalogue.load("tasks", _task_class(run.task, options))) & set(options):
@@ -170,32 +171,6 @@ def identity(run: RunConfig, *, revisions: bool = True) -> str:
         facts.pop("data_revision")
         facts["model"].pop("revision")
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-
-def _run(
-    plan: Plan, task: PlannedTask, backend: str, seed: int, method: dict[str, Any], revisions: Revisions
-) -> RunConfig:
-    study = plan.study
-    sections = ("budget", "batch", "activation_checkpointing", "optimizer", "schedule", "loss", "validation")
-    run = RunConfig(
-        id="",
-        backend=backend,
-        task=task.name,
-        task_options=task.options,
-        seed=seed,
-        method=method,
-        model=study.model,
-        model_revision=revisions.model,
-        data_revision=revisions.tasks.get(task.name, ""),
-        precision=revisions.precision,
-        threads=revisions.threads,
-        generation=task.task.generation,
-        checkpoint=study.checkpoint,
-        **{name: getattr(study, name) for name in sections},
-    )
-    place = "" if backend == "torch" else f"--{backend}"
-    name = f"{method['label']}--{task.name}{place}--seed{seed}--{identity(run)[:8]}"
-    return run.model_copy(update={"id": "".join(c if c.isalnum() or c in "-._=" else "-" for c in name)})
 
 
 # ------------------------------------------------------------------ names into objects
@@ -220,24 +195,64 @@ def _build(read: ReadStudy, path: str, cls: type[BaseModel], options: dict[str, 
         ) from None
 
 
-def _method(read: ReadStudy, index: int, name: str, options: dict[str, Any]) -> tuple[str, Method, tuple[float, ...]]:
+def _method(read: ReadStudy, index: int, name: str, options: dict[str, Any]) -> PlannedOptions:
     path = f"methods.{index}.{name}"
-    try:
-        cls = catalogue.load("methods", name)
-    except ConfigError as error:
-        raise ConfigError(*(read.problem(path, problem) for problem in error.problems)) from None
-    options = dict(options)
-    rates = _rates(read, path, options)
-    options = _absolute_paths(read, path, cls, options)
-    method = _build(read, path, cls, options | ({"learning_rate": rates[0]} if rates else {}))
+    cls = _method_class(read, path, name)
+    rates = _rates(read, path, cls, options := dict(options))
+    members = _parts(read, path, options) if "parts" in cls.model_fields else []
+    if rates or members:
+        options["learning_rate"] = rates[0] if rates else members[0].learning_rate
+    method = _build(read, path, cls, _absolute_paths(read, path, cls, options)).with_members(members)
     if problems := method.problems(read.config):
         raise ConfigError(*(read.problem(path, problem) for problem in problems))
     return name, method, rates or (method.learning_rate,)
 
 
-def _rates(read: ReadStudy, path: str, options: dict[str, Any]) -> tuple[float, ...]:
+def _method_class(read: ReadStudy, path: str, name: str) -> type[Method]:
+    try:
+        return catalogue.load("methods", name)
+    except ConfigError as error:
+        raise ConfigError(*(read.problem(path, problem) for problem in error.problems)) from None
+
+
+def _parts(read: ReadStudy, path: str, options: dict[str, Any]) -> list[Method]:
+    """The methods in the field `parts`, whose entries are filled up with every default; [] where it is no list of
+    methods at all, which the method itself will say."""
+    try:
+        entries = TypeAdapter(list[MethodEntry]).validate_python(options.get("parts"))
+    except ValidationError:
+        return []
+    problems: list[str] = []
+    parts = [
+        part
+        for index, entry in enumerate(entries)
+        for part in _collect(problems, _part, read, f"{path}.parts.{index}", *next(iter(entry.items())))
+    ]
+    if problems:
+        raise ConfigError(*problems)
+    options["parts"] = [{name: part.model_dump(mode="json")} for name, part in parts]
+    return [part for _, part in parts]
+
+
+def _part(read: ReadStudy, path: str, name: str, options: dict[str, Any]) -> tuple[str, Method]:
+    path = f"{path}.{name}"
+    cls = _method_class(read, path, name)
+    if not cls.trains or "parts" in cls.model_fields:
+        raise ConfigError(read.problem(path, "cannot be a part of a method: it is made of others itself"))
+    if len(rates := _rates(read, path, cls, options := dict(options))) > 1:
+        rule = f"a part has one learning rate; the search over {got(list(rates))} belongs to the whole method"
+        raise ConfigError(read.problem(f"{path}.learning_rate", rule))
+    options |= {"learning_rate": rates[0]} if rates else {}
+    return name, _build(read, path, cls, _absolute_paths(read, path, cls, options))
+
+
+def _rates(read: ReadStudy, path: str, cls: type[Method], options: dict[str, Any]) -> tuple[float, ...]:
+    """Taken out of `options`."""
     if "learning_rate" not in options:
         return ()
+    if not cls.trains:
+        rule = "it trains nothing, its runs were trained at rates of their own; leave it out"
+        raise ConfigError(read.problem(f"{path}.learning_rate", rule))
     given = options.pop("learning_rate")
     values = given if isinstance(given, list) else [given]
     try:

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from tunelab.config.schema import RunConfig
 from tunelab.records import RunEntry
-from tunelab.study.plan import Plan, Revisions, base_run, cells, identity, method_run
+from tunelab.study.plan import Plan, PlannedMethod, PlannedTask, Revisions, identity
+from tunelab.study.run_config import base_run, cells, method_run
 from tunelab.study.store import Store
 
 
@@ -34,26 +35,59 @@ def study_runs(
     for backend in plan.study.backends:
         for task in plan.tasks:
             found.append(_entry(place(base_run(plan, task, backend, revisions)), role="base", tried=0))
-    rows = []
+    trained: dict[tuple[str, str, str], _Trained] = {}
+    made: list[tuple[str, PlannedTask, PlannedMethod]] = []
     for backend, task, method in cells(plan):
+        if method.method.needs:
+            made.append((backend, task, method))
+            continue
 
         def run(seed: int, rate: float, *, key=(task, backend), method=method) -> RunConfig:
             return place(method_run(plan, *key, revisions, method=method, seed=seed, rate=rate))
 
         first = {rate: run(plan.study.seeds[0], rate) for rate in method.learning_rates}
-        winner = _winner(first, store, settled)
-        rows.append((task, backend, method, run, first, winner))
-    for *_, first, winner in rows:
-        for rate, candidate in first.items():
-            found.append(_entry(candidate, role="run" if rate == winner else "candidate", tried=len(first)))
-    for seed in plan.study.seeds[1:]:
-        for task, backend, method, run, first, winner in rows:
-            if winner is None:
-                pending = RunEntry("", method.label, task.name, seed, backend, None, "run", len(first))
-                found.append(StudyRun(pending, None))
+        trained[backend, task.name, method.label] = _Trained(run, first, _winner(first, store, settled))
+
+    def made_run(cell: tuple[str, PlannedTask, PlannedMethod], seed: int) -> StudyRun:
+        backend, task, method = cell
+        parents = [_parent(trained[backend, task.name, label], seed, plan, settled) for label in method.method.needs]
+        if None in parents:
+            return _pending(backend, task.name, method.label, seed, tried=1)
+        facts = {"method": method, "seed": seed, "rate": None, "parents": parents}
+        return _entry(place(method_run(plan, task, backend, revisions, **facts)), role="run", tried=1)
+
+    for seed in plan.study.seeds:
+        for (backend, task_name, label), row in trained.items():
+            tried = len(row.first)
+            if seed == plan.study.seeds[0]:
+                for rate, candidate in row.first.items():
+                    role = "run" if rate == row.winner else "candidate"
+                    found.append(_entry(candidate, role=role, tried=tried))
+            elif row.winner is None:
+                found.append(_pending(backend, task_name, label, seed, tried=tried))
             else:
-                found.append(_entry(run(seed, winner), role="run", tried=len(first)))
+                found.append(_entry(row.run(seed, row.winner), role="run", tried=tried))
+        found += [made_run(cell, seed) for cell in made]
     return found
+
+
+class _Trained(NamedTuple):
+    """A method's runs on one task and backend."""
+
+    run: Callable[[int, float], RunConfig]
+    """Of a seed and a learning rate."""
+    first: dict[float, RunConfig]
+    """On the first seed, by learning rate."""
+    winner: float | None
+
+
+def _parent(row: _Trained, seed: int, plan: Plan, settled: Callable[[str], bool]) -> RunConfig | None:
+    """The run at the learning rate that won; None while that is not known. Where every rate failed, one of them: what
+    waits for it is then told so."""
+    if row.winner is not None:
+        return row.run(seed, row.winner)
+    failed = seed == plan.study.seeds[0] and all(settled(run.id) for run in row.first.values())
+    return next(iter(row.first.values())) if failed else None
 
 
 def _winner(candidates: dict[float, RunConfig], store: Store, settled: Callable[[str], bool]) -> float | None:
@@ -68,6 +102,10 @@ def _winner(candidates: dict[float, RunConfig], store: Store, settled: Callable[
         if result is not None and result.validation_loss is not None:
             losses[rate] = result.validation_loss
     return min(losses, key=lambda rate: losses[rate], default=None)
+
+
+def _pending(backend: str, task: str, label: str, seed: int, *, tried: int) -> StudyRun:
+    return StudyRun(RunEntry("", label, task, seed, backend, None, "run", tried), None)
 
 
 def _entry(run: RunConfig, *, role: str, tried: int) -> StudyRun:

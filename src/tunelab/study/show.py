@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 from tunelab.data.batching import Order, micro_batches
 from tunelab.data.sources import Row, read_rows
 from tunelab.records import TokenRow
-from tunelab.study.plan import Plan, Revisions, base_run, load_backend
+from tunelab.study.plan import Plan, Revisions, load_backend
 from tunelab.study.prepare import RunData, prepare
+from tunelab.study.run_config import base_run
 
 
 class Piece(NamedTuple):

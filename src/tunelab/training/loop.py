@@ -15,9 +15,9 @@ from tunelab.config.schema import RunConfig
 from tunelab.contracts import Session
 from tunelab.data.batching import Order, micro_batches
 from tunelab.errors import RunError
-from tunelab.records import Batch, StepRecord, TokenRow, ValidationRecord
-from tunelab.training.schedule import learning_rate
+from tunelab.records import StepRecord, TokenRow, ValidationRecord
 from tunelab.training.state import Checkpoints, LoopState
+from tunelab.training.step import run_order, take_step
 from tunelab.training.telemetry import Meter
 
 EMA_DECAY = 0.98
@@ -47,25 +47,6 @@ class Loop(NamedTuple):
     progress: Callable[[dict[str, Any]], None]
 
 
-class Accumulated(NamedTuple):
-    """What was added to the gradients."""
-
-    loss: float
-    """Mean over supervised tokens, in nats."""
-    num_tokens: int
-    num_supervised: int
-
-
-class Taken(NamedTuple):
-    """One optimizer step."""
-
-    loss: float
-    num_tokens: int
-    num_supervised: int
-    grad_norm: float
-    learning_rate: float
-
-
 def train(session: Session, loop: Loop) -> LoopState:
     """Train from the last checkpoint (or the start) to the end of the budget.
 
@@ -75,10 +56,11 @@ def train(session: Session, loop: Loop) -> LoopState:
     run, meter = loop.run, loop.meter
     order = run_order(run, loop.rows)
     validation_every = max(1, round(run.validation.every * order.steps_per_epoch))
-    state = _resume(session, loop)
+    state = _resume(session, loop, order)
     with meter.phase("train"):
         loop.progress({"event": "train", "step": state.step, "num_steps": order.num_steps})
         while state.step < order.num_steps:
+            _enter(session, loop, order, number=state.step + 1)
             state = _step(session, loop, order, state)
             if state.step % validation_every == 0 or state.step == order.num_steps:
                 state = _validate(session, loop, order, state)
@@ -87,45 +69,17 @@ def train(session: Session, loop: Loop) -> LoopState:
     return state
 
 
-def run_order(run: RunConfig, rows: Sequence[TokenRow]) -> Order:
-    """The steps of a run: a function of rows, seed, batch and budget alone."""
-    return Order(rows, seed=run.seed, examples=run.batch.examples, budget=run.budget)
-
-
-def accumulate(session: Session, batches: Sequence[Batch], *, key: tuple[int, ...]) -> Accumulated:
-    """Add the gradient of the mean loss over the supervised tokens of all `batches`; random draws follow `key`."""
-    num_supervised = sum(batch.num_supervised for batch in batches)
-    loss_sum = 0.0
-    for index, batch in enumerate(batches):
-        session.seed(*key, index)
-        last = index == len(batches) - 1
-        loss_sum += session.accumulate(batch, denominator=max(num_supervised, 1), last=last)
-    num_tokens = sum(batch.num_tokens for batch in batches)
-    return Accumulated(loss_sum / max(num_supervised, 1), num_tokens, num_supervised)
-
-
-def take_step(session: Session, run: RunConfig, order: Order, number: int, *, peak: float) -> Taken:
-    """Step `number` of the run, counted from 1: its examples, its learning rate, the run's clipping.
-
-    Raises:
-        RunError: the loss or the gradient norm is not finite; nothing after it would mean anything.
-    """
-    batches = micro_batches(order.step(number), max_tokens=run.batch.max_tokens)
-    done = accumulate(session, batches, key=(run.seed, number))
-    norm = session.gradient_norm()
-    rate = learning_rate(number, peak=peak, schedule=run.schedule, num_steps=order.num_steps)
-    if not (math.isfinite(done.loss) and math.isfinite(norm)):
-        raise RunError(
-            f"step {number}: loss {done.loss:.4g}, gradient norm {norm:.4g} at learning rate {rate:.3g}; the run "
-            "diverged, a lower learning rate or a longer warm-up usually helps"
-        )
-    session.update(learning_rate=rate, max_norm=run.optimizer.clip)
-    return Taken(*done, grad_norm=norm, learning_rate=rate)
+def _enter(session: Session, loop: Loop, order: Order, *, number: int, resumed: bool = False) -> None:
+    """Where a method of several parts begins another one at this step, that costs time and memory of its own."""
+    part = session.part_at(number, order.num_steps)
+    if part != session.part:
+        with loop.meter.phase("prepare"):
+            session.enter(part, order, resumed=resumed)
 
 
 def _step(session: Session, loop: Loop, order: Order, state: LoopState) -> LoopState:
     number, began = state.step + 1, time.perf_counter()
-    taken = take_step(session, loop.run, order, number, peak=loop.peak_learning_rate)
+    taken = take_step(session, loop.run, order, number, peak=loop.peak_learning_rate * session.rate())
     seconds = time.perf_counter() - began
     ema = EMA_DECAY * state.ema + (1 - EMA_DECAY) * taken.loss
     record = StepRecord(
@@ -155,15 +109,34 @@ def _validate(session: Session, loop: Loop, order: Order, state: LoopState) -> L
     if not loop.validation_rows:
         return state
     with loop.meter.phase("validate"):
-        batches = micro_batches(loop.validation_rows, max_tokens=loop.run.batch.max_tokens)
-        losses = session.evaluate(batches)
+        record = validate(
+            session,
+            loop.validation_rows,
+            max_tokens=loop.run.batch.max_tokens,
+            step=state.step,
+            epoch=state.step / order.steps_per_epoch,
+        )
+    loop.records.validation(record)
+    loop.progress({"event": "validation", **record.model_dump()})
+    return state.model_copy(update={"validation_loss": record.loss})
+
+
+def validate(
+    session: Session, rows: Sequence[TokenRow], *, max_tokens: int, step: int = 0, epoch: float = 0.0
+) -> ValidationRecord:
+    """Losses of the model as it is, on at least one row.
+
+    Raises:
+        RunError: the loss is not finite, or too large for a perplexity.
+    """
+    losses = session.evaluate(micro_batches(rows, max_tokens=max_tokens))
     tokens, total = sum(loss.num_tokens for loss in losses), math.fsum(loss.loss_sum for loss in losses)
     mean = total / tokens
     if not math.isfinite(mean) or mean > 700.0:  # e^700 is the end of float64: a perplexity could not be written
-        raise RunError(f"step {state.step}: validation loss {mean:.4g}; the run diverged, lower the learning rate")
-    record = ValidationRecord(
-        step=state.step,
-        epoch=state.step / order.steps_per_epoch,
+        raise RunError(f"step {step}: validation loss {mean:.4g}; the run diverged, lower the learning rate")
+    return ValidationRecord(
+        step=step,
+        epoch=epoch,
         loss=mean,
         sequence_loss=total / len(losses),
         perplexity=math.exp(mean),
@@ -171,9 +144,6 @@ def _validate(session: Session, loop: Loop, order: Order, state: LoopState) -> L
         tokens=tokens,
         sequences=len(losses),
     )
-    loop.records.validation(record)
-    loop.progress({"event": "validation", **record.model_dump()})
-    return state.model_copy(update={"validation_loss": mean})
 
 
 def _checkpoint(session: Session, loop: Loop, state: LoopState) -> LoopState:
@@ -183,13 +153,14 @@ def _checkpoint(session: Session, loop: Loop, state: LoopState) -> LoopState:
     return state
 
 
-def _resume(session: Session, loop: Loop) -> LoopState:
+def _resume(session: Session, loop: Loop, order: Order) -> LoopState:
     """The last complete checkpoint, or the start; either way the records end where the state does."""
     found = loop.checkpoints.latest()
     if found is None:
         loop.records.rewind(step=0)
         return LoopState()
     state, folder = found
+    _enter(session, loop, order, number=max(state.step, 1), resumed=True)
     session.load(folder)
     loop.records.rewind(step=state.step)
     loop.meter.restore(state.costs)

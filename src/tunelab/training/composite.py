@@ -1,0 +1,73 @@
+"""Updaters of methods that are made of others: the one a method asks for, and several on one model at once."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from tunelab.config.schema import Optimizer
+from tunelab.contracts import Method, Updater
+from tunelab.training.optim import SharedRule
+
+
+def updater_of(method: Method, model: nn.Module, rule: Optimizer) -> Updater:
+    """The method's own, else the shared rule with what the method declares."""
+    shared = functools.partial(SharedRule, kind=method.optimizer_kind, rate_of=method.rate_of)
+    return method.updater(model, rule) or shared(model, rule)
+
+
+class Share(NamedTuple):
+    """One of several updaters, over parameters that no other one has."""
+
+    name: str
+    updater: Updater
+    rate: float
+    """Its learning rate, as a multiple of the run's."""
+
+
+class Together(Updater):
+    """Several updaters that make one step: one gradient norm over all of them, one clip."""
+
+    def __init__(self, shares: Sequence[Share]) -> None:
+        self.shares = tuple(shares)
+        self._norms: list[float] = []
+
+    def before_backward(self, *, last: bool) -> None:
+        for share in self.shares:
+            share.updater.before_backward(last=last)
+
+    def gradient_norm(self) -> float:
+        self._norms = [share.updater.gradient_norm() for share in self.shares]
+        return math.hypot(*self._norms)
+
+    def update(self, *, learning_rate: float, max_norm: float | None) -> None:
+        norm = self.gradient_norm() if max_norm is not None else 0.0
+        for index, share in enumerate(self.shares):
+            # The global clip scales all gradients by max_norm / norm: each share's own norm is to shrink by as much.
+            clipped = max_norm is not None and norm > max_norm
+            limit = max_norm * self._norms[index] / norm if clipped and self._norms[index] > 0 else None
+            share.updater.update(learning_rate=learning_rate * share.rate, max_norm=limit)
+
+    def state(self) -> dict[str, Tensor]:
+        return {
+            f"{index}.{key}": value
+            for index, share in enumerate(self.shares)
+            for key, value in share.updater.state().items()
+        }
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        for index, share in enumerate(self.shares):
+            start = f"{index}."
+            own = {key.removeprefix(start): value for key, value in state.items() if key.startswith(start)}
+            share.updater.load_state(own)
+
+    def describe(self) -> list[dict[str, Any]]:
+        return [
+            {**group, "group": f"{share.name}: {group['group']}, rate x {share.rate:g}"}
+            for share in self.shares
+            for group in share.updater.describe()
+        ]

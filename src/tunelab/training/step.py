@@ -1,0 +1,69 @@
+"""One optimizer step: the examples of a step, cut into micro-batches, and the update that follows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from tunelab.config.schema import RunConfig
+from tunelab.contracts import Session
+from tunelab.data.batching import Order, micro_batches
+from tunelab.errors import RunError
+from tunelab.records import Batch, TokenRow
+from tunelab.training.schedule import learning_rate
+
+
+class Accumulated(NamedTuple):
+    """What was added to the gradients."""
+
+    loss: float
+    """Mean over supervised tokens, in nats."""
+    num_tokens: int
+    num_supervised: int
+
+
+class Taken(NamedTuple):
+    """One optimizer step."""
+
+    loss: float
+    num_tokens: int
+    num_supervised: int
+    grad_norm: float
+    learning_rate: float
+
+
+def run_order(run: RunConfig, rows: Sequence[TokenRow]) -> Order:
+    """The steps of a run: a function of rows, seed, batch and budget alone."""
+    return Order(rows, seed=run.seed, examples=run.batch.examples, budget=run.budget)
+
+
+def accumulate(session: Session, batches: Sequence[Batch], *, key: tuple[int, ...]) -> Accumulated:
+    """Add the gradient of the mean loss over the supervised tokens of all `batches`; random draws follow `key`."""
+    num_supervised = sum(batch.num_supervised for batch in batches)
+    loss_sum = 0.0
+    for index, batch in enumerate(batches):
+        session.seed(*key, index)
+        last = index == len(batches) - 1
+        loss_sum += session.accumulate(batch, denominator=max(num_supervised, 1), last=last)
+    num_tokens = sum(batch.num_tokens for batch in batches)
+    return Accumulated(loss_sum / max(num_supervised, 1), num_tokens, num_supervised)
+
+
+def take_step(session: Session, run: RunConfig, order: Order, number: int, *, peak: float) -> Taken:
+    """Step `number` of the run, counted from 1: its examples, its learning rate, the run's clipping.
+
+    Raises:
+        RunError: the loss or the gradient norm is not finite; nothing after it would mean anything.
+    """
+    batches = micro_batches(order.step(number), max_tokens=run.batch.max_tokens)
+    done = accumulate(session, batches, key=(run.seed, number))
+    norm = session.gradient_norm()
+    rate = learning_rate(number, peak=peak, schedule=run.schedule, num_steps=order.num_steps)
+    if not (math.isfinite(done.loss) and math.isfinite(norm)):
+        raise RunError(
+            f"step {number}: loss {done.loss:.4g}, gradient norm {norm:.4g} at learning rate {rate:.3g}; the run "
+            "diverged, a lower learning rate or a longer warm-up usually helps"
+        )
+    session.update(learning_rate=rate, max_norm=run.optimizer.clip)
+    return Taken(*done, grad_norm=norm, learning_rate=rate)
