@@ -19,7 +19,7 @@ from tunelab.methods import rosa
 from tunelab.methods.full import Full
 from tunelab.methods.lora import Lora
 from tunelab.methods.rosa import Rosa
-from tunelab.training.loop import run_order
+from tunelab.training.step import run_order
 
 KINDS = ["llama", "gpt2", "t5"]
 RATE = 1e-2
@@ -334,7 +334,7 @@ def regression_loss(method, change: torch.Tensor) -> float:
     rows = tiny.rows(256)
     order = run_order(session.run, rows)
     method.prepare(session, order, session.run)
-    from tunelab.training.loop import take_step
+    from tunelab.training.step import take_step
 
     for number in range(1, order.num_steps + 1):
         errors.append(take_step(session, session.run, order, number, peak=method.learning_rate).loss)
