@@ -33,21 +33,36 @@ def test_rank_alpha_and_targets_come_from_the_adapter(adapter):
     assert saved.method.targets == ("q_proj", "v_proj")
 
 
-def test_rank_stabilised_scale_is_kept(adapter):
-    """rslora scales by alpha / sqrt(rank); ours by alpha / rank."""
-    method = find_saved(adapter(use_rslora=True)).method
-    assert method.alpha / method.rank == pytest.approx(8 / 4**0.5)
+def test_rank_stabilised_scale_and_ranks_by_layer_are_kept(adapter):
+    method = find_saved(adapter(use_rslora=True, rank_pattern={"q_proj": 2}, alpha_pattern={"v_proj": 3})).method
+    assert (method.scaling, method.ranks, method.alphas) == ("rslora", {"q_proj": 2}, {"v_proj": 3.0})
 
 
-@pytest.mark.parametrize("change", [{"use_dora": True}, {"alpha_pattern": {"q_proj": 3}}, {"modules_to_save": ["x"]}])
+@pytest.mark.parametrize("change", [{"bias": "all"}, {"init_lora_weights": "pissa"}, {"modules_to_save": ["x"]}])
 def test_what_would_change_numbers_silently_is_refused(adapter, change):
     with pytest.raises(ModelError, match=next(iter(change))):
         find_saved(adapter(**change))
 
 
-def test_another_kind_of_adapter_is_named(adapter):
-    with pytest.raises(ModelError, match="IA3"):
-        find_saved(adapter(peft_type="IA3"))
+@pytest.mark.parametrize(
+    ("change", "name"), [({"use_dora": True}, "dora"), ({"peft_type": "IA3"}, "peft_any"), ({}, "lora")]
+)
+def test_each_kind_of_adapter_is_its_methods(adapter, change, name):
+    assert find_saved(adapter(**change)).facts["name"] == name
+
+
+@pytest.mark.parametrize("kind", ["PREFIX_TUNING", "SOMETHING_NEWER"])
+def test_another_kind_of_adapter_is_named(adapter, kind):
+    with pytest.raises(ModelError, match=kind):
+        find_saved(adapter(peft_type=kind))
+
+
+@pytest.mark.parametrize(
+    "change", [{"rank_pattern": {"q_proj": 2}}, {"use_rslora": True}, {"init_lora_weights": "pissa"}]
+)
+def test_dora_with_more_than_dora_has_here_is_refused(adapter, change):
+    with pytest.raises(ModelError, match=next(iter(change))):
+        find_saved(adapter(use_dora=True, **change))
 
 
 def test_an_adapter_must_name_its_model(adapter):

@@ -72,9 +72,12 @@ class Dora(Method):
         saved = peft_tuners.saved_config(folder)
         if saved.get("peft_type") != "LORA" or not saved.get("use_dora"):
             return None
-        for field in ("alpha_pattern", "rank_pattern", "modules_to_save", "use_rslora"):
-            if saved.get(field):
-                raise ModelError(f"{folder}: {field} is set, and dora here has one rank and alpha for all layers")
+        for field in ("alpha_pattern", "rank_pattern", "modules_to_save", "use_rslora", "bias", "lora_bias"):
+            if saved.get(field) not in (None, False, [], {}, "none"):
+                raise ModelError(f"{folder}: {field} is {saved[field]!r}, which dora here cannot do; load it with PEFT")
+        start = saved.get("init_lora_weights", True)
+        if not isinstance(start, bool) and start not in ("gaussian", "orthogonal", "eva"):
+            raise ModelError(f"{folder}: init_lora_weights is {start!r}, so the adapter fits a changed base only")
         targets = saved["target_modules"]
         return {
             "rank": saved["r"],
