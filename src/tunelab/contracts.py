@@ -139,7 +139,7 @@ class Method(Options, ABC):
     ) -> list[str]:
         """Fill an attached model with what the `members` saved, a folder each; `validation_loss` (nats a token) is
         that of the model as it is when asked. Returns notes for the report."""
-        return []
+        raise NotImplementedError(f"{type(self).__name__} is trained")
 
     def rate_of(self, name: str) -> float:
         """The parameter's learning rate, as a multiple of the run's (LoRA+: B learns faster than A)."""
