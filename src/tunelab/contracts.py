@@ -53,7 +53,7 @@ class Method(Options, ABC):
     short_names: ClassVar[dict[str, str]] = {}
     """Field name -> what a label shows, as {'rank': 'r'} gives 'lora r=4'."""
     trains: ClassVar[bool] = True
-    """False: 0 steps; `combine` makes it of what the runs in `needs` have saved; `learning_rate: None = None`."""
+    """False: 0 steps, `learning_rate: None = None`; `combine` makes it of the runs in `needs`."""
 
     _members: tuple[Method, ...] = PrivateAttr(())
 
@@ -133,18 +133,18 @@ class Method(Options, ABC):
         return 0
 
     def enter(self, model: PreTrainedModel, part: int, *, seed: int) -> PreTrainedModel:
-        """Keep what the part before has trained and attach the next one; returns the model to train."""
-        raise NotImplementedError(f"{type(self).__name__} has one part")
+        """Keep what the part before has trained and attach this one; returns the model to train."""
+        return model
 
     def rate_in(self, part: int) -> float:
-        """That part's learning rate, as a multiple of the run's."""
+        """A part's learning rate, as a multiple of the run's."""
         return 1.0
 
     def combine(
         self, model: PreTrainedModel, folders: Sequence[Path], *, seed: int, validation_loss: Callable[[], float]
     ) -> list[str]:
-        """Make an attached model of what the `members` have saved (one folder each), in place; returns notes for the
-        report. `validation_loss` is that of the model as it is at that moment, in nats a token."""
+        """Fill an attached model with what the `members` saved, a folder each; `validation_loss` (nats a token) is
+        that of the model as it is when asked. Returns notes for the report."""
         raise NotImplementedError(f"{type(self).__name__} is trained")
 
     def rate_of(self, name: str) -> float:
@@ -272,19 +272,16 @@ class Session(ABC):
     """Which part of a method of several is attached."""
 
     def part_at(self, number: int, num_steps: int) -> int:
-        """Which part makes step `number`."""
         return 0
 
     def enter(self, part: int, order: Order, *, resumed: bool = False) -> None:
         """Go on to a later part and, unless a checkpoint of it is loaded next (`resumed`), prepare it."""
 
     def rate(self) -> float:
-        """The present part's learning rate, as a multiple of the run's."""
+        """Method.rate_in of the present part."""
         return 1.0
 
-    def combine(self, folders: Sequence[Path], *, validation_loss: Callable[[], float]) -> None:
-        """For methods that do not train; see Method.combine."""
-        raise NotImplementedError
+    def combine(self, folders: Sequence[Path], *, validation_loss: Callable[[], float]) -> None: ...
 
     @abstractmethod
     def restart(self) -> None:

@@ -8,6 +8,8 @@ from training_harness import make_session, run_training
 from tunelab.data.batching import micro_batches
 from tunelab.errors import ConfigError
 from tunelab.kernels.adapted_linear import AdaptedLinear
+from tunelab.models.hiding import hidden
+from tunelab.models.targets import linear_layers
 from tunelab.study.plan import build_method
 
 
@@ -80,6 +82,20 @@ def test_each_part_learns_at_its_own_rate():
     described = session.optimizer()
     assert {group["group"].split(":")[0] for group in described} == {"full"}
     assert any("rate x 10" in group["group"] for group in described)
+
+
+def test_a_hidden_layer_computes_and_is_no_linear_layer():
+    model = tiny.model("llama")
+    ids, name = torch.arange(2, 8).reshape(1, 6), "model.layers.0.mlp.up_proj"
+    layer, parameters = model.get_submodule(name), len(list(model.parameters()))
+    layer.quantised_weights = 3
+    with torch.no_grad():
+        before = model(input_ids=ids).logits
+        with hidden(model, [name]):
+            assert name not in linear_layers(model) and not hasattr(model.get_submodule(name), "quantised_weights")
+            assert len(list(model.parameters())) == parameters - 1
+            assert model(input_ids=ids).logits.equal(before)
+    assert model.get_submodule(name) is layer
 
 
 def test_the_model_is_whole_after_every_call(tmp_path):

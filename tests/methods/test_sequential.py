@@ -99,6 +99,19 @@ def test_resumed_equals_not_stopped_on_either_side_of_a_change(parts, stop, tmp_
         assert value.equal(other), name
 
 
+def test_hooks_of_the_updater_before_are_gone_and_tied_weights_stay_tied():
+    """GaLore updates in hooks on gradients; a later part trains the same weights by a rule of its own."""
+    session = make_session(sequential("full", "full"), tiny.model("llama"))
+    called = []
+    for parameter in session.model.parameters():
+        parameter.register_post_accumulate_grad_hook(called.append)
+    session.enter(1, Order(tiny.rows(20), seed=0, examples=6, budget=Budget(steps=4)))
+    batch = tiny_batch(Order(tiny.rows(20), seed=0, examples=6, budget=Budget(steps=4)), 3)
+    session.accumulate(batch, denominator=1, last=True)
+    assert session.gradient_norm() > 0 and called == []
+    assert session.model.lm_head.weight is session.model.model.embed_tokens.weight
+
+
 def test_in_bf16_products_trained_weights_are_fp32_in_every_part():
     method = sequential("lora", "full")
     session = make_session(method, tiny.model("llama"), precision="bf16")

@@ -95,6 +95,8 @@ class Sequential(Method):
 
     def enter(self, model: PreTrainedModel, part: int, *, seed: int) -> PreTrainedModel:
         plain = self._present(model).merged(model)
+        if plain is model:
+            _renew_parameters(plain)
         return self._attach(plain, part, seed=seed)
 
     def updater(self, model: PreTrainedModel, rule: Optimizer) -> Updater:
@@ -166,3 +168,14 @@ class Sequential(Method):
 
     def merged(self, model: PreTrainedModel) -> PreTrainedModel:
         return self._present(model).merged(model)
+
+
+def _renew_parameters(model: PreTrainedModel) -> None:
+    """Other parameters over the same storage: what the updater before has hooked on the old ones goes with them."""
+    from torch import nn
+
+    renewed: dict[nn.Parameter, nn.Parameter] = {}
+    for module in model.modules():
+        for name, old in module._parameters.items():
+            if old is not None:
+                module._parameters[name] = renewed.setdefault(old, nn.Parameter(old.data))

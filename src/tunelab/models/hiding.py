@@ -19,8 +19,10 @@ class Hidden(nn.Module):
         super().__init__()
         self.__dict__["layer"] = layer
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.__dict__["layer"], name)
+    @property
+    def weight(self) -> Any:
+        """Some models read its dtype."""
+        return self.__dict__["layer"].weight
 
     def forward(self, *inputs: Tensor) -> Tensor:
         return self.__dict__["layer"](*inputs)
