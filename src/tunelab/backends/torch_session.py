@@ -100,6 +100,12 @@ class TorchSession(Session):
                 losses[row.example] = TokenLoss(total, row.num_supervised)
         return [losses[example] for example in sorted(losses)]
 
+    def logits(self, batch: Batch) -> Tensor:
+        """The model's own, of evaluation mode, at the supervised positions: fp32, shape (S, V)."""
+        self.model.eval()
+        with torch.no_grad():
+            return self._reference_logits(self._collate(batch))
+
     def generate(
         self, prompts: Sequence[np.ndarray], settings: Generation, *, progress: Callable[[int], None]
     ) -> list[list[int]]:

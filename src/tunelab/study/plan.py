@@ -117,10 +117,14 @@ def parts(run: RunConfig) -> RunParts:
     """The objects of one run, from its folder's run.json alone."""
     task_class = catalogue.load("tasks", _task_class(run.task, run.task_options))
     task = task_class(**{"name": run.task, **run.task_options})
-    options = {key: value for key, value in run.method.items() if key not in ("name", "label")}
-    base = run.method["name"] == BASE["name"]
-    method = None if base else catalogue.load("methods", run.method["name"])(**options)
-    return RunParts(load_backend(run.backend), task, {name: _metric(name) for name in task.metrics}, method)
+    metrics = {name: _metric(name) for name in task.metrics}
+    return RunParts(load_backend(run.backend), task, metrics, method_of(run.method))
+
+
+def method_of(facts: dict[str, Any]) -> Method | None:
+    """The method that run.json describes (name, label, its own fields); None for the base."""
+    options = {key: value for key, value in facts.items() if key not in ("name", "label")}
+    return None if facts["name"] == BASE["name"] else catalogue.load("methods", facts["name"])(**options)
 
 
 def recognise(folder: Path) -> tuple[str, Method] | None:
