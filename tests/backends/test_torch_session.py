@@ -1,5 +1,7 @@
 """Fast path against the models' own forward: head on supervised positions, padding, odd heads, likelihoods."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from transformers import AutoModelForCausalLM, CohereConfig, Gemma2Config
 
 import tiny
 from training_harness import make_session
+from tunelab.backends.torch_hf import checkpoint_activations
 from tunelab.config.schema import Generation
 from tunelab.methods.full import Full
 from tunelab.models.inference import generate
@@ -133,7 +136,21 @@ def test_activation_checkpointing_changes_no_gradient():
     session, batch = session_for("llama"), Batch(tuple(tiny.rows(4)))
     session.accumulate(batch, denominator=5, last=True)
     other = session_for("llama")
-    other.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # transformers renamed the method, and the old name warns
+        checkpoint_activations(other.model)
+    assert any(getattr(module, "gradient_checkpointing", False) for module in other.model.modules())
     other.accumulate(batch, denominator=5, last=True)
     for (name, one), (_, two) in zip(session.model.named_parameters(), other.model.named_parameters(), strict=True):
         assert torch.allclose(one.grad, two.grad, atol=1e-7), name
+
+
+def test_activation_checkpointing_is_found_under_its_older_name():
+    asked = {}
+
+    class Older:
+        def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs):
+            asked.update(gradient_checkpointing_kwargs)
+
+    checkpoint_activations(Older())
+    assert asked == {"use_reentrant": False}

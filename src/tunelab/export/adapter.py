@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
+from tunelab.config.schema import RunConfig
 from tunelab.contracts import Located
 from tunelab.errors import ConfigError
 from tunelab.export.check import LIMITS, Agreement, CheckRows, compare, plain_session
@@ -41,7 +43,7 @@ def write_copy(opened: Opened, saved: Saved, folder: Path, *, base: Located, row
             raise ConfigError("the base was drawn at random for this run, and is nowhere else: export with --merge")
         write_origin(folder, saved)
         found = find_saved(str(folder))
-        again = open_saved(found, _located_run(saved)).session
+        again = open_saved(found, fp32_run(saved)).session
     agreement = compare(
         again.logits(rows.batch),
         trained,
@@ -60,7 +62,8 @@ def kind_of(folder: Path, saved: Saved) -> str:
     return "adapter" if (folder / "adapter_config.json").exists() else "method"
 
 
-def _located_run(saved: Saved):
+def fp32_run(saved: Saved) -> RunConfig:
+    """The run's settings, for exact comparisons: rounding of products would hide what writing got wrong."""
     return saved.run.model_copy(update={"backend": "torch", "precision": "fp32", "activation_checkpointing": False})
 
 
@@ -79,7 +82,9 @@ def _with_peft(
     from tunelab.models.load import load_model
 
     model = load_model(saved.source, base, seed=saved.run.seed)
-    model = PeftModel.from_pretrained(model, str(folder)).to(opened.session.model.device)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # PEFT asks transformers by names that are going out
+        model = PeftModel.from_pretrained(model, str(folder)).to(opened.session.model.device)
     set_storage(model.requires_grad_(False), precision="fp32")
     quantised = saved.method.base_storage != "float"
     agreement = compare(
@@ -90,9 +95,6 @@ def _with_peft(
         way_out=f"this is a defect of how {saved.facts['name']} saves; export with --merge",
     )
     if quantised:
-        notes.append(f"PEFT was asked on the full-precision base, and the run was trained on {_storage(saved)}")
+        held = saved.method.base_storage
+        notes.append(f"PEFT was asked on the base as its files are, and the run was trained on it held in {held}")
     return agreement, tuple(notes)
-
-
-def _storage(saved: Saved) -> str:
-    return f"one held in {saved.method.base_storage}"

@@ -15,6 +15,7 @@ from tunelab.config.study_yaml import dump_yaml
 from tunelab.contracts import Located
 from tunelab.export.adapter import Copied
 from tunelab.export.merge import Merged
+from tunelab.models.configurations import EMBEDDED
 from tunelab.models.load import local_folder
 from tunelab.records import RunResult
 from tunelab.report.numbers import count, interval, score_decimals
@@ -23,6 +24,8 @@ from tunelab.study.plan import BASE
 from tunelab.study.saved import Saved
 from tunelab.study.store import RunFolder
 
+EMBEDDED_LICENCE = "apache-2.0"
+"""The package's own: its models are made by it, from text that it writes."""
 UNKNOWN_LICENCE = "unknown here: look at the base model's page before you pass this model on, its terms bind you too"
 PACKAGES = ("torch", "transformers", "tokenizers")
 _SECRET = re.compile(r"\b(?:hf_|ghp_|github_pat_|sk-)[A-Za-z0-9_-]{16,}")
@@ -33,7 +36,7 @@ def card_text(folder: RunFolder, saved: Saved, *, kind: str, written: Merged | C
     """README.md of the exported folder."""
     run, result = folder.read_run(), folder.read_result()
     dtype = written.dtype if isinstance(written, Merged) else None
-    licence = _licence(base)
+    licence = EMBEDDED_LICENCE if saved.source.name in EMBEDDED else _licence(base)
     blocks = [
         _front_matter(saved.source, licence, kind=kind),
         f"# {_shown(run.method['label'])} on {_shown(run.task)}",
@@ -93,6 +96,7 @@ def _loading(run: RunConfig, saved: Saved, *, kind: str) -> list[str]:
         revision = f", revision={run.model_revision!r}" if _on_hub(saved.source) else ""
         name = saved.source.name if _on_hub(saved.source) else "BASE"
         lines.insert(0, "from peft import PeftModel")
+        lines += [] if _on_hub(saved.source) else ["# BASE: the folder of the base model"]
         lines += [f"base = {automatic}.from_pretrained({name!r}{revision}{trust})"]
         lines += ['model = PeftModel.from_pretrained(base, "FOLDER")']
     else:
@@ -198,7 +202,9 @@ def _on_hub(source: ModelSource) -> bool:
 
 
 def _base_name(source: ModelSource) -> str:
-    if source.name.startswith("tunelab/") or _on_hub(source):
+    if source.name in EMBEDDED:
+        return f"{source.name} (it comes with tunelab)"
+    if _on_hub(source):
         return _shown(source.name)
     return f"{_shown(Path(source.name).name)} (a folder of whoever trained it)"
 

@@ -78,9 +78,13 @@ def compare(written: Tensor, trained: Tensor, *, limit: float | None, what: str,
     """
     largest = float((written - trained).abs().max())
     share = largest / max(float(trained.abs().max()), 1e-6)
-    if not np.isfinite(share) or (limit is not None and share > limit):
-        rule = "must be finite" if limit is None else f"at most {limit:.0e} of the largest logit is rounding"
-        raise RunError(f"{what}: logits differ by {largest:.1e} ({share:.1e} of the largest), and {rule}; {way_out}")
+    if not np.isfinite(share):
+        raise RunError(f"{what}: logits are not finite; {way_out}")
+    if limit is not None and share > limit:
+        raise RunError(
+            f"{what}: logits differ by {largest:.1e}, {share:.1e} of the largest, and no more than {limit:.0e} can be "
+            f"rounding; {way_out}"
+        )
     return Agreement(largest, share, limit)
 
 

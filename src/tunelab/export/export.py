@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tunelab.errors import ConfigError
-from tunelab.export.adapter import Copied, write_copy
+from tunelab.export.adapter import Copied, fp32_run, write_copy
 from tunelab.export.card import card_text
 from tunelab.export.check import Agreement, check_rows
 from tunelab.export.merge import Merged, write_merged
@@ -55,9 +55,8 @@ def export(run: Path, folder: Path, *, merge: bool = False, dtype: str | None = 
         raise ConfigError(f"--dtype {dtype}: what a run saved is copied as it is; give --merge too")
     _check_free(folder)
     saved = find_run(run)
-    settings = saved.run.model_copy(update={"backend": "torch", "precision": "fp32", "activation_checkpointing": False})
     base = load_backend("torch").locate(saved.source)
-    opened = open_saved(saved, settings)
+    opened = open_saved(saved, fp32_run(saved))
     rows = check_rows(saved.run, opened.text, vocabulary=opened.session.model.config.get_text_config().vocab_size)
     with _appearing_whole(folder) as temporary:
         written: Merged | Copied
@@ -160,6 +159,8 @@ def _appearing_whole(folder: Path) -> Iterator[Path]:
         except OSError as error:
             raise ConfigError(f"{folder}: cannot be written ({error.strerror}); choose another place") from None
         yield temporary
+        for file in temporary.rglob("*.safetensors"):  # made private to their owner, unlike every other file
+            file.chmod((temporary / "README.md").stat().st_mode)
         temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
