@@ -1,7 +1,5 @@
 """Fast path against the models' own forward: head on supervised positions, padding, odd heads, likelihoods."""
 
-import warnings
-
 import numpy as np
 import pytest
 import torch
@@ -11,7 +9,6 @@ from transformers import AutoModelForCausalLM, CohereConfig, Gemma2Config
 
 import tiny
 from training_harness import make_session
-from tunelab.backends.torch_hf import checkpoint_activations
 from tunelab.config.schema import Generation
 from tunelab.methods.full import Full
 from tunelab.models.inference import generate
@@ -130,27 +127,3 @@ def test_label_smoothing_is_in_the_training_loss_only():
     expected = -(0.9 * logits.gather(1, target[:, None]).sum() + 0.1 * logits.mean(1).sum())
     assert smooth.accumulate(batch, denominator=1, last=True) == pytest.approx(expected.item(), rel=1e-5)
     assert smooth.evaluate([batch]) == plain.evaluate([batch])
-
-
-def test_activation_checkpointing_changes_no_gradient():
-    session, batch = session_for("llama"), Batch(tuple(tiny.rows(4)))
-    session.accumulate(batch, denominator=5, last=True)
-    other = session_for("llama")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # transformers renamed the method, and the old name warns
-        checkpoint_activations(other.model)
-    assert any(getattr(module, "gradient_checkpointing", False) for module in other.model.modules())
-    other.accumulate(batch, denominator=5, last=True)
-    for (name, one), (_, two) in zip(session.model.named_parameters(), other.model.named_parameters(), strict=True):
-        assert torch.allclose(one.grad, two.grad, atol=1e-7), name
-
-
-def test_activation_checkpointing_is_found_under_its_older_name():
-    asked = {}
-
-    class Older:
-        def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs):
-            asked.update(gradient_checkpointing_kwargs)
-
-    checkpoint_activations(Older())
-    assert asked == {"use_reentrant": False}

@@ -54,6 +54,8 @@ def test_a_method_that_does_not_fit_the_model_is_told_before_anything_runs(comma
         (["plan", "quickstart", "--set", "model=./nowhere"], "no such folder"),
         (["plan", "quickstart", "--set", "model=tunelab/huge"], "no such embedded model; there are tunelab/tiny"),
         (["evaluate", "./nowhere", "--task", "restaurants"], "no such folder"),
+        (["evaluate", "results/study/runs/nowhere"], "no such folder"),
+        (["plan", "quickstart", "--set", "foo.bar=3"], "--set foo.bar=3: foo: unknown key"),
         (["evaluate", "tunelab/tiny"], "which task?"),
         (["evaluate", "tunelab/tiny", "--task", "restaurant"], "Did you mean 'restaurants'?"),
         (["evaluate", "tunelab/tiny", "--task", "quickstart:x"], "quickstart has no task 'x'"),

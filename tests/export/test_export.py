@@ -68,6 +68,17 @@ def test_narrow_weights_are_measured_against_the_trained_model(finished, tmp_pat
     assert "limit 5e-02" in export_text(exported)
 
 
+def test_an_update_that_rounding_swallows_is_noted(finished, tmp_path, monkeypatch):
+    monkeypatch.setattr("tunelab.export.merge.LARGEST_LOST_SHARE", 0.0)
+    exported = export(finished.run("lora"), tmp_path / "narrow", merge=True, dtype="bf16")
+    assert "rounding to bf16 moved logits by up to" in export_text(exported)
+    learned = float(exported.written.notes[0].split("training by up to ")[1].split(":")[0])
+    base = AutoModelForCausalLM.from_pretrained(finished.folder / "llama")
+    assert 1e-3 < learned < 10 * float((logits(base) - trained_logits(finished.run("lora"))).abs().max())
+    monkeypatch.undo()
+    assert export(finished.run("lora"), tmp_path / "wide", merge=True, dtype="fp32").written.notes == ()
+
+
 def test_fixed_rows_stand_in_for_data_that_is_gone(own, tmp_path):
     run = own.run("lora")
     facts = json.loads((run / "run.json").read_text())

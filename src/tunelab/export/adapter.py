@@ -9,11 +9,10 @@ import warnings
 from pathlib import Path
 from typing import NamedTuple
 
-from tunelab.config.schema import RunConfig
 from tunelab.contracts import Located
 from tunelab.errors import ConfigError
 from tunelab.export.check import LIMITS, Agreement, CheckRows, compare, plain_session
-from tunelab.export.merge import reopen
+from tunelab.export.merge import fp32_run, reopen
 from tunelab.study.saved import Opened, Saved, find_saved, open_saved, write_origin
 
 
@@ -60,11 +59,6 @@ def kind_of(folder: Path, saved: Saved) -> str:
     if (folder / "config.json").exists() and saved.method.base_storage == "float":
         return "weights"
     return "adapter" if (folder / "adapter_config.json").exists() else "method"
-
-
-def fp32_run(saved: Saved) -> RunConfig:
-    """The run's settings, for exact comparisons: rounding of products would hide what writing got wrong."""
-    return saved.run.model_copy(update={"backend": "torch", "precision": "fp32", "activation_checkpointing": False})
 
 
 def _with_peft(

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tunelab.errors import ConfigError
-from tunelab.export.adapter import Copied, fp32_run, write_copy
+from tunelab.export.adapter import Copied, write_copy
 from tunelab.export.card import card_text
 from tunelab.export.check import Agreement, check_rows
-from tunelab.export.merge import Merged, write_merged
+from tunelab.export.merge import Merged, fp32_run, write_merged
 from tunelab.files import write_atomically
 from tunelab.study.plan import BASE, load_backend
 from tunelab.study.saved import Saved, find_saved, open_saved
@@ -36,7 +36,6 @@ class Exported(NamedTuple):
     rows: str
     """'4 test rows', or '4 fixed rows' where the task's data is gone."""
     size_mib: float
-    notes: tuple[str, ...]
 
 
 def export(run: Path, folder: Path, *, merge: bool = False, dtype: str | None = None) -> Exported:
@@ -65,12 +64,11 @@ def export(run: Path, folder: Path, *, merge: bool = False, dtype: str | None = 
         else:
             written = write_copy(opened, saved, temporary, base=base, rows=rows)
         kind = "merged" if isinstance(written, Merged) else written.kind
-        notes = () if isinstance(written, Merged) else written.notes
         card = card_text(RunFolder(run), saved, kind=kind, written=written, base=base)
         write_atomically(temporary / "README.md", card)
     size = sum(file.stat().st_size for file in folder.rglob("*.safetensors")) / MIB
     count = f"{len(rows.batch.rows)} {rows.kind} rows"
-    return Exported(saved.run.id, folder, kind, written, count, size, tuple(notes))
+    return Exported(saved.run.id, folder, kind, written, count, size)
 
 
 def find_run(path: Path) -> Saved:
@@ -114,7 +112,7 @@ def export_text(exported: Exported) -> str:
         )
     if isinstance(written, Copied) and written.peft is not None:
         lines.append(f"  read by PEFT, largest difference of logits: {_agreement_text(written.peft)}")
-    return "\n".join([*lines, *(f"  note: {note}" for note in exported.notes), f"wrote {exported.folder}"])
+    return "\n".join([*lines, *(f"  note: {note}" for note in written.notes), f"wrote {exported.folder}"])
 
 
 def as_json(exported: Exported) -> dict[str, Any]:
@@ -132,7 +130,7 @@ def as_json(exported: Exported) -> dict[str, Any]:
         "agreement": written.agreement._asdict(),
         "peft": None if peft is None else peft._asdict(),
         "losses": None if losses is None else {**losses._asdict(), "difference": losses.difference},
-        "notes": list(exported.notes),
+        "notes": list(written.notes),
     }
 
 

@@ -8,18 +8,21 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from tunelab.config.schema import RunConfig
 from tunelab.contracts import Located
 from tunelab.errors import ModelError, RunError
 from tunelab.export.check import LIMITS, Agreement, CheckRows, Losses, compare, mean_loss, plain_session
-from tunelab.study.saved import Opened, Saved
+from tunelab.study.saved import Opened, Saved, open_saved
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 SHARD = "5GB"
 LARGEST_LOSS_RISE = 0.5
 """Nats per token that merging a quantised base may cost before it is taken for a broken merge; one into the original
 weights costs about what quantising them did."""
+LARGEST_LOST_SHARE = 0.1
+"""Of the largest change of a logit by training, before rounding is worth a note."""
 _HEADER_NAMES = {"F32": "fp32", "BF16": "bf16", "F16": "fp16"}
 
 
@@ -28,6 +31,7 @@ class Merged(NamedTuple):
     agreement: Agreement
     losses: Losses | None
     """Of a quantised base only."""
+    notes: tuple[str, ...]
 
 
 def write_merged(
@@ -71,7 +75,8 @@ def write_merged(
             f"merged: the loss is {losses.written:.3f}, and that of the quantised model with its adapter "
             f"{losses.trained:.3f} nats per token; export without --merge, and load the adapter on the quantised base"
         )
-    return Merged(dtype, agreement, losses)
+    notes = () if quantised or dtype == "fp32" else _lost_to_rounding(opened, saved, rows, trained, agreement, dtype)
+    return Merged(dtype, agreement, losses, notes)
 
 
 def reopen(folder: Path, saved: Saved, opened: Opened):
@@ -83,6 +88,24 @@ def reopen(folder: Path, saved: Saved, opened: Opened):
     model = load_model(source, Located(folder, ""), seed=0).to(opened.session.model.device)
     set_storage(model.requires_grad_(False), precision="fp32")
     return plain_session(model, saved.run, opened.text)
+
+
+def _lost_to_rounding(
+    opened: Opened, saved: Saved, rows: CheckRows, trained: Tensor, agreement: Agreement, dtype: str
+) -> tuple[str, ...]:
+    """A small update can drown in the rounding of the weights that it is added to."""
+    untrained = saved._replace(method=None, folder=None)
+    base = open_saved(untrained, fp32_run(saved)).session.logits(rows.batch)
+    learned = float((trained - base).abs().max())
+    if agreement.largest_logit_difference <= LARGEST_LOST_SHARE * learned:
+        return ()
+    lost = f"rounding to {dtype} moved logits by up to {agreement.largest_logit_difference:.1e}"
+    return (f"{lost}, and training by up to {learned:.1e}: give --dtype fp32 to keep what was trained",)
+
+
+def fp32_run(saved: Saved) -> RunConfig:
+    """The run's settings, for exact comparisons: rounding of products would hide what writing got wrong."""
+    return saved.run.model_copy(update={"backend": "torch", "precision": "fp32", "activation_checkpointing": False})
 
 
 def _loss(session, rows: CheckRows, saved: Saved) -> float:

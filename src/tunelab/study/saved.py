@@ -10,6 +10,7 @@ from tunelab.config.schema import ModelSource, RunConfig
 from tunelab.contracts import Method, Session, TextSide
 from tunelab.errors import ModelError
 from tunelab.files import write_atomically
+from tunelab.models.load import local_folder
 from tunelab.study.plan import BASE, load_backend, method_of, parts, recognise
 from tunelab.study.store import RunFolder
 
@@ -48,6 +49,7 @@ def find_saved(name: str) -> Saved:
     """
     folder = Path(name).expanduser()
     if not folder.is_dir():
+        local_folder(ModelSource(name=name))  # a path without a folder is no hub id
         return Saved(ModelSource(name=name), None, dict(BASE), None, None)
     folder = folder.absolute()
     if (folder / "run.json").exists():
