@@ -8,6 +8,7 @@ from tunelab.backends.torch_hf import set_storage
 from tunelab.backends.torch_session import TorchSession
 from tunelab.contracts import Method
 from tunelab.records import StepRecord, ValidationRecord
+from tunelab.study.execute import verified_rows
 from tunelab.training.loop import Loop, train
 from tunelab.training.state import Checkpoints
 from tunelab.training.telemetry import Meter
@@ -76,6 +77,7 @@ def run_training(
 ) -> Trained:
     """Train; `stop_after` ends it right after that step's record, whatever was going on."""
     session = make_session(method, model, **changes)
+    session.verify(verified_rows(rows))
     records = records or Records()
 
     def progress(event: dict[str, Any]) -> None:

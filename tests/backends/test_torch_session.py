@@ -1,5 +1,7 @@
 """Fast path against the models' own forward: head on supervised positions, padding, odd heads, likelihoods."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -10,8 +12,9 @@ from transformers import AutoModelForCausalLM, CohereConfig, Gemma2Config
 import tiny
 from training_harness import make_session
 from tunelab.config.schema import Generation
+from tunelab.kernels import linear_cross_entropy
 from tunelab.methods.full import Full
-from tunelab.models.inference import generate
+from tunelab.models.inference import NoRepeatNgram, generate
 from tunelab.records import Batch
 
 KINDS = ["llama", "gpt2", "t5"]
@@ -30,24 +33,47 @@ def test_supervised_head_equals_full_logits(kind):
     assert (fast - reference).abs().max() < 1e-5
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_head_in_blocks_gives_the_loss_and_gradients_of_full_logits(kind, smoothing, monkeypatch):
+    monkeypatch.setattr(linear_cross_entropy, "BLOCK_NUMBERS", 7 * tiny.VOCABULARY)
+    batch, found = Batch(tuple(tiny.rows(6, pairs=kind == "t5"))), []
+    for blocks in (True, False):
+        session = session_for(kind, loss={"label_smoothing": smoothing})
+        session.verify(batch)
+        assert session.plain_head
+        session.plain_head = blocks
+        loss = session.accumulate(batch, denominator=batch.num_supervised, last=True)
+        gradient = torch.cat([p.grad.flatten() for p in session.model.parameters() if p.grad is not None])
+        found.append((loss, gradient, [each.loss_sum for each in session.evaluate([batch])]))
+    (loss, gradient, each), (full_loss, full_gradient, full_each) = found
+    assert loss == pytest.approx(full_loss, rel=1e-6) and each == pytest.approx(full_each, rel=1e-6)
+    assert (gradient - full_gradient).norm() <= 1e-6 * full_gradient.norm()
+
+
 def odd_heads():
     sizes = dict(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4)
     rest = dict(num_key_value_heads=2, vocab_size=tiny.VOCABULARY, eos_token_id=1, pad_token_id=0, bos_token_id=1)
     yield "capped", Gemma2Config(**sizes, **rest, head_dim=8, final_logit_softcapping=0.05)
+    yield "hardly capped", Gemma2Config(**sizes, **rest, head_dim=8, final_logit_softcapping=30.0)
     yield "scaled", CohereConfig(**sizes, **rest, logit_scale=0.25)
 
 
-@pytest.mark.parametrize(("what", "config"), list(odd_heads()), ids=["capped", "scaled"])
+@pytest.mark.parametrize(
+    ("what", "config"), list(odd_heads()), ids=lambda value: value if isinstance(value, str) else ""
+)
 def test_capped_and_scaled_heads_keep_their_formula(what, config):
     torch.manual_seed(0)
     session = make_session(Full(), AutoModelForCausalLM.from_config(config).eval())
     batch = Batch(tuple(tiny.rows(4)))
     session.verify(batch)
     assert session.fast and session.notes == []
+    assert not session.plain_head, "what stands behind the head would be left out"
     inputs = session._collate(batch)
     plain = F.linear(session.model.model(**inputs.forward).last_hidden_state, session.model.lm_head.weight)
     plain = plain.reshape(-1, tiny.VOCABULARY)[inputs.index_S]
-    assert (plain - session._logits(inputs)).abs().max() > 1e-4, f"the {what} head is not seen by this test"
+    least = 0.0 if what == "hardly capped" else 1e-4
+    assert (plain - session._logits(inputs)).abs().max() > least, f"the {what} head is not seen by this test"
 
 
 def test_a_head_that_mixes_positions_is_noticed_and_takes_the_reference_path():
@@ -127,3 +153,21 @@ def test_label_smoothing_is_in_the_training_loss_only():
     expected = -(0.9 * logits.gather(1, target[:, None]).sum() + 0.1 * logits.mean(1).sum())
     assert smooth.accumulate(batch, denominator=1, last=True) == pytest.approx(expected.item(), rel=1e-5)
     assert smooth.evaluate([batch]) == plain.evaluate([batch])
+
+
+def test_no_ngram_comes_twice_among_the_generated_tokens_but_the_prompt_may_be_copied():
+    model = tiny.model("llama").eval()
+    prompt = np.array([5, 6, 7, 8, 5, 6, 7, 8], dtype=np.int32)
+    free, bound = (
+        generate(model, [prompt], Generation(max_new_tokens=40, no_repeat_ngram=size), ends=[1], pad=0, max_tokens=400)[
+            0
+        ]
+        for size in (0, 2)
+    )
+    pairs = list(pairwise(bound))
+    assert len(set(pairs)) == len(pairs) > 10
+    assert len(set(pairwise(free))) < len(free) - 1, "nothing was repeated without the rule"
+    rule = NoRepeatNgram(2, start=4)
+    ids = torch.tensor([[2, 3, 2, 9, 4, 5, 4]])
+    scores = rule(ids, torch.zeros(1, 10))
+    assert torch.isinf(scores).nonzero().tolist() == [[0, 5]], "3 and 9 follow tokens of the prompt only"

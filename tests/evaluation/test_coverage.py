@@ -43,14 +43,29 @@ def simulated(draw, *, seeds, variances, shared=0.0, noise=1.0):
 
 
 def coverage(*, seeds, variances, simulations, intervals_of=intervals):
-    """Share of simulations whose interval holds the truth."""
+    """Share of simulations whose interval holds the truth; of three seeds or more, or of one method alone."""
     draw = np.random.default_rng(1)
     held = 0
+    if seeds == 2:
+        return pooled_coverage(methods=(variances,), simulations=simulations, intervals_of=intervals_of)[0]
     for number in range(simulations // SIDE_BY_SIDE):
         # Simulations are independent methods to the function, which shares draws between them: much faster.
         runs = {str(label): simulated(draw, seeds=seeds, variances=variances) for label in range(SIDE_BY_SIDE)}
         found = intervals_of(runs, MEAN, resamples=RESAMPLES, seed=number)
         held += sum(one.low <= 0 <= one.high for one in found.values())
+    return held / simulations
+
+
+def pooled_coverage(*, methods, simulations, seeds=2, intervals_of=intervals):
+    """The same, for each of several methods that are compared with each other."""
+    draw = np.random.default_rng(1)
+    held = np.zeros(len(methods))
+    for number in range(simulations):
+        runs = {
+            str(label): simulated(draw, seeds=seeds, variances=variances) for label, variances in enumerate(methods)
+        }
+        found = intervals_of(runs, MEAN, resamples=RESAMPLES, seed=number)
+        held += [one.low <= 0 <= one.high for one in found.values()]
     return held / simulations
 
 
@@ -96,6 +111,17 @@ def test_three_seed_interval_holds_the_truth_as_stated(variances, low, high):
     assert low <= coverage(seeds=3, variances=variances, simulations=1000) <= high
 
 
+def test_two_seeds_of_methods_that_vary_alike_hold_the_truth():
+    found = pooled_coverage(methods=(HARD[1],) * 3, simulations=500)
+    assert 0.93 <= found.mean() <= 0.975
+
+
+def test_two_seeds_of_a_method_that_varies_three_times_as_much_hold_it_as_stated():
+    found = pooled_coverage(methods=(HARD[0], HARD[0]._replace(seed=9 * HARD[0].seed)), simulations=500)
+    assert found[0] >= 0.95
+    assert 0.85 <= found[1] <= 0.95
+
+
 def test_drawing_seeds_with_replacement_would_be_too_narrow():
     found = coverage(seeds=3, variances=HARD[2], simulations=200, intervals_of=intervals_with_seeds_drawn)
     assert found < 0.88
@@ -118,3 +144,7 @@ if __name__ == "__main__":
                 sep=", ",
                 flush=True,
             )
+    loud = HARD[0]._replace(seed=9 * HARD[0].seed)
+    for methods in ((USUAL[2],) * 2, (HARD[1],) * 2, (HARD[1],) * 5, (HARD[0], loud), (HARD[0],) * 4 + (loud,)):
+        found = pooled_coverage(methods=methods, simulations=2000)
+        print(f"2 seeds, {len(methods)} methods, {methods[0]} ... {methods[-1]}: {found}", flush=True)

@@ -134,11 +134,23 @@ def test_ten_methods_can_still_differ_after_holm():
 
 
 def test_a_further_method_changes_no_other_interval():
-    runs = {"lora": normal_runs(seeds=3, seed_effect=0.5), "full": normal_runs(seeds=2, seed_effect=0.5, key=4)}
+    runs = {"lora": normal_runs(seeds=3, seed_effect=0.5), "full": normal_runs(seeds=3, seed_effect=0.5, key=4)}
     few = compare(runs, MEAN)
     more = compare({"rosa": normal_runs(seeds=3, key=7), **runs}, MEAN)
     for label in runs:
         assert more.intervals[label] == pytest.approx(few.intervals[label], rel=1e-12)
+
+
+def test_two_seeds_take_the_larger_of_their_own_variance_and_the_mean_of_all():
+    calm = with_ones(np.array([[0.49] * 50, [0.51] * 50]))
+    loud = with_ones(np.array([[0.4] * 50, [0.6] * 50]))
+    alone = {label: interval(runs, MEAN, resamples=20_000) for label, runs in (("calm", calm), ("loud", loud))}
+    both = compare({"calm": calm, "loud": loud}, MEAN).intervals
+    pooled = ((0.01**2 + 0.1**2) / 2) ** 0.5  # standard errors of the two means
+    student = {1: 12.706, 2: 4.303}
+    assert alone["loud"].high == pytest.approx(0.5 + student[1] * 0.1, rel=0.1)
+    assert both["loud"].high == pytest.approx(0.5 + student[2] * 0.1, rel=0.1)
+    assert both["calm"].high == pytest.approx(0.5 + student[2] * pooled, rel=0.1)
 
 
 @pytest.mark.parametrize("runs", [{}, {"lora": None}, {"lora": np.zeros((1, 0, 2))}, {"lora": np.ones((2, 1, 2))}])

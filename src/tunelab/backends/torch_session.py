@@ -1,8 +1,9 @@
 """One model being trained by PyTorch: forward, backward and update for the loop, losses and text for evaluation.
 
 Fast path: rows are padded on the right without a mask (a causal model never looks there), and the output head sees
-only the supervised positions. Reference path: the model's own forward with mask and full logits. `verify` compares
-the two on real rows before the first step; where they disagree the run says so and takes the reference path.
+only the supervised positions; where the head is a plain linear layer with nothing behind it, a block of them at a time.
+Reference path: the model's own forward with mask and full logits. `verify` compares them on real rows before the first
+step; where they disagree the run says so and takes the reference path.
 """
 # B batch, T tokens, S supervised positions of the batch, H hidden, V vocabulary
 
@@ -10,17 +11,19 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tunelab.config.schema import Generation, RunConfig
 from tunelab.contracts import Method, Session
+from tunelab.kernels.linear_cross_entropy import linear_cross_entropy, token_losses
 from tunelab.models import inference
 from tunelab.records import Batch, ParameterCount, TokenLoss
 from tunelab.training.optim import SharedRule, trained_parameters
@@ -51,6 +54,8 @@ class TorchSession(Session):
         self.restart()
         self.pairs = bool(model.config.is_encoder_decoder)
         self.fast = True
+        self.plain_head = False
+        """The logits are the head's product and nothing else."""
         self._generator: Any = None
         """Plain fp32 weights for generation, made when first needed after a change."""
 
@@ -70,9 +75,12 @@ class TorchSession(Session):
         self._generator = None
         self.updater.before_backward(last=last)
         inputs = self._collate(batch)
-        loss = F.cross_entropy(
-            self._logits(inputs), inputs.target_S, reduction="sum", label_smoothing=self.run.loss.label_smoothing
-        )
+        smoothing = self.run.loss.label_smoothing
+        if self.plain_head:
+            with self._autocast():
+                loss = linear_cross_entropy(*self._head_inputs(inputs), inputs.target_S, label_smoothing=smoothing)
+        else:
+            loss = F.cross_entropy(self._logits(inputs), inputs.target_S, reduction="sum", label_smoothing=smoothing)
         (loss / denominator).backward()
         return loss.item()
 
@@ -93,7 +101,11 @@ class TorchSession(Session):
         for batch in batches:
             inputs = self._collate(batch)
             with torch.no_grad():
-                loss_S = F.cross_entropy(self._logits(inputs), inputs.target_S, reduction="none").double()
+                if self.plain_head:
+                    with self._autocast():
+                        loss_S = token_losses(*self._head_inputs(inputs), inputs.target_S).double()
+                else:
+                    loss_S = F.cross_entropy(self._logits(inputs), inputs.target_S, reduction="none").double()
                 zeros = torch.zeros(len(batch.rows), dtype=torch.float64, device=loss_S.device)
                 sums = zeros.index_add(0, inputs.row_S, loss_S).tolist()
             for row, total in zip(batch.rows, sums, strict=True):
@@ -147,6 +159,7 @@ class TorchSession(Session):
             reason = f"they differ by {difference:.1e} of the largest logit"
         else:
             self.fast, reason = False, "the model's output head is not a layer of its own"
+        self.plain_head = self.fast and self._has_plain_head(inputs, fast)
         if not self.fast:
             self.notes.append(f"reference path: logits at supervised positions only do not match the model's; {reason}")
 
@@ -159,19 +172,37 @@ class TorchSession(Session):
         head = self.model.get_output_embeddings()
         if head is None:
             return None
+        with _before(head, lambda hidden_NH: hidden_NH[inputs.index_S]):
+            return self._forward(self._unmasked(inputs)).reshape(-1, head.weight.shape[0])
 
-        def gather(module: torch.nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-            hidden_BTH = args[0]
-            return (hidden_BTH.reshape(1, -1, hidden_BTH.shape[-1])[:, inputs.index_S], *args[1:])
+    def _head_inputs(self, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Hidden states at the supervised positions (S, H), and the head's weight and bias. The model's own head sees
+        a single position, because its logits are not wanted."""
+        head = self.model.get_output_embeddings()
+        caught = []
 
-        hook = head.register_forward_pre_hook(gather)
-        try:
-            forward = inputs.forward
-            if not self.pairs:  # right padding cannot be seen by a causal model
-                forward = {key: value for key, value in forward.items() if key != "attention_mask"}
-            return self._forward(forward).reshape(-1, self.model.get_output_embeddings().weight.shape[0])
-        finally:
-            hook.remove()
+        def catch(hidden_NH: Tensor) -> Tensor:
+            caught.append(hidden_NH[inputs.index_S])
+            return hidden_NH[:1].detach()
+
+        with _before(head, catch):
+            self._forward(self._unmasked(inputs))
+        return caught[0], head.weight, head.bias
+
+    def _has_plain_head(self, inputs: Inputs, fast_SV: Tensor) -> bool:
+        """To the last bit: capping hardly shows in small logits, and they grow."""
+        head = self.model.get_output_embeddings()
+        if type(head) is not nn.Linear or hasattr(head, "parametrizations"):
+            return False
+        with torch.no_grad(), self._autocast():
+            hidden_SH, weight_VH, bias_V = self._head_inputs(inputs)
+            return bool(F.linear(hidden_SH[None], weight_VH, bias_V)[0].float().equal(fast_SV))
+
+    def _unmasked(self, inputs: Inputs) -> dict[str, Tensor]:
+        """Right padding cannot be seen by a causal model."""
+        if self.pairs:
+            return inputs.forward
+        return {key: value for key, value in inputs.forward.items() if key != "attention_mask"}
 
     def _reference_logits(self, inputs: Inputs) -> Tensor:
         logits_BTV = self._forward(inputs.forward)
@@ -260,3 +291,18 @@ def _right_padded(rows: Sequence[np.ndarray], *, pad: int) -> tuple[np.ndarray, 
         ids_BT[number, : len(row)] = row
         mask_BT[number, : len(row)] = 1
     return ids_BT, mask_BT
+
+
+@contextmanager
+def _before(head: nn.Module, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """While it lasts the head sees `change` of its input, flattened to one row of positions."""
+
+    def hook(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        hidden_BTH = args[0]
+        return (change(hidden_BTH.reshape(-1, hidden_BTH.shape[-1]))[None], *args[1:])
+
+    handle = head.register_forward_pre_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()

@@ -1,0 +1,73 @@
+"""The head in blocks against full logits and torch's cross-entropy."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from tunelab.kernels import linear_cross_entropy as kernel
+from tunelab.kernels.linear_cross_entropy import linear_cross_entropy, token_losses
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(kernel, "BLOCK_NUMBERS", 4 * 29)  # 4 of 11 positions
+
+
+def problem(*, bias: bool = True, dtype: torch.dtype = torch.float64):
+    torch.manual_seed(0)
+    shapes = [(11, 7), (29, 7), (29,)]
+    tensors = [torch.randn(shape, dtype=dtype, requires_grad=True) for shape in shapes]
+    return tensors[0], tensors[1], tensors[2] if bias else None, torch.randint(29, (11,))
+
+
+def reference(hidden, weight, bias, target, *, label_smoothing=0.0, reduction="sum"):
+    return F.cross_entropy(F.linear(hidden, weight, bias), target, label_smoothing=label_smoothing, reduction=reduction)
+
+
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("bias", [False, True])
+def test_loss_and_gradients_equal_those_of_full_logits(bias, label_smoothing):
+    *tensors, target = problem(bias=bias, dtype=torch.float32)
+    wanted = [tensor for tensor in tensors if tensor is not None]
+    ours = linear_cross_entropy(*tensors, target, label_smoothing=label_smoothing)
+    theirs = reference(*tensors, target, label_smoothing=label_smoothing)
+    assert torch.allclose(ours, theirs, rtol=1e-6)
+    for one, other in zip(torch.autograd.grad(3 * ours, wanted), torch.autograd.grad(3 * theirs, wanted), strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
+
+
+def test_token_losses_equal_those_of_full_logits():
+    *tensors, target = problem(dtype=torch.float32)
+    assert torch.allclose(token_losses(*tensors, target), reference(*tensors, target, reduction="none"), atol=1e-6)
+
+
+def test_only_what_is_trained_gets_a_gradient():
+    hidden, weight, _, target = problem(dtype=torch.float32)
+    linear_cross_entropy(hidden, weight.detach(), None, target).backward()
+    assert hidden.grad is not None and weight.grad is None
+
+
+def test_products_follow_autocast():
+    *tensors, target = problem(dtype=torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = linear_cross_entropy(*tensors, target)
+    assert loss.dtype == torch.float32 and torch.allclose(loss, reference(*tensors, target), rtol=2e-2)
+    assert not loss.equal(reference(*tensors, target))
+    loss.backward()
+    assert all(tensor.grad.dtype == torch.float32 for tensor in tensors)
+
+
+def test_never_holds_more_logits_than_a_block():
+    hidden, weight, bias, target = problem(dtype=torch.float32)
+    sizes = []
+
+    class Watch(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            result = function(*args, **(kwargs or {}))
+            if isinstance(result, torch.Tensor) and result.ndim == 2 and result.shape[1] == 29:
+                sizes.append(result.shape[0])
+            return result
+
+    with Watch():
+        linear_cross_entropy(hidden, weight, bias, target).backward()
+    assert sizes and max(size for size in sizes if size != 7) <= 4  # 7: the weight's own transpose
