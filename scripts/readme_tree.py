@@ -19,8 +19,8 @@ FOLDED = {
 }
 """Folders shown as one line."""
 ORDER = [
-    "cli.py", "__init__.py", "__main__.py", "launch", "report", "studies", "study", "backends", "methods", "training",
-    "kernels", "models", "evaluation", "tasks", "metrics", "config", "data", "contracts.py", "catalogue.py",
+    "cli.py", "__init__.py", "__main__.py", "launch", "report", "export", "studies", "study", "backends", "methods",
+    "training", "kernels", "models", "evaluation", "tasks", "metrics", "config", "data", "contracts.py", "catalogue.py",
     "records.py", "files.py", "near.py", "errors.py",
 ]  # fmt: skip
 """From the top floor down; inside a folder by name."""

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import tiny
-from tunelab.backends.torch_hf import set_storage
 from tunelab.backends.torch_session import TorchSession
+from tunelab.backends.torch_storage import set_storage
 from tunelab.contracts import Method
 from tunelab.records import StepRecord, ValidationRecord
 from tunelab.study.execute import verified_rows

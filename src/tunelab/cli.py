@@ -29,6 +29,12 @@ class Cluster(str, Enum):
     in_process = "in-process"
 
 
+class Dtype(str, Enum):
+    fp32 = "fp32"
+    bf16 = "bf16"
+    fp16 = "fp16"
+
+
 class Listed(str, Enum):
     methods = "methods"
     tasks = "tasks"
@@ -206,6 +212,26 @@ def report(
 
     rebuilt = rebuild_report(folders, out=out)
     print(terminal_text(rebuilt.comparison) + f"Report: {rebuilt.folder / 'report.html'}")
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run's folder.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder to write.")],
+    merge: Annotated[bool, typer.Option("--merge", help="Plain weights that transformers loads by itself.")] = False,
+    dtype: Annotated[
+        Dtype | None, typer.Option(help="Of merged weights.", show_default="that of the base's files")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Take a run's model out of its study: adapter or weights, with tokenizer and model card, checked."""
+    from tunelab.export import export as exporter
+
+    exported = exporter.export(run, folder, merge=merge, dtype=None if dtype is None else dtype.value)
+    if as_json:
+        _print_json(exporter.as_json(exported))
+        return
+    print(exporter.export_text(exported))
 
 
 @app.command(name="list")

@@ -18,6 +18,7 @@ VERBS = {
     "evaluate": ["MODEL", "--task", "--set", "--out", "--json"],
     "generate": ["MODEL", "--prompt", "--file", "--max-new-tokens", "--beams"],
     "report": ["FOLDERS", "--out"],
+    "export": ["RUN", "FOLDER", "--merge", "--dtype", "--json"],
     "list": ["WHAT"],
     "doctor": ["--json"],
 }

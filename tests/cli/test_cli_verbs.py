@@ -136,6 +136,28 @@ def test_show_rows_names_columns_and_types(command, tmp_path):
     assert len(lines) == 6
 
 
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_export_writes_a_checked_model(command, finished, tmp_path, method):
+    answer = command("export", finished.run(method), tmp_path / "model", "--merge", "--json")
+    assert answer.status == 0
+    exported = json.loads(answer.out)
+    assert (exported["kind"], exported["dtype"]) == ("merged", "fp32")
+    assert exported["agreement"]["largest_logit_difference"] < 1e-4
+    answer = command("evaluate", tmp_path / "model", "--task", f"{finished.file}:restaurants", "--json")
+    expected = RunFolder(finished.run(method)).read_result().scores["perplexity"].value
+    assert json.loads(answer.out)["scores"]["perplexity"]["value"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_export_says_what_was_compared_and_where_it_is(command, finished, tmp_path):
+    answer = command("export", finished.run("lora"), tmp_path / "adapter")
+    assert answer.status == 0
+    assert "read by PEFT, largest difference of logits: " in answer.out
+    assert answer.out.endswith(f"wrote {tmp_path / 'adapter'}\n")
+    again = command("export", finished.run("lora"), tmp_path / "adapter")
+    assert (again.status, again.out) == (2, "")
+    assert again.err == f"error: {tmp_path / 'adapter'}: is not empty; choose a folder that is not there yet\n"
+
+
 def test_report_is_rebuilt_from_records(command, finished, tmp_path):
     out = tmp_path / "one"
     shutil.copytree(finished.out, out)

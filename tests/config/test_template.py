@@ -37,6 +37,12 @@ def test_known_columns_are_guessed(tmp_path, columns, prompt, target):
     Files(**{**task, "train": tmp_path / task["train"], "test": tmp_path / task["test"]}).examples("train")
 
 
+def test_an_embedded_model_gets_rates_that_it_learns_at(tmp_path):
+    row = {"question": "x", "answer": "y"}
+    assert written(tmp_path, row, model="tunelab/tiny")[1].methods[0]["full"]["learning_rate"] == 1e-3
+    assert written(tmp_path, row, model="owner/name")[1].methods[0] == {"full": {}}
+
+
 def test_unknown_columns_are_guessed_by_order_and_marked(tmp_path):
     text, config = written(tmp_path, {"number": 3, "left": "a", "right": "b"})
     assert config.tasks[0]["target"] == "{right}"

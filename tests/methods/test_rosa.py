@@ -196,7 +196,7 @@ def test_after_preparing_everything_but_the_mask_starts_again():
 
 def test_warming_up_takes_the_default_number_of_steps(monkeypatch):
     taken = []
-    monkeypatch.setattr("tunelab.training.loop.take_step", lambda *a, **k: taken.append(a[3]))
+    monkeypatch.setattr("tunelab.training.step.take_step", lambda *a, **k: taken.append(a[3]))
     prepared(Rosa(rank=4), budget={"steps": 50})
     assert taken == [1, 2, 3, 4, 5]
     taken.clear()

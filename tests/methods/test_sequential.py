@@ -9,6 +9,7 @@ from training_harness import NoMemory, Records, Stopped, make_session, run_train
 from tunelab.config.schema import Budget
 from tunelab.data.batching import Order
 from tunelab.errors import ConfigError
+from tunelab.study.execute import verified_rows
 from tunelab.study.plan import build_method
 from tunelab.training.loop import Loop, train
 from tunelab.training.state import Checkpoints, LoopState
@@ -34,6 +35,7 @@ def test_full_then_lora_equals_the_two_by_hand(kind):
     losses, model = [], tiny.model(kind)
     for name, numbers in (("full", range(1, 7)), ("lora", range(7, 11))):
         session = make_session(build_method(name, {"learning_rate": RATE}), model)
+        session.verify(verified_rows(rows))
         for number in numbers:
             batch = tiny_batch(order, number)
             session.seed(0, number, 0)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import study_folder
 from study_folder import METRICS, write_run, write_study
 
 from tunelab.records import PhaseCost
+from tunelab.report.decision import terminal_text
 from tunelab.report.frame import build_comparison
+from tunelab.report.html import render_html
+from tunelab.report.markdown import render_markdown
+from tunelab.report.page import build_page
 from tunelab.report.verdict import overall, verdicts
 
 
@@ -24,7 +30,7 @@ def small(folder, monkeypatch, **skill):
 
 def test_of_two_tied_methods_the_one_with_less_memory_is_kept(tmp_path, monkeypatch):
     keep, text, whole = judged(small(tmp_path, monkeypatch, full=0.705))
-    assert keep == ["lora r=8"] and whole == "Keep lora r=8."
+    assert keep == ["lora r=8"] and whole == "", "one task: its own sentences say it"
     assert "full is tied with it. Keep lora r=8: best; compared with full 1.9x less memory, 1.4x less time." in text[0]
 
 
@@ -43,9 +49,41 @@ def test_when_no_method_beats_the_base_the_base_is_kept(tmp_path, monkeypatch):
     study = small(tmp_path, monkeypatch, **{"base": 0.8, "full": 0.6, "lora r=8": 0.6})
     keep, text, whole = judged(study)
     assert keep == ["base"] and "base is best" in text[0]
-    assert whole == "No method beats the base: keep the base."
+    assert text[0].count("No method beats the base: keep the base") == 1 and whole == ""
     marks = [row.marks for row in build_comparison([study], metrics=METRICS).rows]
     assert marks[0] == () and all("does not beat the base" in mark for mark in marks[1:])
+
+
+def test_one_task_is_told_once_and_several_also_together(tmp_path, monkeypatch):
+    monkeypatch.setattr(study_folder, "SKILL", study_folder.SKILL | {"full": 0.9})
+    methods = ("base", "full", "lora r=8")
+    one = write_study(tmp_path / "one", tasks=("restaurants",), spoil=False, methods=methods)
+    both = write_study(tmp_path / "both", spoil=False, methods=methods)
+    for study, times in ((one, 1), (both, 3)):
+        comparison = build_comparison([study], metrics=METRICS)
+        page = build_page(comparison, metrics=METRICS, config_facts={})
+        for text in (terminal_text(comparison), render_markdown(page), render_html(page)):
+            assert text.count("Keep full") == times
+            assert text.count("Keep full on both tasks.") == (times == 3)
+        assert "****" not in render_markdown(page) and 'class="overall"></p>' not in render_html(page)
+
+
+def test_when_all_score_the_same_nothing_is_told(tmp_path):
+    study = write_study(tmp_path, tasks=("restaurants",), spoil=False, methods=("base", "full", "lora r=8"))
+    for entry in study.runs:
+        file = tmp_path / "runs" / entry.id / "predictions.jsonl"
+        lines = [json.loads(line) for line in file.read_text().splitlines()]
+        for line in lines:
+            line["statistics"]["rouge_l"] = [0.0, 1.0]
+        file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        result_file = file.with_name("result.json")
+        result = json.loads(result_file.read_text())
+        result["scores"]["rouge_l"].update(value=0.0, low=0.0, high=0.0)
+        result_file.write_text(json.dumps(result))
+    keep, text, whole = judged(study)
+    assert keep == [None] and whole == ""
+    assert "all methods and the base score the same on rouge_l (0.000 [0.000, 0.000]); nothing can be told" in text[0]
+    assert "best" not in text[0] and "keep the base" not in text[0].lower()
 
 
 def test_among_equal_peaks_the_faster_is_kept(tmp_path, monkeypatch):

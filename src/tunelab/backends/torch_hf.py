@@ -7,7 +7,8 @@ from pathlib import Path
 
 import torch
 
-from tunelab.backends.torch_session import TorchSession, parameter_count, set_storage
+from tunelab.backends.torch_session import TorchSession
+from tunelab.backends.torch_storage import parameter_count, set_storage
 from tunelab.config.schema import ModelSource, RunConfig
 from tunelab.contracts import Backend, Located, Memory, Method, TextSide
 from tunelab.models.load import load_model, load_text, locate, read_configuration, skeleton
@@ -67,7 +68,7 @@ class TorchHf(Backend):
             model = method.attach(model, seed=run.seed)
         set_storage(model, precision=run.precision)
         if run.activation_checkpointing and (method is None or method.trains):
-            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            checkpoint_activations(model)
         return TorchSession(model, method, run, text.tokenizer, notes)
 
 
@@ -92,6 +93,15 @@ def medium_is_exact() -> bool:
         errors.append(float((left @ right - exact).abs().max()))
     torch.set_float32_matmul_precision(before)
     return errors[1] <= MEDIUM_ERROR * errors[0]
+
+
+def checkpoint_activations(model: nn.Module) -> None:
+    """transformers 5 renamed its method on the way: the old name warns where there is a new one."""
+    options = {"use_reentrant": False}
+    if hasattr(model, "activation_checkpointing_enable"):
+        model.activation_checkpointing_enable(activation_checkpointing_kwargs=options)
+    else:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=options)
 
 
 class CudaMemory:

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tunelab.backends.torch_storage import parameter_count, set_storage
 from tunelab.config.schema import Generation, RunConfig
 from tunelab.contracts import Method, Session
 from tunelab.kernels.linear_cross_entropy import linear_cross_entropy, token_losses
@@ -138,6 +139,12 @@ class TorchSession(Session):
             for row, total in zip(batch.rows, sums, strict=True):
                 losses[row.example] = TokenLoss(total, row.num_supervised)
         return [losses[example] for example in sorted(losses)]
+
+    def logits(self, batch: Batch) -> Tensor:
+        """The model's own, of evaluation mode, at the supervised positions: fp32, shape (S, V)."""
+        self.model.eval()
+        with torch.no_grad():
+            return self._reference_logits(self._collate(batch))
 
     def generate(
         self, prompts: Sequence[np.ndarray], settings: Generation, *, progress: Callable[[int], None]
@@ -298,22 +305,6 @@ class TorchSession(Session):
         trains = self.method is None or self.method.trains
         trainable = max(count.trainable for count in counts) if trains else 0
         return ParameterCount(trainable, max(count.total for count in counts))
-
-
-def parameter_count(model: torch.nn.Module) -> ParameterCount:
-    """Tied parameters once; a quantised layer's weights, which are no parameters any more, as many as they were."""
-    parameters = list(model.parameters())
-    trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
-    quantised = sum(getattr(module, "quantised_weights", 0) for module in model.modules())
-    return ParameterCount(trained, sum(parameter.numel() for parameter in parameters) + quantised)
-
-
-def set_storage(model: torch.nn.Module, *, precision: str) -> None:
-    """Trained parameters in fp32 always; frozen matrices in the precision of the products, frozen vectors in fp32."""
-    for parameter in model.parameters():
-        narrow = precision == "bf16" and not parameter.requires_grad and parameter.ndim >= 2
-        if parameter.is_floating_point():
-            parameter.data = parameter.data.to(torch.bfloat16 if narrow else torch.float32)
 
 
 def _right_padded(rows: Sequence[np.ndarray], *, pad: int) -> tuple[np.ndarray, np.ndarray]:

@@ -28,6 +28,9 @@ class Places:
     known: dict[KeyPath, Place] = field(default_factory=dict)
 
     def find(self, path: KeyPath) -> Place:
+        below = [place for known, place in self.known.items() if known[: len(path)] == path]
+        if below and path not in self.known:  # a section that only a `--set` of one of its keys has made
+            return below[0]
         while path:
             if path in self.known:
                 return self.known[path]

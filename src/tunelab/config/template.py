@@ -86,7 +86,8 @@ def study_template(
         *([f"    encoding: {encoding}"] if encoding != "utf-8" else []),
         f"    metrics: [{guess.metrics}]",
     ]
-    return _TEXT.format(name=name, model=_quoted(_model(model, folder)), task="\n".join(task_lines))
+    methods = _METHODS_OF_SMALL if model.startswith("tunelab/") else _METHODS
+    return _TEXT.format(name=name, model=_quoted(_model(model, folder)), task="\n".join(task_lines), methods=methods)
 
 
 def _guess(rows: list[dict[str, Any]], path: Path) -> _Guess:
@@ -157,6 +158,17 @@ def _comment(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
+_METHODS = """\
+  - full
+  - lora: {rank: 8, alpha: 16}
+  # - lora: {rank: 8, alpha: 16, learning_rate: [1e-4, 3e-4, 1e-3]}"""
+
+_METHODS_OF_SMALL = """\
+  # The embedded models are small, and learn at far higher rates than the defaults (full 2e-5, lora 2e-4).
+  - full: {learning_rate: 1e-3}
+  - lora: {rank: 8, alpha: 16, learning_rate: 5e-3}
+  # - lora: {rank: 8, alpha: 16, learning_rate: [2e-3, 5e-3, 1e-2]}"""
+
 _TEXT = """\
 # A tunelab study: methods x tasks x seeds on one base model.
 #   tunelab plan THIS_FILE     every problem at once, then the runs and what they need
@@ -172,9 +184,7 @@ tasks:
 # One entry a row of the comparison; the untouched base model is always added.
 # A list of learning rates is a search: each is tried on the first seed, the lowest validation loss wins.
 methods:
-  - full
-  - lora: {{rank: 8, alpha: 16}}
-  # - lora: {{rank: 8, alpha: 16, learning_rate: [1e-4, 3e-4, 1e-3]}}
+{methods}
 
 # Every method runs once a seed; the intervals in the report need more than one.
 seeds: [0, 1, 2]

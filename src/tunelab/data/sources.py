@@ -71,7 +71,10 @@ def _check_is_file(path: Path) -> None:
     try:
         is_folder = stat.S_ISDIR(path.stat().st_mode)
     except (FileNotFoundError, NotADirectoryError):
-        raise DataError(f"{path}: no such file; a path in a study is relative to the study's folder") from None
+        rule = (
+            "a path in a study is relative to the study's folder" if path.is_absolute() else "looked for it from here"
+        )
+        raise DataError(f"{path}: no such file; {rule}") from None
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read ({error}); check the path and its permissions") from None
     if is_folder:

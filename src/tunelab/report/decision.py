@@ -74,7 +74,8 @@ def terminal_text(comparison: Comparison) -> str:
     for verdict in found:
         table = plain(decision_table(verdict.group, caption=verdict.name, short=True))
         blocks.append(f"{table}\n{_paragraph(' '.join(verdict.sentences))}\n")
-    return "\n".join([*blocks, _paragraph(overall(found))]) + "\n"
+    whole = overall(found)
+    return "\n".join([*blocks, *([_paragraph(whole) + "\n"] if whole else [])])
 
 
 def _paragraph(text: str) -> str:

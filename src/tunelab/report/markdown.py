@@ -9,8 +9,9 @@ from tunelab.report.tables import Cell, Table, cells, escaped_markdown, markdown
 
 def render_markdown(page: Page) -> str:
     """GitHub's Markdown."""
-    blocks = [f"# {escaped_markdown(page.title)}", f"**{escaped_markdown(page.overall)}**"]
-    blocks += [f"- {escaped_markdown(' '.join(chapter.sentences))}" for chapter in page.chapters]
+    blocks = [f"# {escaped_markdown(page.title)}", *([f"**{escaped_markdown(page.overall)}**"] if page.overall else [])]
+    bullet = "- " if len(page.chapters) > 1 else ""
+    blocks += [f"{bullet}{escaped_markdown(' '.join(chapter.sentences))}" for chapter in page.chapters]
     blocks.append(escaped_markdown(page.rule))
     for chapter in page.chapters:
         blocks += _chapter(chapter)

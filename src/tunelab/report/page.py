@@ -48,6 +48,7 @@ class Page(NamedTuple):
     facts: tuple[tuple[str, str], ...]
     """What the caller wants said of the study: model, budget, ..."""
     overall: str
+    """Empty for one task."""
     rule: str
     chapters: tuple[Chapter, ...]
     parts: tuple[Part, ...]

@@ -40,11 +40,13 @@ def verdicts(comparison: Comparison) -> tuple[Verdict, ...]:
 
 
 def overall(found: Sequence[Verdict]) -> str:
-    """One sentence over all tasks."""
+    """One sentence over all tasks; empty for one task, whose own sentences say it."""
     if not found:
         return "This study has no runs."
+    if len(found) == 1:
+        return ""
     kept = dict.fromkeys(verdict.keep for verdict in found)
-    if len(found) == 1 or None in kept:
+    if None in kept:
         known = [verdict for verdict in found if verdict.keep is not None]
         if not known:
             return "Nothing can be said yet about which way to keep."
@@ -52,7 +54,7 @@ def overall(found: Sequence[Verdict]) -> str:
             return f"So far, for {len(known)} of {len(found)} tasks: {_listed(known)}."
     if len(kept) == 1:
         label = next(iter(kept))
-        place = "" if len(found) == 1 else " on every task" if len(found) > 2 else " on both tasks"
+        place = " on every task" if len(found) > 2 else " on both tasks"
         return f"No method beats the base{place}: keep the base." if label == BASE else f"Keep {label}{place}."
     everywhere = set.intersection(*({row.method for row in _worthy(verdict.group)} for verdict in found))
     text = f"The way to keep differs by task: {_listed(found)}."
@@ -75,6 +77,10 @@ def _verdict(group: Group, name: str) -> Verdict:
     trained = [row for row in scored if row.method != BASE]
     if not trained:
         return Verdict(group, name, None, (f"On {name}, no method has finished with a score yet.",))
+    if len(scored) > len(trained) and len({_mean(row, group) for row in scored}) == 1:
+        same = f"On {name}, all methods and the base score the same on {group.metrics[0]} ({_score(scored[0], group)})"
+        advice = "nothing can be told from that: put another metric first, or give more steps, data or test rows."
+        return Verdict(group, name, None, (f"{same}; {advice}", *_cautions(group)))
     untested = all(row.scores[group.metrics[0]].tied_best is None for row in trained)
     best = _best(scored if untested else [row for row in scored if row.scores[group.metrics[0]].tied_best], group)
     opening = f"On {name}, {best.method} is best on {group.metrics[0]} ({_score(best, group)})"

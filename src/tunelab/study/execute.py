@@ -18,8 +18,8 @@ from tunelab.study.prepare import RunData, prepare, write_summary
 from tunelab.study.provenance import provenance
 from tunelab.study.store import RunFolder
 from tunelab.training.loop import Loop, train, validate
-from tunelab.training.step import run_order
 from tunelab.training.state import Checkpoints, LoopState
+from tunelab.training.step import run_order
 from tunelab.training.telemetry import Meter
 
 FIRST_STEPS = 3

@@ -125,8 +125,7 @@ def parts(run: RunConfig) -> RunParts:
     """The objects of one run, from its folder's run.json alone."""
     task_class = catalogue.load("tasks", _task_class(run.task, run.task_options))
     task = task_class(**{"name": run.task, **run.task_options})
-    base = run.method["name"] == BASE["name"]
-    method = None if base else _method_of(run.method, [_method_of(parent.method) for parent in run.parents])
+    method = method_of(run.method, [method_of(parent.method) for parent in run.parents])
     return RunParts(load_backend(run.backend), task, {name: _metric(name) for name in task.metrics}, method)
 
 
@@ -141,9 +140,11 @@ def build_method(name: str, options: dict[str, Any]) -> Method:
     return method.with_members([build_method(*next(iter(entry.items()))) for entry in entries])
 
 
-def _method_of(facts: dict[str, Any], parents: Sequence[Method] = ()) -> Method:
-    options = {key: value for key, value in facts.items() if key not in ("name", "label")}
-    method = build_method(facts["name"], options)
+def method_of(facts: dict[str, Any], parents: Sequence[Method] = ()) -> Method | None:
+    """The method that run.json describes (name, label, its own fields); None for the base."""
+    if facts["name"] == BASE["name"]:
+        return None
+    method = build_method(facts["name"], {key: value for key, value in facts.items() if key not in ("name", "label")})
     return method.with_members(parents) if parents else method
 
 

@@ -9,8 +9,13 @@ from typing import Any, NamedTuple
 from tunelab.config.schema import ModelSource, RunConfig
 from tunelab.contracts import Method, Session, TextSide
 from tunelab.errors import ModelError
-from tunelab.study.plan import BASE, load_backend, parts, recognise
+from tunelab.files import write_atomically
+from tunelab.models.load import local_folder
+from tunelab.study.plan import BASE, load_backend, method_of, parts, recognise
 from tunelab.study.store import RunFolder
+
+ORIGIN = "tunelab.json"
+"""In an exported folder: the method with its options, the base model and its revision."""
 
 
 class Saved(NamedTuple):
@@ -26,6 +31,8 @@ class Saved(NamedTuple):
     """What the method wrote."""
     run: RunConfig | None
     """The run it comes from."""
+    revision: str | None = None
+    """The base's revision; None: unknown, or as the run says."""
 
 
 class Opened(NamedTuple):
@@ -42,10 +49,13 @@ def find_saved(name: str) -> Saved:
     """
     folder = Path(name).expanduser()
     if not folder.is_dir():
+        local_folder(ModelSource(name=name))  # a path without a folder is no hub id
         return Saved(ModelSource(name=name), None, dict(BASE), None, None)
     folder = folder.absolute()
     if (folder / "run.json").exists():
         return _from_run(RunFolder(folder))
+    if (folder / ORIGIN).exists():
+        return _from_origin(folder)
     if (folder / "adapter_config.json").exists():
         return _from_adapter(folder)
     if (folder / "config.json").exists():
@@ -64,14 +74,32 @@ def open_saved(saved: Saved, run: RunConfig) -> Opened:
     """
     backend = load_backend(run.backend)
     located = backend.locate(run.model)
-    if saved.run is not None and saved.run.model_revision != located.revision:
-        raise ModelError(f"model '{run.model.name}' is not the one that {saved.run.id} was trained on: it has changed")
+    trained_on = saved.revision if saved.run is None else saved.run.model_revision
+    if trained_on is not None and trained_on != located.revision:
+        trained = saved.folder if saved.run is None else saved.run.id
+        raise ModelError(f"model '{run.model.name}' is not the one that {trained} was trained on: it has changed")
     text = backend.text(run.model, located)
     notes: list[str] = []
     session = backend.session(run, saved.method, located=located, text=text, notes=notes)
     if saved.folder is not None:
         session.read_model(saved.folder)
     return Opened(session, text, notes)
+
+
+def write_origin(folder: Path, saved: Saved) -> None:
+    """What `find_saved` needs of an exported result whose run is elsewhere."""
+    facts = {"method": saved.facts, "model": saved.source.model_dump(mode="json"), "revision": saved.run.model_revision}
+    write_atomically(folder / ORIGIN, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+
+
+def _from_origin(folder: Path) -> Saved:
+    try:
+        facts = json.loads((folder / ORIGIN).read_text(encoding="utf-8"))
+        source, method = ModelSource.model_validate(facts["model"]), method_of(facts["method"])
+        return Saved(source, method, facts["method"], folder, None, facts["revision"])
+    except (ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(f"{folder / ORIGIN}: written by another version, or damaged ({reason})") from None
 
 
 def _from_run(folder: RunFolder) -> Saved:

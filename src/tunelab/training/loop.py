@@ -164,5 +164,6 @@ def _resume(session: Session, loop: Loop, order: Order) -> LoopState:
     session.load(folder)
     loop.records.rewind(step=state.step)
     loop.meter.restore(state.costs)
-    loop.progress({"event": "resumed", "step": state.step})
+    if state.step:  # there is a checkpoint after `prepare` in every run
+        loop.progress({"event": "resumed", "step": state.step})
     return state

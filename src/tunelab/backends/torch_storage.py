@@ -1,0 +1,23 @@
+"""How a model's weights are held while a method trains it, and how many there are."""
+
+from __future__ import annotations
+
+import torch
+
+from tunelab.records import ParameterCount
+
+
+def parameter_count(model: torch.nn.Module) -> ParameterCount:
+    """Tied parameters once; a quantised layer's weights, which are no parameters any more, as many as they were."""
+    parameters = list(model.parameters())
+    trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
+    quantised = sum(getattr(module, "quantised_weights", 0) for module in model.modules())
+    return ParameterCount(trained, sum(parameter.numel() for parameter in parameters) + quantised)
+
+
+def set_storage(model: torch.nn.Module, *, precision: str) -> None:
+    """Trained parameters in fp32 always; frozen matrices in the precision of the products, frozen vectors in fp32."""
+    for parameter in model.parameters():
+        narrow = precision == "bf16" and not parameter.requires_grad and parameter.ndim >= 2
+        if parameter.is_floating_point():
+            parameter.data = parameter.data.to(torch.bfloat16 if narrow else torch.float32)

@@ -1,0 +1,94 @@
+"""A run's result in the format its method saves it in, copied, read again without the run, compared."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+from tunelab.contracts import Located
+from tunelab.errors import ConfigError
+from tunelab.export.check import LIMITS, Agreement, CheckRows, compare, plain_session
+from tunelab.export.merge import fp32_run, reopen
+from tunelab.study.saved import Opened, Saved, find_saved, open_saved, write_origin
+
+
+class Copied(NamedTuple):
+    kind: str
+    """weights: a model by itself; adapter: in PEFT's format; method: what only tunelab reads."""
+    agreement: Agreement
+    peft: Agreement | None
+    """What peft.PeftModel makes of it on the base as its files are; None: not PEFT's format, or PEFT is not here."""
+    notes: tuple[str, ...]
+
+
+def write_copy(opened: Opened, saved: Saved, folder: Path, *, base: Located, rows: CheckRows) -> Copied:
+    """Copy what the run saved; `folder` is there and empty.
+
+    Raises:
+        RunError: what is read again does not compute what was trained.
+        ConfigError: it cannot be used without the run.
+    """
+    shutil.copytree(saved.folder, folder, dirs_exist_ok=True)
+    trained = opened.session.logits(rows.batch)
+    kind = kind_of(folder, saved)
+    if kind == "weights":
+        again = reopen(folder, saved, opened)
+    else:
+        if saved.source.initialize == "random":
+            raise ConfigError("the base was drawn at random for this run, and is nowhere else: export with --merge")
+        write_origin(folder, saved)
+        found = find_saved(str(folder))
+        again = open_saved(found, fp32_run(saved)).session
+    agreement = compare(
+        again.logits(rows.batch),
+        trained,
+        limit=LIMITS["fp32"],
+        what="read again",
+        way_out=f"this is a defect of how {saved.facts['name']} saves; export with --merge",
+    )
+    del again
+    peft, notes = _with_peft(opened, saved, folder, base=base, rows=rows) if kind == "adapter" else (None, ())
+    return Copied(kind, agreement, peft, notes)
+
+
+def kind_of(folder: Path, saved: Saved) -> str:
+    if (folder / "config.json").exists() and saved.method.base_storage == "float":
+        return "weights"
+    return "adapter" if (folder / "adapter_config.json").exists() else "method"
+
+
+def _with_peft(
+    opened: Opened, saved: Saved, folder: Path, *, base: Located, rows: CheckRows
+) -> tuple[Agreement | None, tuple[str, ...]]:
+    notes = []
+    named = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))["base_model_name_or_path"]
+    if Path(named).is_absolute():
+        notes.append("adapter_config.json names the base by its path on this machine; change it before you share it")
+    if importlib.util.find_spec("peft") is None:
+        return None, (*notes, "peft is not installed: that PEFT reads the adapter was not checked")
+    from peft import PeftModel
+
+    from tunelab.backends.torch_storage import set_storage
+    from tunelab.models.load import load_model
+
+    model = load_model(saved.source, base, seed=saved.run.seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # PEFT asks transformers by names that are going out
+        model = PeftModel.from_pretrained(model, str(folder)).to(opened.session.model.device)
+    set_storage(model.requires_grad_(False), precision="fp32")
+    quantised = saved.method.base_storage != "float"
+    agreement = compare(
+        plain_session(model, saved.run, opened.text).logits(rows.batch),
+        opened.session.logits(rows.batch),
+        limit=None if quantised else LIMITS["fp32"],
+        what="read by PEFT",
+        way_out=f"this is a defect of how {saved.facts['name']} saves; export with --merge",
+    )
+    if quantised:
+        held = saved.method.base_storage
+        notes.append(f"PEFT was asked on the base as its files are, and the run was trained on it held in {held}")
+    return agreement, tuple(notes)

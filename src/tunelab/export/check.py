@@ -1,0 +1,112 @@
+"""Whether what was written computes what was trained: logits and losses of both on the same rows, in fp32."""
+# S supervised positions of the rows, V vocabulary
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from tunelab.config.schema import RunConfig
+from tunelab.contracts import TextSide
+from tunelab.data.batching import micro_batches
+from tunelab.errors import DataError, RunError
+from tunelab.records import Batch, TokenRow
+from tunelab.study.plan import parts
+from tunelab.study.prepare import prepare
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tunelab.backends.torch_session import TorchSession
+
+NUM_ROWS = 4
+NUM_LOSS_ROWS = 200
+FIXED_LENGTH = 24
+"""Tokens of a row that stands in for data that is gone."""
+LIMITS = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 5e-2}
+"""Largest difference of two logits, as a share of the largest logit, when one model's weights have that type."""
+
+
+class CheckRows(NamedTuple):
+    batch: Batch
+    """For logits."""
+    loss_rows: tuple[TokenRow, ...]
+    kind: str
+    """'test' rows of the run's task, or 'fixed' tokens."""
+
+
+class Agreement(NamedTuple):
+    """Two models on the same rows."""
+
+    largest_logit_difference: float
+    share_of_largest_logit: float
+    limit: float | None
+    """Of the share; None: they are not expected to be equal, and the losses tell."""
+
+
+class Losses(NamedTuple):
+    """Mean over supervised tokens, in nats."""
+
+    trained: float
+    written: float
+    num_rows: int
+
+    @property
+    def difference(self) -> float:
+        return self.written - self.trained
+
+
+def check_rows(run: RunConfig, text: TextSide, *, vocabulary: int) -> CheckRows:
+    """A few of the task's test rows, short and long; where the data is gone, tokens that are always the same."""
+    try:
+        rows = prepare(parts(run).task, text, run, training=False).test_rows
+        kind = "test"
+    except DataError:
+        rows, kind = _fixed_rows(vocabulary, encoder_decoder=text.encoder_decoder), "fixed"
+    ordered = sorted(rows, key=lambda row: row.num_tokens)
+    places = sorted({round(place) for place in np.linspace(0, len(ordered) - 1, NUM_ROWS)})
+    return CheckRows(Batch(tuple(ordered[place] for place in places)), tuple(rows[:NUM_LOSS_ROWS]), kind)
+
+
+def compare(written: Tensor, trained: Tensor, *, limit: float | None, what: str, way_out: str) -> Agreement:
+    """Logits of shape (S, V).
+
+    Raises:
+        RunError: they differ by more than `limit`, or are no numbers.
+    """
+    largest = float((written - trained).abs().max())
+    share = largest / max(float(trained.abs().max()), 1e-6)
+    if not np.isfinite(share):
+        raise RunError(f"{what}: logits are not finite; {way_out}")
+    if limit is not None and share > limit:
+        raise RunError(
+            f"{what}: logits differ by {largest:.1e}, {share:.1e} of the largest, and no more than {limit:.0e} can be "
+            f"rounding; {way_out}"
+        )
+    return Agreement(largest, share, limit)
+
+
+def mean_loss(session: TorchSession, rows: Sequence[TokenRow], *, max_tokens: int) -> float:
+    losses = session.evaluate(micro_batches(list(rows), max_tokens=max_tokens))
+    return sum(loss.loss_sum for loss in losses) / sum(loss.num_tokens for loss in losses)
+
+
+def plain_session(model: Any, run: RunConfig, text: TextSide) -> TorchSession:
+    """A model that nothing is attached to, ready to be asked for logits."""
+    from tunelab.backends.torch_session import TorchSession
+
+    return TorchSession(model, None, run, text.tokenizer, [])
+
+
+def _fixed_rows(vocabulary: int, *, encoder_decoder: bool) -> list[TokenRow]:
+    generator = np.random.default_rng(0)
+    rows = []
+    for number in range(NUM_ROWS):
+        ids = generator.integers(0, vocabulary, FIXED_LENGTH).astype(np.int32)
+        source = generator.integers(0, vocabulary, FIXED_LENGTH).astype(np.int32) if encoder_decoder else None
+        supervised = np.ones(FIXED_LENGTH, dtype=bool)
+        supervised[0] = encoder_decoder  # nothing predicts the first token of a decoder-only row
+        rows.append(TokenRow(number, ids, supervised, source))
+    return rows

@@ -1,0 +1,35 @@
+"""What the backend asks of transformers, whose names change within the supported range."""
+
+import warnings
+
+import torch
+
+import tiny
+from training_harness import make_session
+from tunelab.backends.torch_hf import checkpoint_activations
+from tunelab.methods.full import Full
+from tunelab.records import Batch
+
+
+def test_activation_checkpointing_changes_no_gradient_and_warns_of_nothing():
+    session, batch = make_session(Full(), tiny.model("llama")), Batch(tuple(tiny.rows(4)))
+    session.accumulate(batch, denominator=5, last=True)
+    other = make_session(Full(), tiny.model("llama"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        checkpoint_activations(other.model)
+    assert any(getattr(module, "gradient_checkpointing", False) for module in other.model.modules())
+    other.accumulate(batch, denominator=5, last=True)
+    for (name, one), (_, two) in zip(session.model.named_parameters(), other.model.named_parameters(), strict=True):
+        assert torch.allclose(one.grad, two.grad, atol=1e-7), name
+
+
+def test_activation_checkpointing_is_found_under_its_older_name():
+    asked = {}
+
+    class Older:
+        def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs):
+            asked.update(gradient_checkpointing_kwargs)
+
+    checkpoint_activations(Older())
+    assert asked == {"use_reentrant": False}
