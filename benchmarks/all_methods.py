@@ -16,9 +16,9 @@ import sys
 from pathlib import Path
 
 RATES = {
-    "full": (3e-4, 1e-3, 3e-3),
-    "adapter": (2e-3, 5e-3, 1e-2),
-    "projected": (1e-3, 3e-3, 1e-2),
+    "full": (1e-3, 3e-3),
+    "adapter": (3e-3, 8e-3),
+    "projected": (1e-3, 5e-3),
 }
 
 
@@ -32,10 +32,17 @@ def methods(*, rank: int, galore_rank: int) -> list[str]:
         f"lora: {{{low}, learning_rate: {adapter}}}",
         f"dora: {{{low}, learning_rate: {adapter}}}",
         f"qlora: {{{low}, learning_rate: {adapter}}}",
-        f"rosa: {{{sparse}, learning_rate: [1.0e-3, 3.0e-3, 1.0e-2]}}",
-        f"rosa: {{base: nf4, {sparse}, learning_rate: [1.0e-3, 3.0e-3, 1.0e-2]}}",
+        f"rosa: {{{sparse}, learning_rate: [1.0e-3, 5.0e-3]}}",
+        f"rosa: {{base: nf4, {sparse}, learning_rate: [1.0e-3, 5.0e-3]}}",
         f"galore: {{rank: {galore_rank}, update_gap: 25, scale: 1.0, learning_rate: {full}}}",
+        f"q_galore: {{rank: {galore_rank}, update_gap: 25, scale: 1.0, learning_rate: {full}}}",
         f"apollo: {{rank: {galore_rank}, learning_rate: {projected}}}",
+        f"sequential: {{parts: [full: {{learning_rate: 1.0e-3}}, lora: {{{low}, learning_rate: 5.0e-3}}], "
+        f"shares: [0.5, 0.5], learning_rate: {full}}}",
+        f"layerwise: {{parts: [galore: {{rank: {galore_rank}, update_gap: 25, scale: 1.0, learning_rate: 1.0e-3}}, "
+        f"lora: {{{low}, learning_rate: 5.0e-3}}], first: attention, learning_rate: {full}}}",
+        "merge: {of: [full, lora], how: average, weights: search}",
+        "ensemble: {of: [full, lora]}",
     ]
 
 
@@ -63,7 +70,7 @@ def stories(text: str) -> list[str]:
 def write(shared: Path, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     found = stories((shared / "data/tinystories/tinystories.txt").read_text(encoding="utf-8"))
-    for name, rows in (("test", found[:200]), ("validation", found[200:400]), ("train", found[400:2400])):
+    for name, rows in (("test", found[:200]), ("validation", found[200:400]), ("train", found[400:1400])):
         (out / f"stories_{name}.jsonl").write_text("".join(json.dumps({"text": row}) + "\n" for row in rows))
     e2e = f"path: {shared / 'data/e2e_nlg'}, train_rows: 1000, validation_rows: 100, test_meanings: 150"
     files = ", ".join(f"{split}: stories_{split}.jsonl" for split in ("train", "validation", "test"))

@@ -95,7 +95,7 @@ def medium_is_exact() -> bool:
     return errors[1] <= MEDIUM_ERROR * errors[0]
 
 
-def checkpoint_activations(model: nn.Module) -> None:
+def checkpoint_activations(model: torch.nn.Module) -> None:
     """transformers 5 renamed its method on the way: the old name warns where there is a new one."""
     options = {"use_reentrant": False}
     if hasattr(model, "activation_checkpointing_enable"):

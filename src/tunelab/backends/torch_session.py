@@ -62,10 +62,8 @@ class TorchSession(Session):
         self.restart()
         self.pairs = bool(model.config.is_encoder_decoder)
         self.fast = True
-        self.plain_head = False
-        """The logits are the head's product and nothing else."""
-        self._generator: Any = None
-        """Plain fp32 weights for generation, made when first needed after a change."""
+        self.plain_head = False  # the logits are the head's product and nothing else
+        self._generator: Any = None  # what generates, made when first needed after a change
 
     # -------------------------------------------------------------- training
 

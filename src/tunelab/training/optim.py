@@ -56,7 +56,9 @@ class SharedRule(Updater):
         trained = trained_parameters(model)
         self.parameters = {name: value for name, value in trained.items() if name not in leave_out}
         chosen = groups(self.parameters, weight_decay=rule.weight_decay, rate_of=rate_of)
-        self.optimizer = make_optimizer(chosen, rule, kind=kind)
+        # torch refuses no groups at all, and a part of a method may leave this rule nothing
+        nothing = [{"name": "nothing", "params": [], "weight_decay": 0.0, "rate": 1.0}]
+        self.optimizer = make_optimizer(chosen or nothing, rule, kind=kind)
 
     def gradient_norm(self) -> float:
         gradients = [parameter.grad for parameter in self.parameters.values() if parameter.grad is not None]
@@ -87,6 +89,7 @@ class SharedRule(Updater):
                 **_particulars(self.optimizer, group),
             }
             for group in self.optimizer.param_groups
+            if group["params"]
         ]
 
 
