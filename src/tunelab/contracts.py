@@ -54,6 +54,8 @@ class Method(Options, ABC):
     """Field name -> what a label shows, as {'rank': 'r'} gives 'lora r=4'."""
     trains: ClassVar[bool] = True
     """False: 0 steps, `learning_rate: None = None`; `combine` makes it of the runs in `needs`."""
+    one_model: ClassVar[bool] = True
+    """Its result can be one model with plain weights."""
 
     _members: tuple[Method, ...] = PrivateAttr(())
 

@@ -26,7 +26,9 @@ def test_it_says_what_was_trained_on_what_and_how_good_it_is(card, finished):
     assert f"{score.value:.1f} [{score.low:.1f}, {score.high:.1f}]" in card
     base = RunFolder(finished.run("base")).read_result().scores["perplexity"]
     assert f"{base.value:.1f} [{base.low:.1f}, {base.high:.1f}]" in card
-    assert "rank: 2\n" in card and "alpha: 4.0\n" in card and "| learning rate | 0.01 |" in card and "| seed | 0 |" in card
+    assert (
+        "rank: 2\n" in card and "alpha: 4.0\n" in card and "| learning rate | 0.01 |" in card and "| seed | 0 |" in card
+    )
     assert "precision of training | fp32" in card and result.provenance.packages["torch"] in card
     assert 'AutoModelForCausalLM.from_pretrained("FOLDER")' in card and "tunelab generate FOLDER" in card
     assert "```\n{question}\n```" in card

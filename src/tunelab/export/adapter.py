@@ -58,7 +58,8 @@ def write_copy(opened: Opened, saved: Saved, folder: Path, *, base: Located, row
 def kind_of(folder: Path, saved: Saved) -> str:
     if (folder / "config.json").exists() and saved.method.base_storage == "float":
         return "weights"
-    return "adapter" if (folder / "adapter_config.json").exists() else "method"
+    config = folder / "adapter_config.json"
+    return "adapter" if config.exists() and "peft_type" in json.loads(config.read_text(encoding="utf-8")) else "method"
 
 
 def _with_peft(

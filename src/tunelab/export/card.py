@@ -151,7 +151,7 @@ def _facts(run: RunConfig, result: RunResult, licence: str | None) -> Table:
         "revision of the base": run.model_revision,
         "licence of the base": licence or UNKNOWN_LICENCE,
         "method": run.method["label"],
-        "learning rate": f"{result.learning_rate:g}",
+        "learning rate": "–" if result.learning_rate is None else f"{result.learning_rate:g}",
         "trained": f"{count(result.trainable_parameters)} of {count(result.total_parameters)} parameters, "
         f"{result.num_steps} steps, {result.num_supervised_tokens} supervised tokens",
         "task": run.task,

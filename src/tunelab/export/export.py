@@ -94,7 +94,11 @@ def find_run(path: Path) -> Saved:
         raise ConfigError(f"{path}: the run has not finished; {again} to go on where it stopped")
     if folder.read_run().method["name"] == BASE["name"]:
         raise ConfigError(f"{path}: is the untouched base, and nothing was trained; name a run of a method")
-    return find_saved(str(path))
+    saved = find_saved(str(path))
+    if not saved.method.one_model:
+        parents = ", ".join(parent.id for parent in saved.run.parents)
+        raise ConfigError(f"{path}: is several models that answer together; export each of them: {parents}")
+    return saved
 
 
 def export_text(exported: Exported) -> str:

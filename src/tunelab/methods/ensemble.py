@@ -36,6 +36,7 @@ class Ensemble(Method):
     """log_probabilities: geometric, made to add up to 1 again. probabilities: arithmetic, as of a vote."""
 
     trains: ClassVar[bool] = False
+    one_model: ClassVar[bool] = False
 
     @model_validator(mode="after")
     def _fits_together(self) -> Ensemble:
