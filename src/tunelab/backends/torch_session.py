@@ -61,8 +61,7 @@ class TorchSession(Session):
         """Parameters of earlier parts."""
         self.restart()
         self.pairs = bool(model.config.is_encoder_decoder)
-        self.fast = True
-        self.plain_head = False  # the logits are the head's product and nothing else
+        self.fast, self.plain_head = True, False
         self._generator: Any = None  # what generates, made when first needed after a change
 
     # -------------------------------------------------------------- training
@@ -82,6 +81,7 @@ class TorchSession(Session):
             self.model = self.method.enter(self.model, following, seed=self.run.seed)
             set_storage(self.model, precision=self.run.precision)
             self.part = following
+            self.plain_head = self.plain_head and type(self.model.get_output_embeddings()) is nn.Linear
             self.restart()
         if not resumed:
             self.method.prepare(self, order, self.run)
@@ -216,7 +216,7 @@ class TorchSession(Session):
         return caught[0], head.weight, head.bias
 
     def _has_plain_head(self, inputs: Inputs, fast_SV: Tensor) -> bool:
-        """To the last bit: capping hardly shows in small logits, and they grow."""
+        """Whether the logits are the head's product and nothing else. To the last bit: capping hardly shows in small logits, and they grow."""
         head = self.model.get_output_embeddings()
         if type(head) is not nn.Linear or hasattr(head, "parametrizations"):
             return False

@@ -8,12 +8,11 @@ scaling for a whole matrix. Written from the paper.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from pydantic import PositiveFloat, PositiveInt
 
-from tunelab.contracts import Method, Updater
+from tunelab.contracts import Updater
 from tunelab.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ GROWTH = 1.01
 MINI_SCALE = 128.0
 
 
-class Apollo(Method):
+class Apollo(WholeModel):
     learning_rate: PositiveFloat = 1.0e-4
     """Of all parameters; matrices move by this times sqrt(scale) along their scaled gradient."""
 
@@ -79,17 +78,6 @@ class Apollo(Method):
             matrices[name] = Scaled(weight, transposed, projector, low)
         others = SharedRule(model, rule, leave_out=set(matrices))
         return ScaledRule(self, matrices, others, rule)
-
-    def save(self, model: PreTrainedModel, folder: Path) -> None:
-        model.save_pretrained(folder)
-
-    def load(self, model: PreTrainedModel, folder: Path) -> None:
-        from tunelab.models.load import load_weights
-
-        load_weights(model, folder)
-
-    def merged(self, model: PreTrainedModel) -> PreTrainedModel:
-        return model
 
 
 class Scaled(NamedTuple):

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import PositiveFloat
 
-from tunelab.contracts import Method
+from tunelab.models.whole import WholeModel
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-class Full(Method):
+class Full(WholeModel):
     learning_rate: PositiveFloat = 2.0e-5
     """Customary for models of 0.1 to 10 billion weights; small models want 10 to 50 times more."""
 
@@ -28,14 +27,3 @@ class Full(Method):
 
     def attach(self, model: PreTrainedModel, *, seed: int) -> PreTrainedModel:
         return model.requires_grad_(True)
-
-    def save(self, model: PreTrainedModel, folder: Path) -> None:
-        model.save_pretrained(folder)
-
-    def load(self, model: PreTrainedModel, folder: Path) -> None:
-        from tunelab.models.load import load_weights
-
-        load_weights(model, folder)
-
-    def merged(self, model: PreTrainedModel) -> PreTrainedModel:
-        return model

@@ -7,12 +7,11 @@ layer at a time; see training/projected.py. Weights are saved whole, as in full 
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import PositiveFloat, PositiveInt, model_validator
 
-from tunelab.contracts import Method, Updater
+from tunelab.contracts import Updater
 from tunelab.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from tunelab.config.schema import Optimizer
 
 
-class Galore(Method):
+class Galore(WholeModel):
     learning_rate: PositiveFloat = 1.0e-4
     """Of the parameters that are not projected; that of the projected matrices is this times `scale`."""
 
@@ -111,14 +110,3 @@ class Galore(Method):
             others = SharedRule(model, rule, kind=self.optimizer, rate_of=lambda name: rate, leave_out=set(targets))
         notes = {"rank": self.rank, "projector": self.projector, "side": self.side}
         return ProjectedRule(targets, others, rule, notes=notes)
-
-    def save(self, model: PreTrainedModel, folder: Path) -> None:
-        model.save_pretrained(folder)
-
-    def load(self, model: PreTrainedModel, folder: Path) -> None:
-        from tunelab.models.load import load_weights
-
-        load_weights(model, folder)
-
-    def merged(self, model: PreTrainedModel) -> PreTrainedModel:
-        return model

@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 
 from tunelab.contracts import Method
 from tunelab.errors import ModelError
+from tunelab.models.whole import WholeModel
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,7 +27,7 @@ BY_SHARE = ("ties", "dare")
 """Rules that keep only a share of each run's changes."""
 
 
-class Merge(Method):
+class Merge(WholeModel):
     learning_rate: None = None
     """None: nothing is trained."""
 
@@ -123,17 +124,6 @@ class Merge(Method):
                 for label, delta in zip(self.of, deltas, strict=True)
             ]
         return task_vectors.weighted_sum(deltas, weights)
-
-    def save(self, model: PreTrainedModel, folder: Path) -> None:
-        model.save_pretrained(folder)
-
-    def load(self, model: PreTrainedModel, folder: Path) -> None:
-        from tunelab.models.load import load_weights
-
-        load_weights(model, folder)
-
-    def merged(self, model: PreTrainedModel) -> PreTrainedModel:
-        return model
 
 
 def _changes(
