@@ -216,7 +216,7 @@ class TorchSession(Session):
         return caught[0], head.weight, head.bias
 
     def _has_plain_head(self, inputs: Inputs, fast_SV: Tensor) -> bool:
-        """Whether the logits are the head's product and nothing else. To the last bit: capping hardly shows in small logits, and they grow."""
+        """The logits are the head's product and nothing else, to the last bit: capping hardly shows in small ones."""
         head = self.model.get_output_embeddings()
         if type(head) is not nn.Linear or hasattr(head, "parametrizations"):
             return False

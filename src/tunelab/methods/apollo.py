@@ -14,6 +14,7 @@ from pydantic import PositiveFloat, PositiveInt
 
 from tunelab.contracts import Updater
 from tunelab.errors import ConfigError
+from tunelab.models.whole import WholeModel
 
 if TYPE_CHECKING:
     import torch

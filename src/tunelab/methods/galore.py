@@ -13,6 +13,7 @@ from pydantic import PositiveFloat, PositiveInt, model_validator
 
 from tunelab.contracts import Updater
 from tunelab.errors import ConfigError
+from tunelab.models.whole import WholeModel
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
