@@ -102,7 +102,9 @@ def make_plan(read: ReadStudy) -> Plan:
         for index, name in enumerate(names):
             if name in names[:index]:
                 first = read.where(f"{kind}.{names.index(name)}")
-                problems.append(read.problem(f"{kind}.{index}", f"'{name}' stands there twice (first at {first})"))
+                way_out = "delete one, or let an option differ" if kind == "methods" else "give one another name"
+                fault = f"'{name}' stands there twice (first at {first}); {way_out}"
+                problems.append(read.problem(f"{kind}.{index}", fault))
     planned = [PlannedMethod(n, label, m, rates) for (n, m, rates), label in zip(methods, named, strict=False)]
     for index, fault in missing_needs(planned):
         problems.append(read.problem(f"methods.{index}.{planned[index].name}", fault))
