@@ -97,12 +97,14 @@ def make_plan(read: ReadStudy) -> Plan:
         methods += _collect(problems, _method, read, index, *next(iter(entry.items())))
     for index, entry in enumerate(read.config.tasks):
         tasks += _collect(problems, _task, read, index, entry)
-    named = labels([(name, method, rates) for name, method, rates in methods]) if not problems else []
-    for kind, names in (("methods", named), ("tasks", [task.name for task in tasks])):
+    named = labels(methods) if not problems else []
+    ways_out = ("delete one, or let an option differ", "give one another name")
+    for kind, names, way_out in zip(
+        ("methods", "tasks"), (named, [task.name for task in tasks]), ways_out, strict=True
+    ):
         for index, name in enumerate(names):
             if name in names[:index]:
                 first = read.where(f"{kind}.{names.index(name)}")
-                way_out = "delete one, or let an option differ" if kind == "methods" else "give one another name"
                 fault = f"'{name}' stands there twice (first at {first}); {way_out}"
                 problems.append(read.problem(f"{kind}.{index}", fault))
     planned = [PlannedMethod(n, label, m, rates) for (n, m, rates), label in zip(methods, named, strict=False)]
