@@ -98,14 +98,11 @@ def make_plan(read: ReadStudy) -> Plan:
     for index, entry in enumerate(read.config.tasks):
         tasks += _collect(problems, _task, read, index, entry)
     named = labels(methods) if not problems else []
-    ways_out = ("delete one, or let an option differ", "give one another name")
-    for kind, names, way_out in zip(
-        ("methods", "tasks"), (named, [task.name for task in tasks]), ways_out, strict=True
-    ):
+    for kind, names in (("methods", named), ("tasks", [task.name for task in tasks])):
         for index, name in enumerate(names):
             if name in names[:index]:
                 first = read.where(f"{kind}.{names.index(name)}")
-                fault = f"'{name}' stands there twice (first at {first}); {way_out}"
+                fault = f"'{name}' stands there twice (first at {first}); delete one, or let them differ"
                 problems.append(read.problem(f"{kind}.{index}", fault))
     planned = [PlannedMethod(n, label, m, rates) for (n, m, rates), label in zip(methods, named, strict=False)]
     for index, fault in missing_needs(planned):
