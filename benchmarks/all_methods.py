@@ -70,7 +70,7 @@ def stories(text: str) -> list[str]:
 def write(shared: Path, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     found = stories((shared / "data/tinystories/tinystories.txt").read_text(encoding="utf-8"))
-    for name, rows in (("test", found[:200]), ("validation", found[200:400]), ("train", found[400:1000])):
+    for name, rows in (("test", found[:200]), ("validation", found[200:300]), ("train", found[400:800])):
         (out / f"stories_{name}.jsonl").write_text("".join(json.dumps({"text": row}) + "\n" for row in rows))
     e2e = f"path: {shared / 'data/e2e_nlg'}, train_rows: 1000, validation_rows: 100, test_meanings: 150"
     files = ", ".join(f"{split}: stories_{split}.jsonl" for split in ("train", "validation", "test"))

@@ -112,8 +112,8 @@ def _costs(row: Row, *, time: Unit, memory: Unit, short: bool) -> tuple[Cell, ..
 
 
 def _learning_rate(row: Row, *, short: bool) -> Cell:
-    """How many were tried stands on every row."""
-    if row.method == BASE:
+    """How many were tried stands on every row that has one, or is still looking for one."""
+    if row.method == BASE or (row.learning_rate is None and row.num_learning_rates_tried == 1):
         return Cell(MISSING)
     if short:
         return Cell(f"{rate(row.learning_rate)} of {row.num_learning_rates_tried}")
