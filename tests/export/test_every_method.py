@@ -49,6 +49,12 @@ def test_every_method_is_a_row_of_the_report(out):
         assert rows[name]["train_seconds"] > 0 and rows[name]["saved_mib"] > 0, name
 
 
+def test_the_resolved_study_is_read_again(out):
+    before = json.loads((out / "comparison.json").read_text())
+    tunelab.report(out)
+    assert json.loads((out / "comparison.json").read_text()) == before
+
+
 @pytest.mark.parametrize("merge", [False, True], ids=["as saved", "merged"])
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_is_exported_or_says_why_not(name, merge, out, tmp_path):

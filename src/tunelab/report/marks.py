@@ -44,10 +44,15 @@ def _seeds(row: Marked, group: Mapping[str, Marked]) -> list[str]:
 
 
 def _search_effort(row: Marked, group: Mapping[str, Marked]) -> list[str]:
-    counts = {other.num_tried for other in group.values() if not other.is_base}
-    if row.is_base or len(counts) < 2:
+    counts = {other.num_tried for other in group.values() if _has_rate(other)}
+    if not _has_rate(row) or len(counts) < 2:
         return []
     return [f"{UNEQUAL_SEARCH}: {min(counts)} to {max(counts)} in this table"]
+
+
+def _has_rate(row: Marked) -> bool:
+    """The base and what is made of finished runs have none to search for."""
+    return any(run.result is not None and run.result.learning_rate is not None for run in row.runs)
 
 
 def _surroundings(method: str, group: Mapping[str, Marked]) -> list[str]:

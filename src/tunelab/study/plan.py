@@ -249,8 +249,8 @@ def _part(read: ReadStudy, path: str, name: str, options: dict[str, Any]) -> tup
 
 
 def _rates(read: ReadStudy, path: str, cls: type[Method], options: dict[str, Any]) -> tuple[float, ...]:
-    """Taken out of `options`."""
-    if "learning_rate" not in options:
+    """Taken out of `options`; null is what a resolved study says of a method that trains nothing."""
+    if "learning_rate" not in options or (options["learning_rate"] is None and not cls.trains):
         return ()
     if not cls.trains:
         rule = "it trains nothing, its runs were trained at rates of their own; leave it out"
