@@ -242,3 +242,16 @@ def adapt(
 def adapted_layers(model: nn.Module) -> dict[str, AdaptedLinear]:
     """Module path -> layer."""
     return {name: layer for name, layer in model.named_modules() if isinstance(layer, AdaptedLinear)}
+
+
+def merge_adapted(model: nn.Module) -> None:
+    """Put a plain layer of fp32 weights in each adapted one's place: the base, dequantised where it is quantised, plus
+    the change. In place."""
+    with torch.no_grad():
+        for name, layer in adapted_layers(model).items():
+            plain = layer.base
+            if hasattr(plain, "plain"):
+                plain = plain.plain(layer.dense(torch.float32) + layer.delta())
+            else:
+                plain.weight = nn.Parameter(plain.weight.float() + layer.delta(), requires_grad=False)
+            model.set_submodule(name, plain)

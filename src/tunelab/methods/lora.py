@@ -190,16 +190,10 @@ class Lora(Method):
                 _load_factors(layer, *saved)
 
     def merged(self, model: PreTrainedModel) -> PreTrainedModel:
-        import torch
-
-        from tunelab.kernels.adapted_linear import adapted_layers
+        from tunelab.kernels.adapted_linear import merge_adapted
 
         model = copy.deepcopy(model)
-        for name, layer in adapted_layers(model).items():
-            base = layer.base
-            with torch.no_grad():
-                base.weight = torch.nn.Parameter(base.weight.float() + layer.delta(), requires_grad=False)
-            model.set_submodule(name, base)
+        merge_adapted(model)
         return model
 
 

@@ -69,26 +69,20 @@ class Qlora(Lora):
         Raises:
             ModelError: `merge_base: original`, and the original weights cannot be read or are other ones.
         """
-        import torch
+        from tunelab.kernels.adapted_linear import adapted_layers, merge_adapted
+        from tunelab.models.quantise import Nf4Linear, dequantise_model
 
-        from tunelab.kernels.adapted_linear import AdaptedLinear
-        from tunelab.models.quantise import Nf4Linear
-
-        originals = None if self.merge_base == "dequantised" else _original_layers(model)
         merged = copy.deepcopy(model)
-        held = {name: layer for name, layer in merged.named_modules() if isinstance(layer, (AdaptedLinear, Nf4Linear))}
-        for name, layer in held.items():
-            adapted = isinstance(layer, AdaptedLinear)
-            if isinstance(held.get(name.rpartition(".")[0]), AdaptedLinear):
-                continue  # the base of an adapted layer goes with it
-            base: Nf4Linear = layer.base if adapted else layer
-            with torch.no_grad():
-                weight_OI = (
-                    base.dense(torch.float32)
-                    if originals is None
-                    else _original_weight(originals.pop(name), base, name=name)
-                )
-                merged.set_submodule(name, base.plain(weight_OI + layer.delta() if adapted else weight_OI))
+        if self.merge_base == "original":
+            originals, adapted = _original_layers(model), adapted_layers(merged)
+            quantised = {name: layer for name, layer in merged.named_modules() if isinstance(layer, Nf4Linear)}
+            for name, base in quantised.items():
+                path = name.removesuffix(".base")  # of an adapted layer
+                change = adapted[path].delta() if path in adapted else 0.0
+                weight_OI = _original_weight(originals.pop(path), base, name=path)
+                merged.set_submodule(path, base.plain((weight_OI + change).detach()))
+        merge_adapted(merged)
+        dequantise_model(merged)
         return merged
 
 

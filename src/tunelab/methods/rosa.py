@@ -274,22 +274,12 @@ class Rosa(Method):
 
     def merged(self, model: PreTrainedModel) -> PreTrainedModel:
         """Plain fp32 weights, for nf4 the dequantised ones plus the update."""
-        import torch
-
-        from tunelab.kernels.adapted_linear import adapted_layers
+        from tunelab.kernels.adapted_linear import merge_adapted
+        from tunelab.models.quantise import dequantise_model
 
         model = copy.deepcopy(model)
-        with torch.no_grad():
-            for name, layer in adapted_layers(model).items():
-                if self.base == "nf4":
-                    plain = layer.base.plain(layer.dense(torch.float32) + layer.delta())
-                else:
-                    plain = layer.base
-                    plain.weight = torch.nn.Parameter(plain.weight.float() + layer.delta(), requires_grad=False)
-                model.set_submodule(name, plain)
-            for name, layer in list(model.named_modules()):
-                if hasattr(layer, "quantised_weights"):  # quantised, and no target
-                    model.set_submodule(name, layer.plain(layer.dense(torch.float32)))
+        merge_adapted(model)
+        dequantise_model(model)
         return model
 
 

@@ -147,6 +147,12 @@ def quantise_model(model: nn.Module, *, keep: Collection[str] = ()) -> nn.Module
     return model
 
 
+def dequantise_model(model: nn.Module) -> None:
+    """Put a plain layer of fp32 weights in each quantised one's place. In place."""
+    for name, layer in [(name, layer) for name, layer in model.named_modules() if isinstance(layer, Nf4Linear)]:
+        model.set_submodule(name, layer.plain(layer.dense(torch.float32)))
+
+
 def return_freed_memory() -> None:
     """Ask the C library to give freed pages back to the system (glibc; elsewhere nothing)."""
     if sys.platform == "linux" and hasattr(ctypes.CDLL(None), "malloc_trim"):
