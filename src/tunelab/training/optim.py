@@ -59,14 +59,25 @@ class SharedRule(Updater):
         # torch refuses no groups at all, and a part of a method may leave this rule nothing
         nothing = [{"name": "nothing", "params": [], "weight_decay": 0.0, "rate": 1.0}]
         self.optimizer = make_optimizer(chosen or nothing, rule, kind=kind)
+        self._norm: Tensor | None = None
+
+    def before_backward(self, *, last: bool) -> None:
+        self._norm = None
+
+    def _total_norm(self) -> Tensor:
+        """Taken once a step: the record and the clip both want it."""
+        if self._norm is None:
+            gradients = [parameter.grad for parameter in self.parameters.values() if parameter.grad is not None]
+            self._norm = nn.utils.get_total_norm(gradients)
+        return self._norm
 
     def gradient_norm(self) -> float:
-        gradients = [parameter.grad for parameter in self.parameters.values() if parameter.grad is not None]
-        return float(nn.utils.get_total_norm(gradients))
+        return float(self._total_norm())
 
     def update(self, *, learning_rate: float, max_norm: float | None) -> None:
         if max_norm is not None:
-            nn.utils.clip_grad_norm_(list(self.parameters.values()), max_norm)
+            nn.utils.clip_grads_with_norm_(list(self.parameters.values()), max_norm, self._total_norm())
+        self._norm = None
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate * group["rate"]
         self.optimizer.step()
