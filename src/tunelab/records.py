@@ -21,6 +21,13 @@ class Record(BaseModel):
 # ------------------------------------------------------------------ data
 
 
+class Turn(NamedTuple):
+    """One message of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    text: str
+
+
 class Example(NamedTuple):
     """One row of a task as text. A plain-text row has an empty prompt."""
 
@@ -30,6 +37,12 @@ class Example(NamedTuple):
     """What is learned; the first reference."""
     references: tuple[str, ...] = ()
     """All accepted texts; at least the target."""
+    turns: tuple[Turn, ...] = ()
+    """A conversation that ends with the assistant's turn: written as the model's chat template says, every assistant
+    turn is learned. `target` is then the last turn's text, `prompt` the turns before it for a reader. Empty: no
+    conversation."""
+    source: str = ""
+    """Which of the task's data sets the row is from; empty where there is one."""
 
 
 class TokenRow(NamedTuple):
@@ -46,6 +59,8 @@ class TokenRow(NamedTuple):
     """bool, shape T. In a decoder-only row the first entry is False: nothing predicts the first token."""
     source: np.ndarray | None = None
     """int32, shape S."""
+    starts: tuple[int, ...] = ()
+    """Where each document of a packed row begins; none sees another. Empty: the row is one document."""
 
     @property
     def num_tokens(self) -> int:

@@ -4,6 +4,7 @@ import pytest
 
 from tunelab.data.formats import format_rows, parse_template
 from tunelab.errors import DataError
+from tunelab.records import Example
 
 ROWS = [
     {"q": "a", "r": "1"},
@@ -73,7 +74,7 @@ def test_rows_without_target_are_left_out_and_counted():
     result = formatted()
     assert (result.num_rows, result.num_empty_targets) == (6, 2)
     assert [example.id for example in result.examples] == ["test-000000", "test-000002", "test-000004", "test-000005"]
-    assert result.examples[1] == ("test-000002", "a\n", "2", ("2",))
+    assert result.examples[1] == Example("test-000002", "a\n", "2", ("2",))
 
 
 def test_equal_prompts_become_one_example_in_order_of_first_appearance():

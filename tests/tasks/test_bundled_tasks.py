@@ -4,6 +4,7 @@ import pytest
 
 from tunelab import catalogue
 from tunelab.errors import DataError
+from tunelab.records import Example
 from tunelab.tasks import e2e_nlg
 
 GENERATED = [name for name in catalogue.names("tasks") if name not in ("files", "e2e_nlg")]
@@ -86,7 +87,7 @@ def test_e2e_hub_columns_become_those_of_the_files(monkeypatch):
         return [{"meaning_representation": "name[X]", "human_reference": "X."}]
 
     monkeypatch.setattr(e2e_nlg, "hub_rows", rows)
-    assert e2e_nlg.E2eNlg().examples("test") == [("test-000000", "name[X]\n", "X.", ("X.",))]
+    assert e2e_nlg.E2eNlg().examples("test") == [Example("test-000000", "name[X]\n", "X.", ("X.",))]
     assert calls == [("tuetschek/e2e_nlg", "test", "refs/convert/parquet")]
 
 

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from tunelab.config.explain import explain
 from tunelab.errors import DataError
+from tunelab.records import Example
 from tunelab.tasks.files import Files
 
 
@@ -34,7 +35,7 @@ def problems(options: dict) -> list[str]:
 
 def test_rows_become_examples(options):
     task = Files(**options)
-    assert task.examples("train")[0] == ("train-000001", "q1\n", "a1", ("a1",))
+    assert task.examples("train")[0] == Example("train-000001", "q1\n", "a1", ("a1",))
     assert task.examples("validation") == []
     assert [example.references for example in task.examples("test")] == [("a0", "a2"), ("a1", "a3")]
     assert task.metrics == ("rouge_l", "bleu")
@@ -53,7 +54,7 @@ def test_what_was_left_out_or_drawn_is_noted(options):
 def test_plain_text(options):
     del options["prompt"], options["target"]
     task = Files(**options, text="{question} {answer}")
-    assert task.examples("test")[1] == ("test-000001", "", "q1 a1", ("q1 a1",))
+    assert task.examples("test")[1] == Example("test-000001", "", "q1 a1", ("q1 a1",))
     assert task.metrics == ("perplexity", "bits_per_token")
 
 

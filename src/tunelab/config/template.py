@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tunelab.config.study_yaml import parse_yaml
-from tunelab.data.sources import read_rows
+from tunelab.data.rows import read_rows
 from tunelab.errors import DataError
 
 _PROMPTS_AND_TARGETS = (

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from tunelab.contracts import Task
-from tunelab.data.sources import sha256
+from tunelab.data.rows import sha256
 
 
 def row_options(task: Task, *, leave_out: Iterable[str] = ()) -> dict[str, Any]:

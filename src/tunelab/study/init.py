@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tunelab.config.template import study_template
-from tunelab.data.sources import Row, read_rows
+from tunelab.data.rows import Row, read_rows
 from tunelab.data.splits import draw
 from tunelab.errors import ConfigError, DataError
 from tunelab.files import write_atomically

@@ -7,7 +7,7 @@ from types import NoneType
 from typing import Any, NamedTuple
 
 from tunelab.data.batching import Order, micro_batches
-from tunelab.data.sources import Row, read_rows
+from tunelab.data.rows import Row, read_rows
 from tunelab.records import TokenRow
 from tunelab.study.plan import Plan, Revisions, load_backend
 from tunelab.study.prepare import RunData, prepare

@@ -17,7 +17,7 @@ from tunelab.data.fingerprint import fingerprint, of_rows, row_options
 from tunelab.data.formats import TemplateText, format_rows
 from tunelab.data.hub import hub_rows
 from tunelab.data.readable import unreadable
-from tunelab.data.sources import read_rows
+from tunelab.data.rows import read_rows
 from tunelab.data.splits import draw
 from tunelab.errors import DataError
 from tunelab.records import Example

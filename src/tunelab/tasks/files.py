@@ -11,7 +11,7 @@ from tunelab.contracts import Task
 from tunelab.data.fingerprint import fingerprint, row_options
 from tunelab.data.formats import Formatted, TemplateText, format_rows
 from tunelab.data.readable import unreadable
-from tunelab.data.sources import read_rows
+from tunelab.data.rows import read_rows
 from tunelab.data.splits import draw
 from tunelab.records import Example
 

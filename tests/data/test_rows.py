@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from tunelab.data.sources import read_rows, sha256
+from tunelab.data.rows import read_rows, sha256
 from tunelab.errors import DataError
 
 ROWS = [{"question": "1+1?", "answer": "2"}, {"question": 'say "é",\nplease', "answer": "é"}]
