@@ -96,3 +96,14 @@ def test_e2e_folder_without_the_files(tmp_path):
         e2e_nlg.E2eNlg(path=tmp_path).examples("train")
     expected = "'path' must be a folder with trainset.csv, devset.csv, testset_w_refs.csv"
     assert str(error.value) == f"{tmp_path / 'trainset.csv'}: no such file; {expected}"
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_a_rehearsed_task_is_small_and_comes_back_from_its_options(name, tmp_path):
+    whole = catalogue.load("tasks", name)()
+    task = whole.rehearsal(tmp_path)
+    assert type(task)(**task.model_dump(mode="json")) == task
+    sizes = {split: len(task.examples(split)) for split in ("train", "validation", "test")}
+    assert 20 <= sizes["train"] <= 48
+    assert all(1 <= sizes[split] <= 8 for split in ("validation", "test"))
+    assert task.rehearsal(tmp_path) == task

@@ -11,6 +11,7 @@ from tunelab.contracts import Task
 from tunelab.data.fingerprint import fingerprint, row_options
 from tunelab.data.formats import Formatted, TemplateText, format_rows
 from tunelab.data.readable import unreadable
+from tunelab.data.rehearsal import TRAIN_ROWS, with_fewer_rows, write_jsonl
 from tunelab.data.rows import read_rows
 from tunelab.data.splits import draw
 from tunelab.records import Example
@@ -103,6 +104,20 @@ class Files(Task):
             notes.append(f"{split}: {wanted} of {len(formatted.examples)} examples drawn by seed {self.seed}")
         return notes
 
+    def rehearsal(self, folder: Path) -> Files:
+        copies = {split: self._first_rows(split, folder) for split in ("train", "validation", "test")}
+        fewer = with_fewer_rows(self, train="train_rows", scored=("validation_rows", "test_rows"))
+        return fewer.model_copy(update={**copies, "encoding": "utf-8"})
+
+    def _first_rows(self, split: Split, folder: Path) -> Path | None:
+        """A file with the split's first rows, as many as give TRAIN_ROWS examples; None where there is no file."""
+        path, formatted = self._path(split), self._formatted(split)
+        if path is None or formatted is None:
+            return None
+        further = [int(example.id.rpartition("-")[2]) for example in formatted.examples[TRAIN_ROWS:]]
+        rows = read_rows(path, encoding=self.encoding)[: min(further, default=None)]
+        return write_jsonl(folder / f"{split}.jsonl", rows)
+
     def fingerprint(self) -> str:
         paths = {"train": self.train, "validation": self.validation, "test": self.test}
         return fingerprint(
@@ -113,8 +128,11 @@ class Files(Task):
     def _wanted(self, split: Split) -> int | None:
         return {"train": self.train_rows, "validation": self.validation_rows, "test": self.test_rows}[split]
 
+    def _path(self, split: Split) -> Path | None:
+        return {"train": self.train, "validation": self.validation, "test": self.test}[split]
+
     def _formatted(self, split: Split) -> Formatted | None:
-        path = {"train": self.train, "validation": self.validation, "test": self.test}[split]
+        path = self._path(split)
         if path is None:
             return None
         return format_rows(
