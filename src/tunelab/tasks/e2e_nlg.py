@@ -18,10 +18,11 @@ from typing import Any, Literal, Self
 from pydantic import NonNegativeInt, PositiveInt
 
 from tunelab.contracts import Task
-from tunelab.data.fingerprint import row_options
+from tunelab.data.fingerprint import fingerprint, row_options
 from tunelab.data.formats import TemplateText, format_rows
 from tunelab.data.readable import unreadable
-from tunelab.data.sources import Row, source_fingerprint, source_rows, write_generated
+from tunelab.data.rows import Row
+from tunelab.data.sources import source_fingerprint, source_rows, write_generated
 from tunelab.data.splits import draw
 from tunelab.records import Example
 
@@ -80,7 +81,8 @@ class E2eNlg(Task):
         return [] if wanted is None else [f"{split}: at most {wanted} examples, drawn by seed {self.seed}"]
 
     def fingerprint(self) -> str:
-        return source_fingerprint("e2e_nlg", path=self.path, options=row_options(self, leave_out=("path",)))
+        rows = source_fingerprint("e2e_nlg", path=self.path)
+        return fingerprint(options={**row_options(self, leave_out=("path",)), "rows": rows})
 
     def rehearsal(self, folder: Path) -> Self:
         write_generated("e2e_nlg", folder, rows=32)

@@ -15,10 +15,11 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from tunelab.config.schema import Generation
 from tunelab.contracts import Task
-from tunelab.data.fingerprint import row_options
+from tunelab.data.fingerprint import fingerprint, row_options
 from tunelab.data.formats import TemplateText, format_rows
 from tunelab.data.readable import unreadable
-from tunelab.data.sources import Row, source_fingerprint, source_rows, write_generated
+from tunelab.data.rows import Row
+from tunelab.data.sources import source_fingerprint, source_rows, write_generated
 from tunelab.data.splits import draw
 from tunelab.records import Example
 
@@ -36,7 +37,7 @@ class Gsm8k(Task):
     """The calculator's '<<48/2=24>>' in the answers that are learned."""
 
     shots: NonNegativeInt = 0
-    """Worked examples put before each test question, for base models; drawn from train by `seed`. Training sees none."""
+    """Worked examples before each test question, for base models; drawn from train by `seed`. Training sees none."""
 
     prompt: TemplateText = "Question: {question}\nAnswer:"
     """What the model reads."""
@@ -76,7 +77,8 @@ class Gsm8k(Task):
         return drawn + shots
 
     def fingerprint(self) -> str:
-        return source_fingerprint("gsm8k", path=self.path, options=row_options(self, leave_out=("path",)))
+        rows = source_fingerprint("gsm8k", path=self.path)
+        return fingerprint(options={**row_options(self, leave_out=("path",)), "rows": rows})
 
     def rehearsal(self, folder: Path) -> Self:
         write_generated("gsm8k", folder, rows=32)

@@ -11,11 +11,10 @@ from typing import Literal, NamedTuple, Self
 from pydantic import NonNegativeInt, PositiveInt
 
 from tunelab.contracts import Task
-from tunelab.data.fingerprint import row_options
+from tunelab.data.fingerprint import fingerprint, row_options
 from tunelab.data.formats import format_rows
 from tunelab.data.readable import unreadable
 from tunelab.data.sources import source_fingerprint, source_rows, write_generated
-from tunelab.data.splits import draw
 from tunelab.records import Example
 
 Split = Literal["train", "validation", "test"]
@@ -82,7 +81,8 @@ class Summarize(Task):
         return [] if wanted is None else [f"{split}: at most {wanted} rows of {self.source}, drawn by seed {self.seed}"]
 
     def fingerprint(self) -> str:
-        return source_fingerprint(self.source, path=self.path, options=row_options(self, leave_out=("path",)))
+        rows = source_fingerprint(self.source, path=self.path)
+        return fingerprint(options={**row_options(self, leave_out=("path",)), "rows": rows})
 
     def rehearsal(self, folder: Path) -> Self:
         write_generated(self.source, folder, rows=60)
