@@ -56,3 +56,12 @@ def test_restaurants_have_several_references_a_meaning():
     assert 190 <= len(test) <= 200
     assert all(len(example.references) >= 3 for example in test)
     assert all(example.prompt.endswith("\n") for example in test)
+
+
+@pytest.mark.parametrize("name", [name for name in FROM_FILES if name in catalogue.names("tasks") and name != "files"])
+def test_a_rehearsal_has_rows_and_needs_no_network(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    task = catalogue.load("tasks", name)().rehearsal(tmp_path)
+    assert task.examples("train") and task.examples("test")
+    assert task.problems() == []
+    assert all(example.target.strip() for example in task.examples("test"))

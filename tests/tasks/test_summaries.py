@@ -17,7 +17,9 @@ def test_news_rows_without_an_article_are_counted_and_every_row_is_in_one_split(
     left_out = [int(note.split()[1]) for split in SPLITS for note in task.notes(split)]
     assert sum(left_out) == 118
     assert len(examples) + sum(left_out) <= 4514
-    assert len({example.prompt for example in task.examples("train")} & {e.prompt for e in task.examples("test")}) == 5  # told by the overlap guard
+    assert (
+        len({example.prompt for example in task.examples("train")} & {e.prompt for e in task.examples("test")}) == 5
+    )  # told by the overlap guard
     assert not any("\x92" in example.target or "Ã" in example.target for example in examples)
 
 

@@ -6,6 +6,7 @@ split: rows go to train, validation and test by a hash of their text.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Self
 
@@ -13,7 +14,7 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from tunelab.contracts import Task
 from tunelab.data.fingerprint import fingerprint, row_options
-from tunelab.data.formats import TemplateText, format_rows
+from tunelab.data.formats import TemplateText, format_rows, rows_with
 from tunelab.data.readable import unreadable
 from tunelab.data.rows import Row
 from tunelab.data.sources import source_fingerprint, source_rows, write_generated
@@ -55,10 +56,10 @@ class NewsSummary(Task):
 
     metrics: tuple[str, ...] = ("rouge_l", "rouge_1", "rouge_2")
 
-    def examples(self, split: Split) -> list[Example]:
-        rows = self._rows(split)
+    def examples(self, split: Split) -> Sequence[Example]:
+        rows = rows_with(self._rows(split), self.article)
         formatted = format_rows(
-            [{"article": row[self.article], "summary": row[self.summary]} for row in rows if self._has_article(row)],
+            [{"article": row[self.article], "summary": row[self.summary]} for row in rows],
             prompt=self.prompt,
             target=self.target,
             split=split,
@@ -74,7 +75,7 @@ class NewsSummary(Task):
 
     def notes(self, split: Split) -> list[str]:
         rows = self._rows(split)
-        empty = sum(not self._has_article(row) for row in rows)
+        empty = len(rows) - len(rows_with(rows, self.article))
         notes = [f"{split}: {empty} of {len(rows)} rows left out, their article is empty"] if empty else []
         wanted = self._wanted(split)
         return notes + ([] if wanted is None else [f"{split}: at most {wanted} examples, drawn by seed {self.seed}"])
@@ -90,8 +91,5 @@ class NewsSummary(Task):
     def _wanted(self, split: Split) -> int | None:
         return {"train": self.train_rows, "validation": self.validation_rows, "test": self.test_rows}[split]
 
-    def _rows(self, split: Split) -> list[Row]:
-        return list(source_rows("news_summary", split, path=self.path))
-
-    def _has_article(self, row: Row) -> bool:
-        return bool((row[self.article] or "").strip())
+    def _rows(self, split: Split) -> Sequence[Row]:
+        return source_rows("news_summary", split, path=self.path)

@@ -5,6 +5,7 @@ The prefix is that of Raffel et al. 2020 (arXiv:1910.10683); a causal model gets
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, Self
 
@@ -12,8 +13,9 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from tunelab.contracts import Task
 from tunelab.data.fingerprint import fingerprint, row_options
-from tunelab.data.formats import format_rows
+from tunelab.data.formats import format_rows, rows_with
 from tunelab.data.readable import unreadable
+from tunelab.data.rows import Row
 from tunelab.data.sources import source_fingerprint, source_rows, write_generated
 from tunelab.records import Example
 
@@ -59,26 +61,27 @@ class Summarize(Task):
 
     metrics: tuple[str, ...] = ("rouge_1", "rouge_2", "rouge_l")
 
-    def examples(self, split: Split) -> list[Example]:
-        columns = COLUMNS[self.source]
-        rows = source_rows(self.source, split, path=self.path, n=self._wanted(split), seed=self.seed)
-        pairs = [(row[columns.document] or "", row[columns.summary]) for row in rows]
+    def examples(self, split: Split) -> Sequence[Example]:
+        columns, prefix = COLUMNS[self.source], self.prefix.replace("{", "{{").replace("}", "}}")
         formatted = format_rows(
-            [{"prompt": self.prefix + document, "target": summary} for document, summary in pairs if document.strip()],
-            prompt="{prompt}",
-            target="{target}",
+            rows_with(self._rows(split), columns.document),
+            prompt=f"{prefix}{{{columns.document}}}",
+            target=f"{{{columns.summary}}}",
             split=split,
             source=f"{self.path or self.source} ({split})",
             group=split == "test",
         )
-        return list(formatted.examples)
+        return formatted.examples
 
     def problems(self) -> list[str]:
         return [] if self.path is None else unreadable(self)
 
     def notes(self, split: Split) -> list[str]:
-        wanted = self._wanted(split)
-        return [] if wanted is None else [f"{split}: at most {wanted} rows of {self.source}, drawn by seed {self.seed}"]
+        rows, wanted = self._rows(split), self._wanted(split)
+        empty = len(rows) - len(rows_with(rows, COLUMNS[self.source].document))
+        notes = [f"{split}: {empty} of {len(rows)} rows left out, their document is empty"] if empty else []
+        drawn = [f"{split}: at most {wanted} rows of {self.source}, drawn by seed {self.seed}"]
+        return notes if wanted is None else notes + drawn
 
     def fingerprint(self) -> str:
         rows = source_fingerprint(self.source, path=self.path)
@@ -90,3 +93,6 @@ class Summarize(Task):
 
     def _wanted(self, split: Split) -> int | None:
         return {"train": self.train_rows, "validation": self.validation_rows, "test": self.test_rows}[split]
+
+    def _rows(self, split: Split) -> Sequence[Row]:
+        return source_rows(self.source, split, path=self.path, n=self._wanted(split), seed=self.seed)
