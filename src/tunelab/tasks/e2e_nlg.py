@@ -21,6 +21,7 @@ from tunelab.contracts import Task
 from tunelab.data.fingerprint import fingerprint, row_options
 from tunelab.data.formats import TemplateText, format_rows
 from tunelab.data.readable import unreadable
+from tunelab.data.rehearsal import SCORED_ROWS, TRAIN_ROWS
 from tunelab.data.rows import Row
 from tunelab.data.sources import source_fingerprint, source_rows, write_generated
 from tunelab.data.splits import draw
@@ -85,8 +86,9 @@ class E2eNlg(Task):
         return fingerprint(options={**row_options(self, leave_out=("path",)), "rows": rows})
 
     def rehearsal(self, folder: Path) -> Self:
-        write_generated("e2e_nlg", folder, rows=32)
-        return self.model_copy(update={"path": folder})
+        write_generated("e2e_nlg", folder, rows=2 * TRAIN_ROWS)
+        fewer = {"train_rows": TRAIN_ROWS, "validation_rows": SCORED_ROWS, "test_meanings": SCORED_ROWS}
+        return self.model_copy(update={"path": folder, **fewer})
 
     def _wanted(self, split: Split) -> int | None:
         return {"train": self.train_rows, "validation": self.validation_rows, "test": self.test_meanings}[split]

@@ -18,6 +18,7 @@ from tunelab.contracts import Task
 from tunelab.data.fingerprint import fingerprint, row_options
 from tunelab.data.formats import TemplateText, format_rows
 from tunelab.data.readable import unreadable
+from tunelab.data.rehearsal import SCORED_ROWS, TRAIN_ROWS
 from tunelab.data.rows import Row
 from tunelab.data.sources import source_fingerprint, source_rows, write_generated
 from tunelab.data.splits import draw
@@ -81,8 +82,9 @@ class Gsm8k(Task):
         return fingerprint(options={**row_options(self, leave_out=("path",)), "rows": rows})
 
     def rehearsal(self, folder: Path) -> Self:
-        write_generated("gsm8k", folder, rows=32)
-        return self.model_copy(update={"path": folder})
+        write_generated("gsm8k", folder, rows=2 * TRAIN_ROWS)
+        fewer = {"train_rows": TRAIN_ROWS, "test_rows": SCORED_ROWS}
+        return self.model_copy(update={"path": folder, **fewer})
 
     def _formatted(self, split: Split) -> list[Example]:
         rows = [self._row(row) for row in source_rows("gsm8k", split, path=self.path)]

@@ -15,6 +15,7 @@ from tunelab.contracts import Task
 from tunelab.data.fingerprint import fingerprint, row_options
 from tunelab.data.formats import format_rows, rows_with
 from tunelab.data.readable import unreadable
+from tunelab.data.rehearsal import SCORED_ROWS, TRAIN_ROWS
 from tunelab.data.rows import Row
 from tunelab.data.sources import source_fingerprint, source_rows, write_generated
 from tunelab.records import Example
@@ -88,8 +89,9 @@ class Summarize(Task):
         return fingerprint(options={**row_options(self, leave_out=("path",)), "rows": rows})
 
     def rehearsal(self, folder: Path) -> Self:
-        write_generated(self.source, folder, rows=60)
-        return self.model_copy(update={"path": folder})
+        write_generated(self.source, folder, rows=2 * TRAIN_ROWS)
+        fewer = {"train_rows": TRAIN_ROWS, "validation_rows": SCORED_ROWS, "test_rows": SCORED_ROWS}
+        return self.model_copy(update={"path": folder, **fewer})
 
     def _wanted(self, split: Split) -> int | None:
         return {"train": self.train_rows, "validation": self.validation_rows, "test": self.test_rows}[split]
