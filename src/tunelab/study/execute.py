@@ -127,9 +127,9 @@ def _prepared(run: RunConfig, parts: RunParts, text: TextSide, folder: RunFolder
 
 
 def verified_rows(rows: Sequence[TokenRow]) -> Batch:
-    """Two short rows of different length, since the reference path keeps all logits and padding should be seen; and
-    two documents of a packed row, if there is one."""
-    ordered = sorted(rows, key=lambda row: row.num_tokens)
+    """Two short rows of different length, since the reference path keeps all logits and padding should be seen, of
+    those with something to compare; and two documents of a packed row, if there is one."""
+    ordered = sorted(rows, key=lambda row: (not row.supervised[-1], row.num_tokens))
     other = next((row for row in ordered if row.num_tokens > ordered[0].num_tokens), ordered[-1])
     packed = next((row for row in rows if row.starts), None)
     chosen = (ordered[0], other) if packed is None else (ordered[0], other, packed)
