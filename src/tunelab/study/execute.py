@@ -6,9 +6,12 @@ import shutil
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from tunelab.config.schema import RunConfig
 from tunelab.contracts import Session, TextSide
 from tunelab.data.batching import micro_batches
+from tunelab.data.token_store import sizes
 from tunelab.errors import DataError, ModelError
 from tunelab.evaluation.evaluate import score
 from tunelab.records import Batch, Prediction, Provenance, RunResult, Score, StepRecord, TokenRow
@@ -127,9 +130,11 @@ def _prepared(run: RunConfig, parts: RunParts, text: TextSide, folder: RunFolder
 
 def verified_rows(rows: Sequence[TokenRow]) -> Batch:
     """Two short rows of different length: the reference path keeps all logits, and padding should be seen."""
-    ordered = sorted(rows, key=lambda row: row.num_tokens)
-    other = next((row for row in ordered if row.num_tokens > ordered[0].num_tokens), ordered[-1])
-    return Batch((ordered[0], other))
+    lengths = sizes(rows).num_tokens
+    shortest = int(lengths.argmin())
+    longer = np.where(lengths > lengths[shortest], lengths, np.iinfo(np.int64).max)
+    other = int(longer.argmin()) if lengths.max() > lengths[shortest] else len(rows) - 1
+    return Batch((rows[shortest], rows[other]))
 
 
 def _train(
