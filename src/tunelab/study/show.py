@@ -118,7 +118,7 @@ def _example(row: TokenRow, data: RunData, tokenizer: Any) -> ShownExample:
 
 
 def _id(row: TokenRow, data: RunData) -> str:
-    return data.summary["splits"]["train"]["rows"][row.example]
+    return data.train.id_of(row)
 
 
 def _pieces(ids: list[int], supervised: list[bool], tokenizer: Any) -> tuple[Piece, ...]:
