@@ -47,6 +47,10 @@ class Sizes(NamedTuple):
     source: np.ndarray
     num_supervised: np.ndarray
     example: np.ndarray
+    learns_end: np.ndarray
+    """bool: the last token is supervised."""
+    is_packed: np.ndarray
+    """bool"""
 
     @property
     def num_tokens(self) -> np.ndarray:
@@ -73,14 +77,14 @@ def sizes(rows: Sequence[TokenRow]) -> Sizes:
     """Of any rows: those of a store do not have to be made for it."""
     if isinstance(rows, TokenRows):
         return rows.sizes
-    source = [0 if row.source is None else len(row.source) for row in rows]
-    columns = (
-        [len(row.ids) for row in rows],
-        source,
-        [row.num_supervised for row in rows],
-        [row.example for row in rows],
+    return Sizes(
+        np.array([len(row.ids) for row in rows], np.int64),
+        np.array([0 if row.source is None else len(row.source) for row in rows], np.int64),
+        np.array([row.num_supervised for row in rows], np.int64),
+        np.array([row.example for row in rows], np.int64),
+        np.array([row.supervised[-1] for row in rows], bool),
+        np.array([bool(row.starts) for row in rows], bool),
     )
-    return Sizes(*(np.array(column, np.int64) for column in columns))
 
 
 class TokenRows(Lazy[TokenRow]):
@@ -148,14 +152,16 @@ def _columns(batch: pa.RecordBatch) -> dict[str, Any]:
 
 
 def _sizes(batches: list[dict[str, Any]]) -> Sizes:
-    def joined(arrays: Iterator[np.ndarray]) -> np.ndarray:
-        return np.concatenate([np.empty(0, np.int32), *arrays])
+    def joined(arrays: Iterator[np.ndarray], kind: type = np.int32) -> np.ndarray:
+        return np.concatenate([np.empty(0, kind), *arrays])
 
     return Sizes(
         joined(np.diff(columns["ids"].offsets) for columns in batches),
         joined(np.diff(columns["source"].offsets) for columns in batches),
         joined(columns["num_supervised"] for columns in batches),
-        joined(columns["example"] for columns in batches),
+        joined((columns["example"] for columns in batches), np.int64),
+        joined((np.diff(columns["changes"].offsets) % 2 == 1 for columns in batches), bool),
+        joined((np.diff(columns["starts"].offsets) > 0 for columns in batches), bool),
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from tunelab.config.schema import RunConfig
 from tunelab.contracts import Session, TextSide
 from tunelab.data.batching import micro_batches
+from tunelab.data.packing import excerpt
 from tunelab.data.token_store import sizes
 from tunelab.errors import DataError, ModelError
 from tunelab.evaluation.evaluate import score
@@ -129,12 +130,14 @@ def _prepared(run: RunConfig, parts: RunParts, text: TextSide, folder: RunFolder
 
 
 def verified_rows(rows: Sequence[TokenRow]) -> Batch:
-    """Two short rows of different length: the reference path keeps all logits, and padding should be seen."""
-    lengths = sizes(rows).num_tokens
-    shortest = int(lengths.argmin())
-    longer = np.where(lengths > lengths[shortest], lengths, np.iinfo(np.int64).max)
-    other = int(longer.argmin()) if lengths.max() > lengths[shortest] else len(rows) - 1
-    return Batch((rows[shortest], rows[other]))
+    """Two short rows of different length, since the reference path keeps all logits and padding should be seen, of
+    those with something to compare; and two documents of a packed row, if there is one."""
+    known = sizes(rows)
+    order = np.lexsort((known.num_tokens, ~known.learns_end))
+    lengths = known.num_tokens[order]
+    longer, packed = order[lengths > lengths[0]], np.flatnonzero(known.is_packed)
+    chosen = [order[0], longer[0] if len(longer) else order[-1], *packed[:1]]
+    return Batch(tuple(excerpt(row) if row.starts else row for row in (rows[int(place)] for place in chosen)))
 
 
 def _train(
