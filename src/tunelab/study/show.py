@@ -120,7 +120,7 @@ def _example(row: TokenRow, data: RunData, tokenizer: Any) -> ShownExample:
 def _id(row: TokenRow, data: RunData) -> str:
     """A packed row is named by its first document."""
     more = f" and {len(row.starts) - 1} more" if row.starts else ""
-    return data.summary["splits"]["train"]["rows"][row.example] + more
+    return data.train.id_of(row) + more
 
 
 def _pieces(ids: list[int], supervised: list[bool], tokenizer: Any) -> tuple[Piece, ...]:
