@@ -113,7 +113,8 @@ def test_a_draw_is_repeated_and_part_of_a_larger_one(tmp_path):
 
 def test_a_set_without_splits_is_divided_by_its_rows_alone(tmp_path):
     rows = dataset_rows("alpaca", split="train", n=400, seed=0)
-    write_table(tmp_path / "a" / "alpaca_data.json", rows) or write_table(tmp_path / "b" / "train.jsonl", rows[::-1])
+    write_table(tmp_path / "a" / "alpaca_data.json", rows)
+    write_table(tmp_path / "b" / "train.jsonl", rows[::-1])
     found = [{split: list(source_rows("alpaca", split, path=tmp_path / at)) for split in SPLITS} for at in "ab"]
     assert {split: rows[::-1] for split, rows in found[1].items()} == found[0]
     shares = [len(found[0][split]) / 400 for split in SPLITS]
@@ -180,7 +181,7 @@ def test_a_wrong_file_is_one_line(tmp_path, name, file, content, message):
 def test_a_missing_folder_and_a_file_of_another_split_are_told(tmp_path):
     assert "no such folder; get train.jsonl from github.com/" in problem("gsm8k", "train", path=tmp_path / "no")
     write_generated("gsm8k", tmp_path, rows=4)
-    assert "is not test split of gsm8k" in problem("gsm8k", "test", path=tmp_path / "train.jsonl")
+    assert "is not the test split of gsm8k" in problem("gsm8k", "test", path=tmp_path / "train.jsonl")
 
 
 # ------------------------------------------------------------------ real files
@@ -193,7 +194,6 @@ def test_a_missing_folder_and_a_file_of_another_split_are_told(tmp_path):
         ("gsm8k", "gsm8k", {"train": 7_473, "test": 1_319}),
         ("ag_news", "ag_news", {"test": 7_600}),
         ("wikitext_2", "wikitext", {"validation": 3_760, "test": 4_358}),
-        ("alpaca", "alpaca/alpaca_5000.json", {"train": 4_019, "validation": 493, "test": 488}),
         ("imdb", "imdb", {"test": 5_000}),
     ],
 )
@@ -202,6 +202,14 @@ def test_real_files_have_their_published_number_of_rows(shared, name, folder, co
         rows = source_rows(name, split, path=shared / "data" / folder)
         assert len(rows) == count
         assert list(rows[0]) == list(SOURCES[name].columns)
+
+
+def test_real_instructions_get_the_hubs_text_column(shared):
+    path = shared / "data" / "alpaca" / "alpaca_5000.json"
+    rows = [row for split in SPLITS for row in source_rows("alpaca", split, path=path)]
+    assert len(rows) == 5_000
+    assert sum("### Input:\n" in row["text"] for row in rows) >= 1_943
+    assert all(row["text"].endswith(f"### Response:\n{row['output']}") for row in rows)
 
 
 def test_the_real_news_file_is_cp1252_and_every_row_is_in_one_split(shared):

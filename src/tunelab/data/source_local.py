@@ -54,8 +54,8 @@ def _find(source: Source, path: Path, split: str) -> Found:
     if not path.exists():
         raise DataError(f"{path}: no such folder; {source.way_out(split)}")
     raise DataError(
-        f"{path}: {'is not' if path.is_file() else 'has no'} {split} split of {source.name}; it must be "
-        f"{' or '.join(source.files[split])}, or {split}.jsonl, .json, .csv, .tsv, .parquet with the columns "
+        f"{path}: {'is not the' if path.is_file() else 'has no'} {split} split of {source.name}; it must be "
+        f"{' or '.join(source.files[split])}, or {'train' if source.drawn else split}.jsonl, .json, .csv, .tsv, .parquet with the columns "
         f"{', '.join(source.columns)}"
     )
 
@@ -63,7 +63,8 @@ def _find(source: Source, path: Path, split: str) -> Found:
 def _patterns(source: Source, split: str) -> Iterator[str]:
     """Names in a folder, best first: original, hub's columns, the shards of a cloned hub repository."""
     yield from source.files[split]
-    yield from (f"{split}.{extension}" for extension in EXTENSIONS)
+    stem = "train" if source.drawn else split
+    yield from (f"{stem}.{extension}" for extension in EXTENSIONS)
     shards = f"{source.splits[split]}-*.parquet"
     yield from (shards, f"data/{shards}", f"{source.config}/{shards}")
 
