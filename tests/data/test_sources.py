@@ -5,9 +5,11 @@ import json
 
 import pytest
 
+from tunelab.data import source_local
 from tunelab.data.rows import read_rows
 from tunelab.data.source_local import EXTENSIONS
 from tunelab.data.sources import SOURCES, source_fingerprint, source_rows, write_generated
+from tunelab.data.splits import draw
 from tunelab.data.synthetic.dataset_files import write_table
 from tunelab.data.synthetic.dataset_rows import MAKERS, dataset_rows
 from tunelab.errors import DataError
@@ -131,6 +133,29 @@ def test_the_fingerprint_follows_the_contents_and_not_the_place(tmp_path):
     assert source_fingerprint("imdb", ["test"], path=tmp_path / "a") == source_fingerprint(
         "imdb", ["test"], path=tmp_path / "b"
     )
+
+
+@pytest.mark.parametrize("name", ["amazon_polarity", "tulu_v2", "squad"])
+def test_rows_of_large_files_are_kept_on_the_disk_until_the_file_changes(tmp_path, monkeypatch, name):
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    write_generated(name, tmp_path, rows=1200)
+    small = source_rows(name, "train", path=tmp_path)
+    monkeypatch.setattr(source_local, "IN_MEMORY_BYTES", 0)
+    large = source_rows(name, "train", path=tmp_path)
+    assert type(large).__name__ == "ArrowRows" and type(small) is list
+    assert list(large) == small and large[-1] == small[-1]
+    monkeypatch.setattr(source_local, "_rows", lambda *arguments: iter(()))
+    assert source_rows(name, "train", path=tmp_path) == small
+    assert list(source_rows(name, "train", path=tmp_path, n=5)) == [
+        row for row in small if row in draw(small, n=5, seed=0)
+    ]
+    monkeypatch.undo()
+    monkeypatch.setattr(source_local, "IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    write_generated(name, tmp_path, rows=1100, seed=1)
+    assert list(source_rows(name, "train", path=tmp_path)) != small
 
 
 # ------------------------------------------------------------------ what is wrong

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tunelab.data.lazy import Lazy, Selected
+from tunelab.data.arrow_rows import ArrowRows, cache_folder
+from tunelab.data.lazy import Selected
 from tunelab.data.rows import Row
 from tunelab.errors import DataError
 from tunelab.files import write_atomically
@@ -31,22 +32,6 @@ class HubSet(NamedTuple):
     """Branch, tag or commit; 'refs/convert/parquet' is the hub's own copy without a loading script."""
     hint: str = ""
     """What else a user can do without the hub, for messages."""
-
-
-class ArrowRows(Lazy[Row]):
-    """Rows of a memory-mapped dataset: a million of them take no memory until they are read."""
-
-    def __init__(self, dataset: Any) -> None:
-        self.dataset = dataset
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __iter__(self) -> Iterator[Row]:
-        return iter(self.dataset)
-
-    def _at(self, position: int) -> Row:
-        return self.dataset[position]
 
 
 def hub_rows(
@@ -108,13 +93,6 @@ def hub_commit(where: HubSet) -> str:
         commit = HfApi().dataset_info(where.dataset, revision=where.revision, timeout=10).sha
     write_atomically(note, commit)
     return commit
-
-
-def cache_folder() -> Path:
-    """Where what is drawn from the hub is kept: beside the data sets that `datasets` keeps."""
-    import datasets
-
-    return Path(datasets.config.HF_DATASETS_CACHE) / "tunelab"
 
 
 def offline() -> bool:

@@ -14,14 +14,14 @@ places of the set.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from tunelab.data.hub import ArrowRows, HubSet, Keep, cache_folder, explained, hub_commit, hub_split, offline
+from tunelab.data.arrow_rows import cache_folder, read_arrow, write_rows
+from tunelab.data.hub import HubSet, Keep, explained, hub_commit, hub_split, offline
 from tunelab.data.lazy import Selected
 from tunelab.data.rows import Row
 
@@ -45,15 +45,13 @@ def hub_sample(where: HubSet, *, n: int, seed: int, keep: Keep | None = None, ke
     Raises:
         DataError: as `hub_split`.
     """
-    import datasets
-
     key = [where.dataset, where.config, hub_commit(where), where.split, n, seed, kept, BLOCK_ROWS, ROWS_A_BLOCK]
     file = cache_folder() / "samples" / f"{sha256(json.dumps(key).encode()).hexdigest()[:16]}.arrow"
     if not file.is_file() and not offline():
         with explained(where):
             _fetch(where, file, n=n, seed=seed, keep=keep)
     if file.is_file():
-        return ArrowRows(datasets.Dataset.from_file(str(file)))
+        return read_arrow(file)
     rows = hub_split(where)
     return Selected(rows, _Draw(len(rows), seed=seed).positions(rows, n=n, keep=keep))
 
@@ -149,7 +147,7 @@ def _fetch(where: HubSet, file: Path, *, n: int, seed: int, keep: Keep | None) -
         picked.update((number, rows[number]) for number in draw.order(rows)[:ROWS_A_BLOCK])
     if len(picked) >= n:
         chosen = sorted(list(picked)[:n])
-        _write(file, [picked[number] for number in chosen], shards.schema)
+        write_rows(file, (picked[number] for number in chosen), shards.schema)
 
 
 def _urls(where: HubSet) -> list[str]:
@@ -160,13 +158,3 @@ def _urls(where: HubSet) -> list[str]:
     if where.split not in files:
         raise ValueError(f"Unknown split {where.split!r}. Should be one of {list(files)}.")
     return list(files[where.split])
-
-
-def _write(file: Path, rows: list[Row], schema: pyarrow.Schema) -> None:
-    import pyarrow
-
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    with pyarrow.OSFile(str(temporary), "wb") as sink, pyarrow.ipc.new_stream(sink, schema) as writer:
-        writer.write_table(pyarrow.Table.from_pylist(rows, schema=schema), max_chunksize=BLOCK_ROWS)
-    os.replace(temporary, file)
