@@ -51,7 +51,7 @@ def test_all_problems_come_at_once_with_file_and_line(tmp_path):
     with pytest.raises(ConfigError) as error:
         read_study(file)
     top_keys = (
-        "name, model, tasks, methods, seeds, budget, batch, precision, threads, activation_checkpointing, optimizer, "
+        "name, model, tasks, methods, seeds, budget, batch, data, precision, threads, activation_checkpointing, optimizer, "
         "schedule, loss, validation, generation, checkpoint, backends, launch"
     )
     assert set(error.value.problems) == {
