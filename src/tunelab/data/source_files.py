@@ -44,7 +44,7 @@ def news_summary(path: Path, split: str) -> Iterator[Row]:
 def alpaca(path: Path, split: str) -> Iterator[Row]:
     """alpaca_data.json has no column `text`: on the hub it is stanford_alpaca's own prompt and the output."""
     for row in read_rows(path):
-        yield {**row, "text": row["text"] if "text" in row else _alpaca_text(row)}
+        yield {**row, "text": row["text"] if "text" in row else alpaca_text(row)}
 
 
 def ag_news(path: Path, split: str) -> Iterator[Row]:
@@ -169,7 +169,7 @@ def _is_utf8(path: Path) -> bool:
     return True
 
 
-def _alpaca_text(row: Row) -> str:
+def alpaca_text(row: Row) -> str:
     """The template of github.com/tatsu-lab/stanford_alpaca/blob/main/train.py (PROMPT_DICT), then the output."""
     paired = ", paired with an input that provides further context" if row.get("input") else ""
     asked = "Write a response that appropriately completes the request."

@@ -15,6 +15,8 @@ from tunelab.data.rows import Row
 from tunelab.data.source import SPLITS, Source, split_of
 from tunelab.data.source_local import find_files, read_files
 from tunelab.data.splits import draw
+from tunelab.data.synthetic.dataset_files import WRITERS, write_table
+from tunelab.data.synthetic.dataset_rows import dataset_rows
 from tunelab.errors import DataError
 from tunelab.near import did_you_mean
 
@@ -53,12 +55,23 @@ def source_fingerprint(name: str, splits: Sequence[str] = SPLITS, *, path: Path 
     source = _source(name)
     there = [split for split in splits if split in source.splits]
     if path is not None:
-        found = {f"{split}/{file.name}": file for split in there for file in find_files(source, Path(path), split)}
+        found = {
+            f"{split}/{file.relative_to(path) if Path(path).is_dir() else file.name}": file
+            for split in there
+            for file in find_files(source, Path(path), split)
+        }
         return fingerprint(options={"source": name, "splits": there}, files=found)
-    commits = {}
-    for split in there:
-        commits[split] = hub_commit(source.hub_set(split))
+    commits = {split: hub_commit(source.hub_set(split)) for split in there}
     return fingerprint(options={"source": name, "config": source.config, "hub": source.hub, "commits": commits})
+
+
+def write_generated(name: str, folder: Path, *, rows: int, seed: int = 0) -> None:
+    """Generated rows as the data set's original files, so that `path=folder` reads them: `rows` to train on, a quarter
+    as many in each other split; in a set without splits `rows` in all."""
+    source = _source(name)
+    for split in ("train",) if source.drawn else source.splits:
+        made = dataset_rows(name, split=split, n=rows if split == "train" else max(2, rows // 4), seed=seed)
+        WRITERS.get(name, write_table)(Path(folder) / source.files[split][0], made)
 
 
 def _source(name: str) -> Source:
@@ -252,7 +265,7 @@ _TABLE = (
         page="ai.stanford.edu/~amaas/data/sentiment",
         columns={"text": "text", "label": "number"},
         splits=_TRAIN_TEST,
-        files={split: ("aclImdb*.tar.gz", f"aclImdb/{split}", split) for split in ("train", "test")},
+        files={split: (f"aclImdb/{split}", split, "aclImdb*.tar.gz") for split in ("train", "test")},
         read=files.imdb,
         hub="stanfordnlp/imdb",
         config="plain_text",
