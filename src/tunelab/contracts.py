@@ -235,6 +235,12 @@ class Task(Options, ABC):
         """What is wrong with the data, as far as it can be told without a network; asked while planning."""
         return []
 
+    def rehearsal(self, folder: Path) -> Self:
+        """The same task on a few dozen rows that need no network: generated rows with the data set's exact columns
+        written into `folder`, or the first rows of the user's own files. Its options, and nothing else, lead to
+        those rows. By default the task as it is, which suits one whose rows are few, or made when they are asked."""
+        return self
+
     @abstractmethod
     def fingerprint(self) -> str:
         """Changes whenever the rows can: a sha256 of files, a hub revision, a generator's version and seed."""

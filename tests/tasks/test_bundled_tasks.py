@@ -7,7 +7,8 @@ from tunelab.errors import DataError
 from tunelab.records import Example
 from tunelab.tasks import e2e_nlg
 
-GENERATED = [name for name in catalogue.names("tasks") if name not in ("files", "e2e_nlg")]
+FROM_FILES = ("files", "e2e_nlg", "gsm8k", "news_summary", "summarize", "instructions", "corpora")
+GENERATED = [name for name in catalogue.names("tasks") if name not in FROM_FILES]
 
 
 def small(name: str, **options):
@@ -96,3 +97,14 @@ def test_e2e_folder_without_the_files(tmp_path):
         e2e_nlg.E2eNlg(path=tmp_path).examples("train")
     expected = "'path' must be a folder with trainset.csv, devset.csv, testset_w_refs.csv"
     assert str(error.value) == f"{tmp_path / 'trainset.csv'}: no such file; {expected}"
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_a_rehearsed_task_is_small_and_comes_back_from_its_options(name, tmp_path):
+    whole = catalogue.load("tasks", name)()
+    task = whole.rehearsal(tmp_path)
+    assert type(task)(**task.model_dump(mode="json")) == task
+    sizes = {split: len(task.examples(split)) for split in ("train", "validation", "test")}
+    assert 20 <= sizes["train"] <= 48
+    assert all(1 <= sizes[split] <= 8 for split in ("validation", "test"))
+    assert task.rehearsal(tmp_path) == task

@@ -113,6 +113,19 @@ def test_fingerprint_follows_rows_and_not_metrics(options, tmp_path):
     assert first != Files(**options).fingerprint()
 
 
+def test_a_rehearsal_is_on_the_first_rows_of_each_file(options, tmp_path):
+    long = tmp_path / "long.csv"
+    long.write_text("question,answer\n" + "".join(f"q{row},{'é' if row else ''}\n" for row in range(200)), "cp1252")
+    whole = Files(**{**options, "train": str(long), "encoding": "cp1252"})
+    task = whole.rehearsal(tmp_path / "rows")
+    assert task.train == tmp_path / "rows" / "train.jsonl"
+    assert task.validation is None
+    assert task.examples("train") == whole.examples("train")[:48]
+    assert task.examples("test") == whole.examples("test")
+    assert (task.train_rows, task.test_rows) == (48, 8)
+    assert Files(**task.model_dump(mode="json")) == task
+
+
 # ------------------------------------------------------------------ conversations, and what the columns say
 
 

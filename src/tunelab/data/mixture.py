@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
 from pydantic import PositiveFloat, PositiveInt
 
 from tunelab.contracts import Options, Task
 from tunelab.data.fingerprint import fingerprint
 from tunelab.data.mixing import Part, mix
+from tunelab.data.rehearsal import SCORED_ROWS, TRAIN_ROWS
 from tunelab.data.sources import source_fingerprint, write_generated
 from tunelab.errors import DataError
 from tunelab.records import Example
 
 Split = Literal["train", "validation", "test"]
-AnyTask = TypeVar("AnyTask", bound=Task)
 GENERATED_ROWS = 48
-"""Of each data set in a rehearsal."""
+"""Of each data set in a rehearsal, of which fewer are used: some sets draw their splits from these."""
 
 
 class SetOptions(Options):
@@ -42,6 +42,18 @@ class SplitRows(NamedTuple):
 
     examples: Sequence[Example]
     notes: list[str]
+
+
+class SetTask(Protocol):
+    """A task whose options of each data set are the field of that name (SetOptions)."""
+
+    sources: tuple[str, ...]
+    seed: int
+
+    def split_rows(self, name: str, split: Split) -> SplitRows: ...
+
+
+AnyTask = TypeVar("AnyTask", bound=SetTask)
 
 
 class Mixture(NamedTuple):
@@ -73,7 +85,7 @@ def check_sets(task: Task, chosen: Sequence[str], all_sets: Iterable[str]) -> No
             raise ValueError(f"{name} has options, but sources ({', '.join(chosen)}) leaves it out; add it there")
 
 
-def local_problems(task: Any) -> list[str]:
+def local_problems(task: SetTask) -> list[str]:
     """What reading the sets that are files on this machine says; the hub is not asked while planning."""
     found = []
     for name in task.sources:
@@ -86,16 +98,20 @@ def local_problems(task: Any) -> list[str]:
     return found
 
 
-def mixture_fingerprint(task: Any) -> str:
+def mixture_fingerprint(task: SetTask) -> str:
     options = {name: getattr(task, name).model_dump(mode="json", exclude={"path"}) for name in task.sources}
     sets = {name: source_fingerprint(name, path=getattr(task, name).path) for name in task.sources}
     return fingerprint(options={"seed": task.seed, "options": options, "sets": sets})
 
 
 def rehearsed(task: AnyTask, folder: Path) -> AnyTask:
-    """The task on generated rows of each set, in a folder of its name."""
+    """The task on a few generated rows of each set, which lie in a folder of its name."""
+    most = {"train": TRAIN_ROWS, "validation": SCORED_ROWS, "test": SCORED_ROWS}
     sets = {}
     for name in task.sources:
         write_generated(name, folder / name, rows=GENERATED_ROWS)
-        sets[name] = getattr(task, name).model_copy(update={"path": folder / name})
+        options = getattr(task, name)
+        few = {split: max(1, number // len(task.sources)) for split, number in most.items()}
+        fewer = {key: min(few[key], getattr(options, key) or few[key]) for key in few if hasattr(options, key)}
+        sets[name] = options.model_copy(update={**fewer, "path": folder / name})
     return type(task)(**{**dict(task), **sets})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import NonNegativeInt, PositiveInt
@@ -9,6 +10,7 @@ from pydantic import NonNegativeInt, PositiveInt
 from tunelab.contracts import Task
 from tunelab.data.fingerprint import of_generator, row_options
 from tunelab.data.formats import TemplateText, format_rows
+from tunelab.data.rehearsal import with_fewer_rows
 from tunelab.data.synthetic import arithmetic
 from tunelab.records import Example
 
@@ -43,6 +45,9 @@ class Arithmetic(Task):
             group=split == "test",
         )
         return formatted.examples
+
+    def rehearsal(self, folder: Path) -> Arithmetic:
+        return with_fewer_rows(self, train="train_rows", scored=("validation_rows", "test_rows"))
 
     def fingerprint(self) -> str:
         return of_generator(arithmetic, options=row_options(self))

@@ -18,6 +18,7 @@ from tunelab.data.conversations import alpaca_turns, read_turns
 from tunelab.data.fingerprint import fingerprint, row_options
 from tunelab.data.formats import TemplateText, format_rows
 from tunelab.data.readable import unreadable
+from tunelab.data.rehearsal import TRAIN_ROWS, with_fewer_rows, write_jsonl
 from tunelab.data.rows import read_rows
 from tunelab.data.shapes import Shape, detect, first_columns
 from tunelab.data.splits import draw
@@ -118,6 +119,20 @@ class Files(Task):
         if wanted is not None and wanted < len(read.examples):
             notes.append(f"{split}: {wanted} of {len(read.examples)} examples drawn by seed {self.seed}")
         return notes
+
+    def rehearsal(self, folder: Path) -> Files:
+        copies = {split: self._first_rows(split, folder) for split in ("train", "validation", "test")}
+        fewer = with_fewer_rows(self, train="train_rows", scored=("validation_rows", "test_rows"))
+        return fewer.model_copy(update={**copies, "encoding": "utf-8"})
+
+    def _first_rows(self, split: Split, folder: Path) -> Path | None:
+        """A file with the split's first rows, as many as give TRAIN_ROWS examples; None where there is no file."""
+        path, read = self._path(split), self._read(split)
+        if path is None or read is None:
+            return None
+        further = [int(example.id.rpartition("-")[2]) for example in read.examples[TRAIN_ROWS:]]
+        rows = read_rows(path, encoding=self.encoding)[: min(further, default=None)]
+        return write_jsonl(folder / f"{split}.jsonl", rows)
 
     def fingerprint(self) -> str:
         paths = {"train": self.train, "validation": self.validation, "test": self.test}

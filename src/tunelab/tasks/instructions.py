@@ -7,10 +7,11 @@ generated and scored. Test rows that agree in every turn before the last answer 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveInt, PrivateAttr, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from tunelab.contracts import Task
 from tunelab.data.chat_rows import chat_examples
@@ -59,8 +60,6 @@ class Instructions(Task):
 
     metrics: tuple[str, ...] = ("rouge_l", "bleu")
 
-    _mixtures: dict[str, Mixture] = PrivateAttr(default_factory=dict)
-
     @model_validator(mode="after")
     def _known_sets(self) -> Self:
         check_sets(self, self.sources, READ)
@@ -89,6 +88,11 @@ class Instructions(Task):
         source = f"{options.path or name} ({split})"
         chats = chat_examples(rows, READ[name], split=split, source=source, group=split == "test")
         return SplitRows(chats.examples, chats.counts.notes(f"{split}, {name}"))
+
+    @cached_property
+    def _mixtures(self) -> dict[str, Mixture]:
+        """Filled as splits are asked for, so that each is read once."""
+        return {}
 
     def _mixture(self, split: Split) -> Mixture:
         if split not in self._mixtures:

@@ -6,6 +6,7 @@ With `model: {initialize: random}` this rebuilds an embedded base model. Nothing
 from __future__ import annotations
 
 from itertools import islice
+from pathlib import Path
 from typing import Literal
 
 from pydantic import NonNegativeInt, PositiveInt
@@ -13,6 +14,7 @@ from pydantic import NonNegativeInt, PositiveInt
 from tunelab.contracts import Task
 from tunelab.data.fingerprint import of_generator, row_options
 from tunelab.data.formats import TemplateText, format_rows
+from tunelab.data.rehearsal import with_fewer_rows
 from tunelab.data.synthetic import pretraining
 from tunelab.records import Example
 
@@ -41,6 +43,9 @@ class PretrainingPairs(Task):
         number = {"train": self.pairs, "validation": self.validation_pairs, "test": self.test_pairs}[split]
         rows = list(islice(pretraining.iterate_pairs(seed=self.seed, start=START[split]), number))
         return format_rows(rows, prompt=self.prompt, target="{target}", split=split, source=self.name).examples
+
+    def rehearsal(self, folder: Path) -> PretrainingPairs:
+        return with_fewer_rows(self, train="pairs", scored=("validation_pairs", "test_pairs"))
 
     def fingerprint(self) -> str:
         return of_generator(pretraining, options=row_options(self))

@@ -6,6 +6,7 @@ With `model: {initialize: random}` this rebuilds an embedded base model. Nothing
 from __future__ import annotations
 
 from itertools import islice
+from pathlib import Path
 from typing import Literal
 
 from pydantic import NonNegativeInt, PositiveInt
@@ -13,6 +14,7 @@ from pydantic import NonNegativeInt, PositiveInt
 from tunelab.contracts import Task
 from tunelab.data.fingerprint import of_generator, row_options
 from tunelab.data.formats import format_rows
+from tunelab.data.rehearsal import with_fewer_rows
 from tunelab.data.synthetic import pretraining
 from tunelab.records import Example
 
@@ -38,6 +40,9 @@ class PretrainingText(Task):
         number = {"train": self.documents, "validation": self.validation_documents, "test": self.test_documents}[split]
         rows = [{"text": text} for text in islice(pretraining.iterate(seed=self.seed, start=START[split]), number)]
         return format_rows(rows, prompt=None, target="{text}", split=split, source=self.name).examples
+
+    def rehearsal(self, folder: Path) -> PretrainingText:
+        return with_fewer_rows(self, train="documents", scored=("validation_documents", "test_documents"))
 
     def fingerprint(self) -> str:
         return of_generator(pretraining, options=row_options(self))
