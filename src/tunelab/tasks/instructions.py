@@ -7,29 +7,16 @@ generated and scored. Test rows that agree in every turn before the last answer 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, PositiveInt
 
-from tunelab.contracts import Task
 from tunelab.data.chat_rows import chat_examples
 from tunelab.data.conversations import alpaca_turns, read_turns, system_in_front
-from tunelab.data.mixture import (
-    Mixture,
-    SetOptions,
-    SplitRows,
-    check_sets,
-    local_problems,
-    mixture,
-    mixture_fingerprint,
-    rehearsed,
-)
+from tunelab.data.mixture import MixedTask, SetOptions, SetRows, Split
 from tunelab.data.sources import source_rows
 from tunelab.records import Example, Turn
 
-Split = Literal["train", "validation", "test"]
 Name = Literal["alpaca", "tulu_v2", "ultrachat_200k"]
 Row = Mapping[str, Any]
 
@@ -39,7 +26,7 @@ class InstructionSet(SetOptions):
     test: PositiveInt | None = 2000
 
 
-class Instructions(Task):
+class Instructions(MixedTask):
     name: str = "instructions"
 
     sources: Annotated[tuple[Name, ...], Field(min_length=1)] = ("alpaca", "tulu_v2", "ultrachat_200k")
@@ -54,52 +41,21 @@ class Instructions(Task):
     ultrachat_200k: InstructionSet = InstructionSet()
     """Tunstall et al. 2023 (arXiv:2310.16944): turns of other roles than user and assistant are left out."""
 
-    seed: NonNegativeInt = 0
-    """Which rows are drawn, and which are tested on where a set has no test split. The same for every seed of the
-    study."""
-
     metrics: tuple[str, ...] = ("rouge_l", "bleu")
-
-    @model_validator(mode="after")
-    def _known_sets(self) -> Self:
-        check_sets(self, self.sources, READ)
-        return self
 
     def examples(self, split: Split) -> Sequence[Example]:
         """`validation` is empty: the study holds rows of train out."""
-        return [] if split == "validation" else self._mixture(split).examples
+        return [] if split == "validation" else super().examples(split)
 
     def notes(self, split: Split) -> list[str]:
-        return [] if split == "validation" else self._mixture(split).notes
+        return [] if split == "validation" else super().notes(split)
 
-    def problems(self) -> list[str]:
-        return local_problems(self)
-
-    def fingerprint(self) -> str:
-        return mixture_fingerprint(self)
-
-    def rehearsal(self, folder: Path) -> Self:
-        return rehearsed(self, folder)
-
-    def split_rows(self, name: str, split: Split) -> SplitRows:
-        """What one data set gives, before it is mixed with the others."""
-        options = getattr(self, name)
+    def set_rows(self, name: str, split: Split) -> SetRows:
+        options = self.options_of(name)
         rows = source_rows(name, split, path=options.path, n=getattr(options, split), seed=self.seed)
         source = f"{options.path or name} ({split})"
         chats = chat_examples(rows, READ[name], split=split, source=source, group=split == "test")
-        return SplitRows(chats.examples, chats.counts.notes(f"{split}, {name}"))
-
-    @cached_property
-    def _mixtures(self) -> dict[str, Mixture]:
-        """Filled as splits are asked for, so that each is read once."""
-        return {}
-
-    def _mixture(self, split: Split) -> Mixture:
-        if split not in self._mixtures:
-            given = {name: self.split_rows(name, split) for name in self.sources}
-            weights = {name: getattr(self, name).weight for name in self.sources}
-            self._mixtures[split] = mixture(split, given, weights=weights, seed=self.seed)
-        return self._mixtures[split]
+        return SetRows(chats.examples, chats.counts.notes(f"{split}, {name}"))
 
 
 def _alpaca(row: Row, row_name: str) -> list[Turn]:
