@@ -71,6 +71,21 @@ def documents(row: TokenRow) -> list[TokenRow]:
     ]
 
 
+def excerpt(row: TokenRow, *, tokens: int = 16) -> TokenRow:
+    """Of a packed row the end of one document and the beginning of the next, the longest that follows another: enough
+    to see whether they are kept apart."""
+    whole = documents(row)
+    second = max(range(1, len(whole)), key=lambda number: len(whole[number].ids))
+    parts = whole[second - 1], whole[second]
+    kept = (slice(-tokens, None), slice(tokens))
+    pieces = [
+        Piece(row.example, part.ids[cut], part.supervised[cut].copy()) for part, cut in zip(parts, kept, strict=True)
+    ]
+    for piece in pieces:
+        piece.supervised[0] = False
+    return _joined(pieces)
+
+
 def positions(row: TokenRow) -> np.ndarray:
     """int64, shape T: counted from 0 in every document; by this a model tells packed documents apart."""
     places = np.arange(len(row.ids))

@@ -14,10 +14,13 @@ from typing import NamedTuple
 import numpy as np
 
 from tunelab.config.schema import DataSettings
+from tunelab.data.chat import ChatForm, plain_text
+from tunelab.data.chat_ids import encode_chats
 from tunelab.data.counts import Counts, Split, Tally
 from tunelab.data.encoded import Encoded, Tokenizer, encode_joined, encode_pairs, end_token
 from tunelab.data.overlong import cut, cut_prompt, is_overlong
 from tunelab.data.packing import Packer
+from tunelab.errors import DataError
 from tunelab.records import Example, TokenRow
 
 DEFAULTS = DataSettings()
@@ -66,6 +69,7 @@ class Tokeniser:
         self.tokenizer, self.max_length, self.encoder_decoder = tokenizer, max_length, encoder_decoder
         self.settings, self.split = settings, split
         end_token(tokenizer)
+        self._form: ChatForm | None = None
         self._tally = Tally(split, max_length)
 
     def rows(self, examples: Iterable[Example]) -> Iterator[TokenRow]:
@@ -125,7 +129,8 @@ class Tokeniser:
             return []
         tally.prompts_cut += prompt_cut
         tally.targets_cut += target_cut
-        tally.endless += target_cut and ends_matter
+        one_answer = row.supervised[np.argmax(row.supervised) :].all()
+        tally.endless += target_cut and ends_matter and bool(one_answer)
         return [row]
 
     def _encoded(self, examples: Iterable[Example]) -> Iterator[tuple[Example, Encoded]]:
@@ -134,5 +139,34 @@ class Tokeniser:
             yield from zip(chunk, self._encode(chunk), strict=True)
 
     def _encode(self, chunk: list[Example]) -> list[Encoded]:
-        encode = encode_pairs if self.encoder_decoder else encode_joined
-        return encode([example.prompt for example in chunk], [example.target for example in chunk], self.tokenizer)
+        try:
+            return self._encoded_pairs(chunk) if self.encoder_decoder else self._encoded_joined(chunk)
+        except (TypeError, UnicodeEncodeError):  # what a tokenizer says of a text that is not Unicode
+            self._check_characters(chunk)
+            raise
+
+    def _encoded_pairs(self, chunk: list[Example]) -> list[Encoded]:
+        """A conversation's last answer is learned from what stands before it in the plain form."""
+        prompts = [plain_text(one.turns[:-1], end="", answer=True).text if one.turns else one.prompt for one in chunk]
+        targets = [one.turns[-1].text if one.turns else one.target for one in chunk]
+        return encode_pairs(prompts, targets, self.tokenizer)
+
+    def _encoded_joined(self, chunk: list[Example]) -> list[Encoded]:
+        chats = [one for one in chunk if one.turns]
+        others = [one for one in chunk if not one.turns]
+        plain = iter(encode_joined([one.prompt for one in others], [one.target for one in others], self.tokenizer))
+        if chats and self._form is None:
+            self._form = ChatForm(self.tokenizer)
+        rendered = [self._form.render(one.turns, name=one.id) for one in chats]
+        spoken = iter(encode_chats(rendered, [one.id for one in chats], self._form) if chats else [])
+        return [next(spoken) if one.turns else next(plain) for one in chunk]
+
+    def _check_characters(self, chunk: list[Example]) -> None:
+        for one in chunk:
+            text = "".join([one.prompt, one.target, *(turn.text for turn in one.turns)])
+            half = next((character for character in text if "\ud800" <= character <= "\udfff"), None)
+            if half is not None:
+                raise DataError(
+                    f"{self.split} row {one.id}: holds half a character (U+{ord(half):04X}, a lone surrogate), which "
+                    "no tokenizer can read; write the file as UTF-8 without \\ud800 escapes"
+                )
