@@ -117,7 +117,8 @@ def _packed_texts(path: Path, review: re.Pattern[str]) -> Iterator[tuple[tuple[s
                 if match := review.search(member.name):
                     yield (match[1], int(match[2])), archive.extractfile(member).read().decode()
     except (tarfile.TarError, OSError, EOFError) as error:
-        raise DataError(f"{path}: not a readable tar file ({error}); download it again") from None
+        reason = str(error).splitlines()[0].rstrip(":")
+        raise DataError(f"{path}: not a readable tar file ({reason}); download it again") from None
 
 
 def _folder_texts(path: Path, review: re.Pattern[str]) -> Iterator[tuple[tuple[str, int], str]]:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
 
-from tunelab.data.rows import Row
+from tunelab.data import source_files
+from tunelab.data.arrow_rows import cache_folder, read_arrow, write_rows
+from tunelab.data.rows import Row, sha256
 from tunelab.data.source import Source
 from tunelab.data.source_files import Reader, table
 from tunelab.errors import DataError
 
+IN_MEMORY_BYTES = 64 << 20
+"""Rows of larger files are kept on the disk."""
 EXTENSIONS = ("jsonl", "json", "csv", "tsv", "parquet")
 
 
@@ -21,15 +27,28 @@ class Found(NamedTuple):
 
 
 def read_files(source: Source, path: Path, split: str, *, keep: Callable[[Row], bool] | None = None) -> Sequence[Row]:
-    """The rows of a split for which `keep` holds, in the files' order.
+    """The rows of a split for which `keep` holds, in the files' order. Rows of large files are kept in an Arrow file
+    beside the data sets of `datasets`, and found there as long as the files' times and sizes stay.
 
     Raises:
         DataError: missing files, other columns than the hub's, no rows.
     """
-    rows = [row for row in _rows(source, path, split) if keep is None or keep(row)]
-    if not rows:
+    rows = (row for row in _rows(source, path, split) if keep is None or keep(row))
+    files = [(str(file.absolute()), *_status(file)) for file in find_files(source, path, split)]
+    if sum(size for _, _, size in files) < IN_MEMORY_BYTES:
+        found: Sequence[Row] = list(rows)
+    else:
+        key = json.dumps([source.name, split, files, sha256(Path(source_files.__file__))])
+        file = cache_folder() / "files" / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.arrow"
+        found = read_arrow(file) if file.is_file() or write_rows(file, rows) else []
+    if not found:
         raise DataError(f"{path}: has no rows of {source.name}'s {split} split")
-    return rows
+    return found
+
+
+def _status(file: Path) -> tuple[int, int]:
+    status = file.stat()
+    return status.st_mtime_ns, status.st_size
 
 
 def find_files(source: Source, path: Path, split: str) -> list[Path]:
@@ -53,17 +72,19 @@ def _find(source: Source, path: Path, split: str) -> Found:
         return Found([path], source.read)
     if not path.exists():
         raise DataError(f"{path}: no such folder; {source.way_out(split)}")
+    here = "is not the" if path.is_file() else "has no"
+    stem = "train" if source.drawn else split
     raise DataError(
-        f"{path}: {'is not' if path.is_file() else 'has no'} {split} split of {source.name}; it must be "
-        f"{' or '.join(source.files[split])}, or {split}.jsonl, .json, .csv, .tsv, .parquet with the columns "
-        f"{', '.join(source.columns)}"
+        f"{path}: {here} {split} split of {source.name}; it must be {' or '.join(source.files[split])}, or "
+        f"{stem}.jsonl, .json, .csv, .tsv, .parquet with the columns {', '.join(source.columns)}"
     )
 
 
 def _patterns(source: Source, split: str) -> Iterator[str]:
     """Names in a folder, best first: original, hub's columns, the shards of a cloned hub repository."""
     yield from source.files[split]
-    yield from (f"{split}.{extension}" for extension in EXTENSIONS)
+    stem = "train" if source.drawn else split
+    yield from (f"{stem}.{extension}" for extension in EXTENSIONS)
     shards = f"{source.splits[split]}-*.parquet"
     yield from (shards, f"data/{shards}", f"{source.config}/{shards}")
 

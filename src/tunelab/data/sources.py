@@ -10,7 +10,8 @@ from pathlib import Path
 
 from tunelab.data import source_files as files
 from tunelab.data.fingerprint import fingerprint
-from tunelab.data.hub import hub_commit, hub_sample, hub_split
+from tunelab.data.hub import hub_commit, hub_split
+from tunelab.data.hub_sample import hub_sample
 from tunelab.data.rows import Row
 from tunelab.data.source import SPLITS, Source, split_of
 from tunelab.data.source_local import find_files, read_files
@@ -32,7 +33,7 @@ def source_rows(
             columns (a clone of the hub's repository, too), or one such file; None: the hub.
         n: so many rows, drawn by `seed`: the same n always gives the same rows, and they are among those of a larger
             n. From files and small sets every row is equally likely by itself; from a `big` set of the hub rows come in
-            groups of up to 125 neighbours (see `hub.hub_sample`).
+            groups of up to 125 neighbours (see `hub_sample`).
 
     Raises:
         DataError: unknown name, missing file, wrong columns, or what the hub refuses.
@@ -46,7 +47,7 @@ def source_rows(
     if path is not None:
         return draw(read_files(source, Path(path), split, keep=keep), n=n, seed=seed)
     if n is not None and source.big:
-        return hub_sample(source.hub_set(split), n=n, seed=seed, keep=keep)
+        return hub_sample(source.hub_set(split), n=n, seed=seed, keep=keep, kept=split if keep else "")
     return draw(hub_split(source.hub_set(split), keep=keep), n=n, seed=seed)
 
 
@@ -116,6 +117,7 @@ _TABLE = (
         splits=_TRAIN_TEST,
         files={"train": ("train.jsonl",), "test": ("test.jsonl",)},
         hub="openai/gsm8k",
+        revision="e53f048856ff4f594e959d75785d2c2d37b678ee",
         config="main",
     ),
     Source(
@@ -137,6 +139,7 @@ _TABLE = (
         files=_same("alpaca_data.json"),
         read=files.alpaca,
         hub="tatsu-lab/alpaca",
+        revision="dce01c9b08f87459cf36a430d809084718273017",
         drawn=True,
     ),
     Source(
@@ -147,6 +150,7 @@ _TABLE = (
         splits=_DRAWN,
         files=_same("train.jsonl"),
         hub="allenai/tulu-v2-sft-mixture",
+        revision="6248b175d2ccb5ec7c4aeb22e6d8ee3b21b2c752",
         big=True,
         drawn=True,
     ),
@@ -158,6 +162,7 @@ _TABLE = (
         splits={"train": "train_sft", "test": "test_sft"},
         files={"train": ("train_sft.jsonl",), "test": ("test_sft.jsonl",)},
         hub="HuggingFaceH4/ultrachat_200k",
+        revision="8049631c405ae6576f93f445c6b8166f76f5505a",
         big=True,
     ),
     Source(
@@ -169,6 +174,7 @@ _TABLE = (
         files=_WIKITEXT,
         read=files.wikitext,
         hub="Salesforce/wikitext",
+        revision="b08601e04326c79dfdd32d625aee71d232d685c3",
         config="wikitext-103-raw-v1",
         big=True,
     ),
@@ -181,6 +187,7 @@ _TABLE = (
         files=_WIKITEXT,
         read=files.wikitext,
         hub="Salesforce/wikitext",
+        revision="b08601e04326c79dfdd32d625aee71d232d685c3",
         config="wikitext-2-raw-v1",
     ),
     Source(
@@ -192,6 +199,7 @@ _TABLE = (
         files={"train": ("TinyStories-train.txt", "train.txt"), "validation": ("TinyStories-valid.txt", "valid.txt")},
         read=files.tinystories,
         hub="roneneldan/TinyStories",
+        revision="f54c09fd23315a6f9c86f9dc80f725de7d8f9c64",
         big=True,
     ),
     Source(
@@ -203,6 +211,7 @@ _TABLE = (
         files=_CLASSES,
         read=files.ag_news,
         hub="fancyzhx/ag_news",
+        revision="eb185aade064a813bc0b7f42de02595523103ca4",
     ),
     Source(
         "yelp_review_full",
@@ -213,6 +222,7 @@ _TABLE = (
         files=_CLASSES,
         read=files.yelp_review_full,
         hub="Yelp/yelp_review_full",
+        revision="c1f9ee939b7d05667af864ee1cb066393154bf85",
         config="yelp_review_full",
         big=True,
     ),
@@ -236,6 +246,7 @@ _TABLE = (
         splits=_ALL,
         files={split: (f"{split}.csv",) for split in SPLITS},
         hub="abisee/cnn_dailymail",
+        revision="96df5e686bee6baa90b8bee7c28b81fa3fa6223d",
         config="3.0.0",
         big=True,
     ),
@@ -247,6 +258,7 @@ _TABLE = (
         splits=_ALL,
         files={split: (f"{split}.jsonl",) for split in SPLITS},
         hub="EdinburghNLP/xsum",
+        revision="7d4d486c2f8ef850b1a11aead99b894ff3dd7da9",
         big=True,
     ),
     Source(
@@ -258,6 +270,7 @@ _TABLE = (
         files={"train": ("train-v1.1.json",), "validation": ("dev-v1.1.json",)},
         read=files.squad,
         hub="rajpurkar/squad",
+        revision="7b6d24c440a36b6815f21b70d25016731768db1f",
     ),
     Source(
         "imdb",
@@ -268,6 +281,7 @@ _TABLE = (
         files={split: (f"aclImdb/{split}", split, "aclImdb*.tar.gz") for split in ("train", "test")},
         read=files.imdb,
         hub="stanfordnlp/imdb",
+        revision="e6281661ce1c48d982bc483cf8a173c1bbeb5d31",
         config="plain_text",
     ),
     Source(
@@ -282,6 +296,7 @@ _TABLE = (
             "test": ("test.csv", "test.json"),
         },
         hub="knkarthick/samsum",
+        revision="2a6b79b3e3c939aebb149d9109d7cdb78a9c2d3b",
     ),
 )
 
