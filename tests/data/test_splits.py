@@ -1,8 +1,11 @@
 """Rows held out for validation, and samples."""
 
+import hashlib
+import random
+
 import pytest
 
-from tunelab.data.splits import draw, split_validation
+from tunelab.data.splits import MAX_VALIDATION_ROWS, VALIDATION_SEED, VALIDATION_SHARE, draw, split_validation
 from tunelab.errors import DataError
 from tunelab.records import Example
 
@@ -18,8 +21,8 @@ def examples(num_rows: int, *, num_prompts: int | None = None) -> list[Example]:
 def test_a_tenth_at_most_500_and_at_least_1(num_rows, held_out):
     result = split_validation(examples(num_rows))
     assert (len(result.train), len(result.validation)) == (num_rows - held_out, held_out)
-    assert sorted(result.train + result.validation) == examples(num_rows)
-    assert result.train == sorted(result.train)
+    assert sorted([*result.train, *result.validation]) == examples(num_rows)
+    assert list(result.train) == sorted(result.train)
 
 
 def test_rows_with_one_prompt_stay_on_one_side():
@@ -59,6 +62,36 @@ def test_one_prompt_cannot_be_split(rows):
 def test_a_smaller_draw_is_part_of_a_larger_one_in_the_given_order():
     small, large = (draw(range(1000), n=n, seed=3) for n in (10, 100))
     assert set(small) < set(large)
-    assert small == sorted(small)
+    assert list(small) == sorted(small)
     assert small != draw(range(1000), n=10, seed=4)
-    assert draw(range(3), n=5, seed=0) == draw(range(3), n=None, seed=0) == [0, 1, 2]
+    assert list(draw(range(3), n=5, seed=0)) == list(draw(range(3), n=None, seed=0)) == [0, 1, 2]
+
+
+def straightforward_split(rows: list[Example]) -> set[str]:
+    """The ids held out, by the definition: whole digests, sorted lists."""
+    groups: dict[str, list[str]] = {}
+    for example in rows:
+        groups.setdefault(example.prompt or example.target, []).append(example.id)
+    wanted = min(MAX_VALIDATION_ROWS, max(1, int(len(rows) * VALIDATION_SHARE)))
+    held_out: set[str] = set()
+    for prompt in sorted(groups, key=lambda prompt: hashlib.sha256(f"{VALIDATION_SEED}\n{prompt}".encode()).digest()):
+        if len(held_out) + len(groups[prompt]) <= wanted:
+            held_out.update(groups[prompt])
+    return held_out or set(min(groups.values(), key=len))
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_index_arrays_choose_the_rows_of_the_straightforward_algorithm(seed):
+    made = random.Random(seed)
+    num_rows = made.choice([2, 5, 30, 400, 7000])
+    num_prompts = max(2, made.choice([2, 3, num_rows // 3, num_rows]))
+    sizes = made.choice([lambda: made.randrange(num_prompts), lambda: int(num_prompts * made.random() ** 3)])
+    rows = [Example(f"{row:06d}", "", f"{sizes()}") for row in range(num_rows - 2)]
+    rows += [Example(f"{row:06d}", f"prompt {row}", "t") for row in (num_rows - 2, num_rows - 1)]
+    result = split_validation(rows)
+    assert {example.id for example in result.validation} == straightforward_split(rows)
+    assert len(result.train) + len(result.validation) == num_rows
+
+    n = made.randrange(1, num_rows)
+    digests = sorted(range(num_rows), key=lambda row: hashlib.sha256(f"{seed}\n{row}".encode()).digest())
+    assert list(draw(rows, n=n, seed=seed)) == [rows[row] for row in sorted(digests[:n])]
