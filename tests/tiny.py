@@ -87,6 +87,7 @@ def run_config(**changes) -> RunConfig:
         data_revision="",
         budget={"steps": 20},
         batch={"examples": 6, "max_tokens": 4096},
+        data={},
         precision="fp32",
         threads=1,
         activation_checkpointing=False,

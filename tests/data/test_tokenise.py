@@ -1,7 +1,7 @@
 import pytest
 from transformers import AutoTokenizer
 
-from tunelab.data.tokenise import prompt_ids, tokenise
+from tunelab.data.tokenise import Tokeniser, tokenise
 from tunelab.errors import DataError
 from tunelab.models.load import EMBEDDED
 from tunelab.records import Example
@@ -27,8 +27,8 @@ def test_only_target_and_end_are_supervised(tokenizer):
 def test_generation_is_given_the_ids_of_training(tokenizer):
     one = example("name = The Mill ; price = low\n", "cheap")
     (row,) = tokenise([one], tokenizer, max_length=64, encoder_decoder=False).rows
-    (prompt,) = prompt_ids([one], tokenizer, max_length=64, encoder_decoder=False)
-    assert prompt.ids == row.ids[~row.supervised].tolist()
+    (prompt,) = Tokeniser(tokenizer, max_length=64, encoder_decoder=False).prompts([one])
+    assert prompt.tolist() == row.ids[~row.supervised].tolist()
 
 
 def test_plain_text_is_supervised_but_for_its_first_token(tokenizer):

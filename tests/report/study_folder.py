@@ -206,7 +206,7 @@ def _config(entry: RunEntry) -> dict[str, Any]:
     return {
         "id": entry.id, "backend": entry.backend, "task": entry.task, "task_options": {}, "seed": entry.seed,
         "method": {"name": entry.method.split()[0], "label": entry.method}, "model": {"name": "tunelab/tiny"},
-        "model_revision": "a" * 64, "data_revision": "b" * 64, "budget": {"epochs": 3}, "batch": {},
+        "model_revision": "a" * 64, "data_revision": "b" * 64, "budget": {"epochs": 3}, "batch": {}, "data": {},
         "precision": "fp32", "threads": 2, "activation_checkpointing": False, "optimizer": {}, "schedule": {},
         "loss": {}, "validation": {}, "generation": {}, "checkpoint": {},
     }  # fmt: skip

@@ -2,6 +2,7 @@
 
 Fast path: rows are padded on the right without a mask (a causal model never looks there), and the output head sees
 only the supervised positions; where the head is a plain linear layer with nothing behind it, a block of them at a time.
+Documents packed into a row are kept apart by positions that begin again, from which transformers makes the mask.
 Reference path: the model's own forward with mask and full logits. `verify` compares them on real rows before the first
 step; where they disagree the run says so and takes the reference path.
 """
@@ -10,16 +11,18 @@ step; where they disagree the run says so and takes the reference path.
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tunelab.backends.torch_inputs import Inputs, collate
 from tunelab.backends.torch_storage import parameter_count, set_storage
 from tunelab.config.schema import Generation, RunConfig
 from tunelab.contracts import Method, Session
@@ -40,17 +43,6 @@ GENERATION_BATCH = 4
 """A generation batch may hold this many times batch.max_tokens: it keeps no activations."""
 
 
-class Inputs(NamedTuple):
-    """A micro-batch as the model takes it."""
-
-    forward: dict[str, Tensor]
-    index_S: Tensor
-    """Positions in the flattened (B * T) whose logits predict a supervised token."""
-    target_S: Tensor
-    row_S: Tensor
-    """Which row of the batch each supervised token belongs to."""
-
-
 class TorchSession(Session):
     def __init__(self, model: Any, method: Method | None, run: RunConfig, tokenizer: Any, notes: list[str]) -> None:
         self.model, self.method, self.run, self.tokenizer, self.notes = model, method, run, tokenizer, notes
@@ -62,6 +54,8 @@ class TorchSession(Session):
         self.restart()
         self.pairs = bool(model.config.is_encoder_decoder)
         self.fast, self.plain_head = True, False
+        self.packs = "position_ids" in inspect.signature(model.forward).parameters
+        """Whether documents that share a row are kept apart by their positions."""
         self._generator: Any = None  # what generates, made when first needed after a change
 
     # -------------------------------------------------------------- training
@@ -176,11 +170,12 @@ class TorchSession(Session):
     def verify(self, batch: Batch) -> None:
         self.model.eval()
         with torch.no_grad():
-            fast = self._fast_logits(self._collate(batch))
+            reference = self._reference_logits(self._collate(batch, apart=True))
+            self._verify_packing(batch, reference)
             inputs = self._collate(batch)
-            reference = self._reference_logits(inputs)
+            fast = self._fast_logits(inputs)
         if fast is not None and fast.shape == reference.shape:
-            difference = float((fast - reference).abs().max() / reference.abs().max().clamp(min=1e-6))
+            difference = _difference(fast, reference)
             self.fast = difference <= TOLERANCE[self.run.precision]
             reason = f"they differ by {difference:.1e} of the largest logit"
         else:
@@ -188,6 +183,19 @@ class TorchSession(Session):
         self.plain_head = self.fast and self._has_plain_head(inputs, fast)
         if not self.fast:
             self.notes.append(f"reference path: logits at supervised positions only do not match the model's; {reason}")
+
+    def _verify_packing(self, batch: Batch, reference_SV: Tensor) -> None:
+        """Documents of a row against each document as a row of its own."""
+        if not any(row.starts for row in batch.rows):
+            return
+        if self.packs:
+            difference = _difference(self._reference_logits(self._collate(batch)), reference_SV)
+            self.packs = difference <= TOLERANCE[self.run.precision]
+        if not self.packs:
+            self.notes.append(
+                "reference path: this architecture does not keep packed documents apart by their positions, so each is "
+                "computed as a row of its own; data.packing: false needs less padding"
+            )
 
     def _logits(self, inputs: Inputs) -> Tensor:
         """fp32, shape (S, V)."""
@@ -242,25 +250,9 @@ class TorchSession(Session):
         enabled = enabled and self.run.precision == "bf16"
         return torch.autocast(self.model.device.type, torch.bfloat16, enabled=enabled)
 
-    def _collate(self, batch: Batch) -> Inputs:
-        rows, device, pad = batch.rows, self.model.device, self.tokenizer.pad_token_id
-        ids_BT, mask_BT = _right_padded([row.ids for row in rows], pad=pad)
-        width = ids_BT.shape[1]
-        shift = 0 if self.pairs else 1  # a decoder-only model predicts position t at t - 1
-        positions = [np.flatnonzero(row.supervised) for row in rows]
-        index_S = np.concatenate([number * width + chosen - shift for number, chosen in enumerate(positions)])
-        target_S = np.concatenate([row.ids[chosen] for row, chosen in zip(rows, positions, strict=True)])
-        row_S = np.repeat(np.arange(len(rows)), [len(chosen) for chosen in positions])
-        if self.pairs:
-            source_BT, source_mask_BT = _right_padded([row.source for row in rows], pad=pad)
-            start = np.full((len(rows), 1), self.model.config.decoder_start_token_id, dtype=np.int64)
-            decoder_BT = np.concatenate([start, ids_BT[:, :-1]], axis=1)
-            forward = {"input_ids": source_BT, "attention_mask": source_mask_BT, "decoder_input_ids": decoder_BT}
-        else:
-            forward = {"input_ids": ids_BT, "attention_mask": mask_BT}
-        on_device = {key: torch.from_numpy(value).to(device) for key, value in forward.items()}
-        rest = (torch.from_numpy(value.astype(np.int64)).to(device) for value in (index_S, target_S, row_S))
-        return Inputs(on_device, *rest)
+    def _collate(self, batch: Batch, *, apart: bool = False) -> Inputs:
+        """`apart`: each document of a packed row as a row of its own."""
+        return collate(batch, self.model, pad=self.tokenizer.pad_token_id, apart=apart or not self.packs)
 
     # -------------------------------------------------------------- state
 
@@ -305,14 +297,9 @@ class TorchSession(Session):
         return ParameterCount(trainable, max(count.total for count in counts))
 
 
-def _right_padded(rows: Sequence[np.ndarray], *, pad: int) -> tuple[np.ndarray, np.ndarray]:
-    longest = max(len(row) for row in rows)
-    ids_BT = np.full((len(rows), longest), pad, dtype=np.int64)
-    mask_BT = np.zeros((len(rows), longest), dtype=np.int64)
-    for number, row in enumerate(rows):
-        ids_BT[number, : len(row)] = row
-        mask_BT[number, : len(row)] = 1
-    return ids_BT, mask_BT
+def _difference(logits_SV: Tensor, reference_SV: Tensor) -> float:
+    """Largest, as a share of the largest logit."""
+    return float((logits_SV - reference_SV).abs().max() / reference_SV.abs().max().clamp(min=1e-6))
 
 
 @contextmanager

@@ -76,7 +76,19 @@ class BatchSettings(Section):
     """Padded tokens per micro-batch: bounds memory and changes no gradient. A longer row goes alone."""
 
     max_length: PositiveInt = 512
-    """Tokens per row, prompt and target together; a longer row is cut (prompt first) and counted."""
+    """Tokens per row, prompt and target together; `data.overlong` says what happens to a longer one."""
+
+
+class DataSettings(Section):
+    """Between rows and tensors: what happens to rows longer than `batch.max_length`, and to short documents."""
+
+    overlong: Literal["truncate_prompt", "truncate", "drop", "error"] = "truncate_prompt"
+    """A row longer than batch.max_length. truncate_prompt: the prompt loses its beginning (a source its end), the
+    target stays. truncate: the end is cut off. drop: left out and counted. error: stop. Test rows are always kept."""
+
+    packing: bool = True
+    """Plain text for a decoder-only model: documents share training rows of batch.max_length, and none sees another.
+    Validation and test keep one document a row."""
 
 
 def _two_betas(value: tuple[float, float]) -> tuple[float, float]:
@@ -210,6 +222,7 @@ class StudyConfig(Section):
 
     budget: Budget = Budget(epochs=3)
     batch: BatchSettings = BatchSettings()
+    data: DataSettings = DataSettings()
 
     precision: Precision = "auto"
     """Of matrix products while training and evaluating; auto: bf16 where the hardware has it."""
@@ -259,6 +272,7 @@ class RunConfig(Section):
     """The task's fingerprint."""
     budget: Budget
     batch: BatchSettings
+    data: DataSettings
     precision: Literal["fp32", "bf16"]
     threads: int
     activation_checkpointing: bool

@@ -1,43 +1,31 @@
-"""Examples to token rows: the one place where text becomes ids, for training, evaluation and generation.
+"""Examples to token rows: the one place where text becomes ids, for training, evaluation, generation and export.
 
-Decoder-only: start token (if the model has one) + prompt + target + end; only the target and the end are supervised,
-by position, never by token id, so that a model whose padding is its end token still learns to end.
-Encoder-decoder: the prompt as the model's own tokeniser closes it is the source; target + end is supervised.
+Examples stream through in chunks, which the tokenizer encodes on its own threads. Only targets, and the assistant's
+turns of a conversation, are supervised, each with the token that ends it: by position, never by token id, so that a
+model whose padding is its end token still learns to end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 
+from tunelab.config.schema import DataSettings
+from tunelab.data.chat import ChatForm, plain_text
+from tunelab.data.chat_ids import encode_chats
+from tunelab.data.counts import Counts, Split, Tally
+from tunelab.data.encoded import Encoded, Tokenizer, encode_joined, encode_pairs, end_token
+from tunelab.data.overlong import cut, cut_prompt, is_overlong
+from tunelab.data.packing import Packer
 from tunelab.errors import DataError
-from tunelab.records import Example, Record, TokenRow
+from tunelab.records import Example, TokenRow
 
-
-class Tokenizer(Protocol):
-    """The part of a Hugging Face tokenizer that is used here."""
-
-    eos_token_id: int | None
-
-    def __call__(self, text: list[str], *, add_special_tokens: bool) -> dict[str, list[list[int]]]: ...
-
-
-class Counts(Record):
-    """What tokenising did to one split; printed, and kept in data/<task>.json."""
-
-    rows: int
-    prompts_cut: int
-    """Rows whose prompt lost its beginning (decoder-only) or its end (encoder-decoder) to max_length."""
-    targets_cut: int
-    """Rows whose target lost its end: they never learn to stop where the text stops."""
-    tokens: int
-    supervised_tokens: int
-    shortest: int
-    median: int
-    longest: int
-    """Tokens per row after cutting."""
+DEFAULTS = DataSettings()
+CHUNK = 1000
+"""Examples encoded at a time."""
 
 
 class Tokenised(NamedTuple):
@@ -45,113 +33,140 @@ class Tokenised(NamedTuple):
     counts: Counts
 
 
-def tokenise(examples: Sequence[Example], tokenizer: Tokenizer, *, max_length: int, encoder_decoder: bool) -> Tokenised:
-    """Token rows in the order of the examples, cut to `max_length`, with counts of what was cut.
-
-    Raises:
-        DataError: the tokenizer has no end token, every target is cut, or nothing is left to supervise.
-    """
-    end = tokenizer.eos_token_id
-    if end is None:
-        raise DataError("The tokenizer has no end-of-text token, so the model could not learn to stop; set eos_token")
-    prompts = prompt_ids(examples, tokenizer, max_length=max_length, encoder_decoder=encoder_decoder)
-    targets = _encode([example.target for example in examples], tokenizer)
-    rows, prompts_cut, targets_cut = [], 0, 0
-    for position, (prompt, target) in enumerate(zip(prompts, targets, strict=True)):
-        target = [*target, end]
-        room = max_length if encoder_decoder else max_length - min(len(prompt.start), max_length - 1)
-        targets_cut += len(target) > room
-        target = target[:room]
-        if encoder_decoder:
-            rows.append(_pair_row(position, prompt.ids, target))
-            prompts_cut += prompt.cut
-        else:
-            row, cut = _joined_row(position, prompt, target, max_length=max_length)
-            rows.append(row)
-            prompts_cut += cut
-    if rows and targets_cut == len(rows):
-        raise DataError(
-            f"Every target is longer than batch.max_length ({max_length} tokens), so the end of a text would never be "
-            "learned; raise batch.max_length"
-        )
-    return Tokenised(rows, _count(rows, prompts_cut=prompts_cut, targets_cut=targets_cut))
-
-
-class Prompt(NamedTuple):
-    start: list[int]
-    """The model's start tokens, never cut."""
-    body: list[int]
-    cut: bool
-
-    @property
-    def ids(self) -> list[int]:
-        return self.start + self.body
-
-
-def prompt_ids(
-    examples: Sequence[Example], tokenizer: Tokenizer, *, max_length: int, encoder_decoder: bool
-) -> list[Prompt]:
-    """The ids a model is given before it generates: exactly those it saw in training."""
-    texts = [example.prompt for example in examples]
-    if encoder_decoder:
-        whole = tokenizer(texts, add_special_tokens=True)["input_ids"] if texts else []
-        closing = _added_tokens(tokenizer)[1]
-        return [_cut_source(ids, closing, max_length) for ids in whole]
-    start = _added_tokens(tokenizer)[0]
-    room = max_length - len(start)
-    return [Prompt(start, ids[-room:], len(ids) > room) for ids in _encode(texts, tokenizer)]
-
-
-def _cut_source(ids: list[int], closing: list[int], max_length: int) -> Prompt:
-    if len(ids) <= max_length:
-        return Prompt([], list(ids), False)
-    return Prompt([], ids[: max_length - len(closing)] + closing, True)
-
-
-def _encode(texts: list[str], tokenizer: Tokenizer) -> list[list[int]]:
-    return tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
-
-
-def _added_tokens(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
-    """What the tokenizer puts before and after a text by itself, end-of-text after it left to the caller."""
-    plain = tokenizer(["a"], add_special_tokens=False)["input_ids"][0]
-    whole = tokenizer(["a"], add_special_tokens=True)["input_ids"][0]
-    for offset in range(len(whole) - len(plain) + 1):
-        if whole[offset : offset + len(plain)] == plain:
-            return list(whole[:offset]), list(whole[offset + len(plain) :])
-    return [], []
-
-
-def _pair_row(position: int, source: list[int], target: list[int]) -> TokenRow:
-    return TokenRow(position, _ids(target), np.ones(len(target), dtype=bool), _ids(source))
-
-
-def _joined_row(position: int, prompt: Prompt, target: list[int], *, max_length: int) -> tuple[TokenRow, bool]:
-    room = max_length - len(prompt.start) - len(target)
-    body = prompt.body[-room:] if room > 0 else []
-    ids = _ids(prompt.start + body + target)
-    supervised = np.zeros(len(ids), dtype=bool)
-    supervised[len(ids) - len(target) :] = True
-    supervised[0] = False  # nothing predicts the first token of a decoder-only row
-    return TokenRow(position, ids, supervised), prompt.cut or len(body) < len(prompt.body)
-
-
-def _ids(values: list[int]) -> np.ndarray:
-    return np.asarray(values, dtype=np.int32)
-
-
-def _count(rows: list[TokenRow], *, prompts_cut: int, targets_cut: int) -> Counts:
-    lengths = np.array([row.num_tokens for row in rows], dtype=np.int64)
-    supervised = sum(row.num_supervised for row in rows)
-    if rows and not supervised:
-        raise DataError("No token would be supervised: every target is empty after tokenising and cutting")
-    return Counts(
-        rows=len(rows),
-        prompts_cut=int(prompts_cut),
-        targets_cut=int(targets_cut),
-        tokens=int(lengths.sum()),
-        supervised_tokens=supervised,
-        shortest=int(lengths.min()) if len(lengths) else 0,
-        median=int(np.median(lengths)) if len(lengths) else 0,
-        longest=int(lengths.max(initial=0)),
+def tokenise(
+    examples: Iterable[Example],
+    tokenizer: Tokenizer,
+    *,
+    max_length: int,
+    encoder_decoder: bool,
+    settings: DataSettings = DEFAULTS,
+    split: Split = "train",
+) -> Tokenised:
+    """All rows at once; see Tokeniser."""
+    tokeniser = Tokeniser(
+        tokenizer, max_length=max_length, encoder_decoder=encoder_decoder, settings=settings, split=split
     )
+    rows = list(tokeniser.rows(examples))
+    return Tokenised(rows, tokeniser.counts())
+
+
+class Tokeniser:
+    """The rows of one split, in the order of its examples.
+
+    Training rows of plain text are packed. Test examples are always cut and never dropped: every method is scored on
+    the same ones.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        *,
+        max_length: int,
+        encoder_decoder: bool,
+        settings: DataSettings = DEFAULTS,
+        split: Split = "train",
+    ) -> None:
+        self.tokenizer, self.max_length, self.encoder_decoder = tokenizer, max_length, encoder_decoder
+        self.settings, self.split = settings, split
+        end_token(tokenizer)
+        self._form: ChatForm | None = None
+        self._tally = Tally(split, max_length)
+
+    def rows(self, examples: Iterable[Example]) -> Iterator[TokenRow]:
+        """One by one, with at most a chunk of the examples in memory; `TokenRow.example` counts from 0.
+
+        Raises:
+            DataError: at the end, with the count: rows are overlong and that is an error, none is left, or every
+                target is cut; at once: a text or a conversation that cannot be encoded.
+        """
+        self._tally = tally = Tally(self.split, self.max_length)
+        packer = Packer(self.max_length)
+        for position, (example, encoded) in enumerate(self._encoded(examples)):
+            tally.examples += 1
+            packable = self._is_packable(example)
+            if packable and self.split == "train":
+                rows = self._packed(encoded, position, packer)
+            else:
+                rows = self._fitted(encoded, position, example, ends_matter=not packable)
+            for row in rows:
+                yield tally.counted(row)
+        for row in packer.rest():
+            yield tally.counted(row)
+        tally.packed_documents, tally.split_documents = packer.num_documents, packer.num_split
+        tally.check()
+
+    def prompts(self, examples: Iterable[Example]) -> Iterator[np.ndarray]:
+        """The ids that the model is given before it generates each last target: exactly those of training."""
+        for _, encoded in self._encoded(examples):
+            yield cut_prompt(encoded, max_length=self.max_length)
+
+    def counts(self) -> Counts:
+        """Of the rows that `rows` has given so far."""
+        return self._tally.counts()
+
+    def _is_packable(self, example: Example) -> bool:
+        return self.settings.packing and not (self.encoder_decoder or example.prompt or example.turns)
+
+    def _packed(self, encoded: Encoded, position: int, packer: Packer) -> Iterator[TokenRow]:
+        document = cut(encoded, position, max_length=len(encoded.start) + len(encoded.body), rule="truncate").row
+        if document.num_supervised:
+            return packer.add(document)
+        self._tally.dropped_unsupervised += 1
+        return iter(())
+
+    def _fitted(self, encoded: Encoded, position: int, example: Example, *, ends_matter: bool) -> list[TokenRow]:
+        """The example's own row, or none."""
+        tally, overlong = self._tally, is_overlong(encoded, max_length=self.max_length)
+        tally.overlong += overlong
+        setting = "truncate_prompt" if self.split == "test" else self.settings.overlong
+        if overlong and setting in ("drop", "error"):
+            tally.leave_out(example, refuse=setting == "error")
+            return []
+        rule = "truncate" if setting == "truncate" else "truncate_prompt"
+        row, prompt_cut, target_cut = cut(encoded, position, max_length=self.max_length, rule=rule)
+        if self.split != "test" and not row.num_supervised:
+            tally.dropped_unsupervised += 1
+            return []
+        tally.prompts_cut += prompt_cut
+        tally.targets_cut += target_cut
+        one_answer = row.supervised[np.argmax(row.supervised) :].all()
+        tally.endless += target_cut and ends_matter and bool(one_answer)
+        return [row]
+
+    def _encoded(self, examples: Iterable[Example]) -> Iterator[tuple[Example, Encoded]]:
+        stream = iter(examples)
+        while chunk := list(islice(stream, CHUNK)):
+            yield from zip(chunk, self._encode(chunk), strict=True)
+
+    def _encode(self, chunk: list[Example]) -> list[Encoded]:
+        try:
+            return self._encoded_pairs(chunk) if self.encoder_decoder else self._encoded_joined(chunk)
+        except (TypeError, UnicodeEncodeError):  # what a tokenizer says of a text that is not Unicode
+            self._check_characters(chunk)
+            raise
+
+    def _encoded_pairs(self, chunk: list[Example]) -> list[Encoded]:
+        """A conversation's last answer is learned from what stands before it in the plain form."""
+        prompts = [plain_text(one.turns[:-1], end="", answer=True).text if one.turns else one.prompt for one in chunk]
+        targets = [one.turns[-1].text if one.turns else one.target for one in chunk]
+        return encode_pairs(prompts, targets, self.tokenizer)
+
+    def _encoded_joined(self, chunk: list[Example]) -> list[Encoded]:
+        chats = [one for one in chunk if one.turns]
+        others = [one for one in chunk if not one.turns]
+        plain = iter(encode_joined([one.prompt for one in others], [one.target for one in others], self.tokenizer))
+        if chats and self._form is None:
+            self._form = ChatForm(self.tokenizer)
+        rendered = [self._form.render(one.turns, name=one.id) for one in chats]
+        spoken = iter(encode_chats(rendered, [one.id for one in chats], self._form) if chats else [])
+        return [next(spoken) if one.turns else next(plain) for one in chunk]
+
+    def _check_characters(self, chunk: list[Example]) -> None:
+        for one in chunk:
+            text = "".join([one.prompt, one.target, *(turn.text for turn in one.turns)])
+            half = next((character for character in text if "\ud800" <= character <= "\udfff"), None)
+            if half is not None:
+                raise DataError(
+                    f"{self.split} row {one.id}: holds half a character (U+{ord(half):04X}, a lone surrogate), which "
+                    "no tokenizer can read; write the file as UTF-8 without \\ud800 escapes"
+                )

@@ -25,7 +25,7 @@ from tunelab.study.saved import Saved, find_saved, open_saved
 from tunelab.study.store import RunFolder
 from tunelab.training.telemetry import Meter
 
-SETTINGS = {"batch", "precision", "threads"}
+SETTINGS = {"batch", "data", "precision", "threads"}
 """What an evaluation takes over from the run whose model it scores."""
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from tunelab.config.schema import RunConfig
 from tunelab.contracts import Session, TextSide
 from tunelab.data.batching import micro_batches
+from tunelab.data.packing import excerpt
 from tunelab.errors import DataError, ModelError
 from tunelab.evaluation.evaluate import score
 from tunelab.records import Batch, Prediction, Provenance, RunResult, Score, StepRecord, TokenRow
@@ -126,10 +127,13 @@ def _prepared(run: RunConfig, parts: RunParts, text: TextSide, folder: RunFolder
 
 
 def verified_rows(rows: Sequence[TokenRow]) -> Batch:
-    """Two short rows of different length: the reference path keeps all logits, and padding should be seen."""
+    """Two short rows of different length, since the reference path keeps all logits and padding should be seen; and
+    two documents of a packed row, if there is one."""
     ordered = sorted(rows, key=lambda row: row.num_tokens)
     other = next((row for row in ordered if row.num_tokens > ordered[0].num_tokens), ordered[-1])
-    return Batch((ordered[0], other))
+    packed = next((row for row in rows if row.starts), None)
+    chosen = (ordered[0], other) if packed is None else (ordered[0], other, packed)
+    return Batch(tuple(excerpt(row) if row.starts else row for row in chosen))
 
 
 def _train(

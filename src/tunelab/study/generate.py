@@ -8,12 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tunelab.config.schema import (
     BatchSettings,
     Budget,
     Checkpoint,
+    DataSettings,
     Generation,
     Loss,
     Optimizer,
@@ -22,7 +21,7 @@ from tunelab.config.schema import (
     Validation,
 )
 from tunelab.data.formats import Template, parse_template
-from tunelab.data.tokenise import prompt_ids
+from tunelab.data.tokenise import Tokeniser
 from tunelab.errors import ConfigError, DataError
 from tunelab.records import Example
 from tunelab.study.plan import load_backend, parts
@@ -51,13 +50,9 @@ def generate(
     texts = [_text(prompt, _template(saved), number) for number, prompt in enumerate(prompts, 1)]
     opened = open_saved(saved, run)
     tokenizer = opened.text.tokenizer
-    tokens = prompt_ids(
-        [Example(str(number), text, "") for number, text in enumerate(texts)],
-        tokenizer,
-        max_length=min(tokenizer.model_max_length, LONGEST_PROMPT),
-        encoder_decoder=opened.text.encoder_decoder,
-    )
-    ids = [np.asarray(prompt.ids, dtype=np.int32) for prompt in tokens]
+    length = min(tokenizer.model_max_length, LONGEST_PROMPT)
+    tokeniser = Tokeniser(tokenizer, max_length=length, encoder_decoder=opened.text.encoder_decoder, split="test")
+    ids = list(tokeniser.prompts(Example(str(number), text, "") for number, text in enumerate(texts)))
     new = opened.session.generate(ids, run.generation, progress=lambda done: None)
     return [tokenizer.decode(one, skip_special_tokens=True).strip() for one in new]
 
@@ -124,6 +119,7 @@ def _settings(saved: Saved, *, max_new_tokens: int | None, beams: int | None) ->
         data_revision="",
         budget=Budget(epochs=1),
         batch=BatchSettings(),
+        data=DataSettings(),
         precision=precision,
         threads=threads,
         activation_checkpointing=False,

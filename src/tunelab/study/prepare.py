@@ -10,15 +10,13 @@ import numpy as np
 
 from tunelab.config.schema import RunConfig
 from tunelab.contracts import Task, TextSide
+from tunelab.data.counts import LOUD_SHARE, Split, count_notes
 from tunelab.data.overlap import find_overlap
 from tunelab.data.splits import split_validation
-from tunelab.data.tokenise import Tokenised, prompt_ids, tokenise
+from tunelab.data.tokenise import Tokeniser
 from tunelab.errors import DataError
 from tunelab.files import write_atomically
 from tunelab.records import Example, TokenRow
-
-LOUD_SHARE = 0.01
-"""Targets cut, or test rows found in train: above this share it is a warning in the report."""
 
 
 class RunData(NamedTuple):
@@ -48,15 +46,12 @@ def prepare(task: Task, text: TextSide, run: RunConfig, *, training: bool) -> Ru
         if not examples:
             raise DataError(f"task {task.name}: no rows in {name}")
     splits = {"train": train, "validation": validation, "test": test}
-    tokenised = {
-        name: _tokenise(examples if training or name == "test" else [], text, run) for name, examples in splits.items()
+    tokenisers = {name: _tokeniser(name, text, run) for name in splits}
+    rows = {
+        name: list(tokenisers[name].rows(examples if training or name == "test" else []))
+        for name, examples in splits.items()
     }
-    prompts = prompt_ids(
-        test,
-        text.tokenizer,
-        max_length=run.batch.max_length,
-        encoder_decoder=text.encoder_decoder,
-    )
+    counts = {name: tokeniser.counts() for name, tokeniser in tokenisers.items()}
     overlap = find_overlap(train, test)
     summary = {
         "task": task.name,
@@ -64,21 +59,21 @@ def prepare(task: Task, text: TextSide, run: RunConfig, *, training: bool) -> Ru
         "max_length": run.batch.max_length,
         "validation_drawn_from_train": drawn,
         "splits": {
-            name: {"counts": tokenised[name].counts.model_dump(), "rows": [example.id for example in examples]}
+            name: {"counts": counts[name].model_dump(), "rows": [example.id for example in examples]}
             for name, examples in splits.items()
         },
         "overlap": {**overlap._asdict(), "share_same_row": overlap.share_same_row},
     }
     return RunData(
-        tokenised["train"].rows,
-        tokenised["validation"].rows,
+        rows["train"],
+        rows["validation"],
         test,
-        tokenised["test"].rows,
-        [np.asarray(prompt.ids, dtype=np.int32) for prompt in prompts],
+        rows["test"],
+        list(tokenisers["test"].prompts(test)),
         summary,
         [
             *(note for name in splits for note in task.notes(name)),
-            *_cut_warnings(tokenised),
+            *(note for name in splits for note in count_notes(name, counts[name])),
             *_overlap_warnings(overlap.num_same_row, len(test)),
         ],
     )
@@ -92,18 +87,14 @@ def write_summary(folder: Path, data: RunData) -> None:
         write_atomically(path, content)
 
 
-def _tokenise(examples: list[Example], text: TextSide, run: RunConfig) -> Tokenised:
-    return tokenise(examples, text.tokenizer, max_length=run.batch.max_length, encoder_decoder=text.encoder_decoder)
-
-
-def _cut_warnings(tokenised: dict[str, Tokenised]) -> list[str]:
-    warnings = []
-    for name, (_, counts) in tokenised.items():
-        for what, number in (("targets", counts.targets_cut), ("prompts", counts.prompts_cut)):
-            share = number / max(counts.rows, 1)
-            if number and (what == "targets" or share > LOUD_SHARE):
-                warnings.append(f"{name}: {number} of {counts.rows} {what} ({share:.1%}) cut at batch.max_length")
-    return warnings
+def _tokeniser(split: Split, text: TextSide, run: RunConfig) -> Tokeniser:
+    return Tokeniser(
+        text.tokenizer,
+        max_length=run.batch.max_length,
+        encoder_decoder=text.encoder_decoder,
+        settings=run.data,
+        split=split,
+    )
 
 
 def _overlap_warnings(same: int, total: int) -> list[str]:

@@ -51,7 +51,7 @@ def _run(
     parents: tuple[ParentRun, ...] = (),
 ) -> RunConfig:
     study = plan.study
-    sections = ("budget", "batch", "activation_checkpointing", "optimizer", "schedule", "loss", "validation")
+    sections = ("budget", "batch", "data", "activation_checkpointing", "optimizer", "schedule", "loss", "validation")
     run = RunConfig(
         id="",
         backend=backend,

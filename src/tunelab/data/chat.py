@@ -1,0 +1,214 @@
+"""Conversations as text: the model's own chat template, turn by turn, and where the assistant's turns stand in it.
+
+What the assistant writes, from behind its header to the end of its end-of-turn token, is learned; nothing else is. It
+is found by rendering the template twice for each of its turns: up to its header, and with the turn. A template that
+cannot be masked so (it writes earlier turns otherwise once others follow, changes texts, ends no turn) is refused.
+
+A model without a chat template gets the plain form, with the end-of-text token after each of the assistant's turns:
+
+    User:
+    What is the capital of France?
+
+    Assistant:
+    Paris.<end-of-text>
+
+A system text stands first, under `System:`. Turns are parted by an empty line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from tunelab.errors import DataError
+from tunelab.records import Turn
+
+DATE = datetime(2024, 7, 26)
+"""What templates that write today's date are told: rows must not change from day to day. LLaMA 3's own default."""
+HEADERS = {"system": "System:\n", "user": "User:\n", "assistant": "Assistant:\n"}
+BETWEEN = "\n\n"
+PROBE = (Turn("user", "Which?"), Turn("assistant", "This."))
+
+
+class Rendered(NamedTuple):
+    """A conversation as the model reads it, up to the end of the assistant's last turn."""
+
+    text: str
+    spans: tuple[tuple[int, int], ...]
+    """Of each assistant's turn: from behind its header to behind its end-of-turn token."""
+    last: int
+    """Where the last of them begins; the text's end where it is still to be written."""
+
+
+class Answer(NamedTuple):
+    stop: int
+    """Where the end-of-turn token ends, from behind the header."""
+    end: str
+
+
+class Unmaskable(Exception):
+    """What is wrong with a template, as in 'the chat template ...'."""
+
+
+def plain_text(turns: Sequence[Turn], *, end: str, answer: bool) -> Rendered:
+    """The plain form. `answer`: the assistant's header stands at the end, its turn is still to be written."""
+    text, spans = "", []
+    for turn in turns:
+        text += HEADERS[turn.role]
+        start, text = len(text), text + turn.text
+        if turn.role == "assistant":
+            text += end
+            spans.append((start, len(text)))
+        text += BETWEEN
+    if answer:
+        text += HEADERS["assistant"]
+        return Rendered(text, tuple(spans), len(text))
+    return Rendered(text[: len(text) - len(BETWEEN)], tuple(spans), spans[-1][0])
+
+
+class ChatForm:
+    """How one tokenizer's model wants conversations written.
+
+    Raises:
+        DataError: its chat template cannot be masked exactly; `render`: it refuses this conversation.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+        self.has_template = bool(getattr(tokenizer, "chat_template", None))
+        self.end: str = tokenizer.eos_token
+        """The end-of-turn token."""
+        self._ends = [self.end]
+        self._joins_system = False
+        if self.has_template:
+            self._probe()
+
+    def render(self, turns: Sequence[Turn], *, name: str) -> Rendered:
+        """A conversation that ends with the user's turn is one to be answered. `name` begins the message."""
+        if not turns or turns[-1].role == "system":
+            raise DataError(f"{name}: a conversation ends with the assistant's turn, or with the user's to be answered")
+        if not self.has_template:
+            return plain_text(turns, end=self.end, answer=turns[-1].role == "user")
+        try:
+            return self._by_template(_system_joined(turns) if self._joins_system else turns)
+        except Unmaskable as problem:
+            raise DataError(f"{name}: the model's chat template {problem}") from None
+
+    def _probe(self) -> None:
+        """What the end-of-turn token is, and whether a system text has a place that stays the same."""
+        self._ends = sorted(
+            {*self.tokenizer.all_special_tokens, *self.tokenizer.get_added_vocab()}, key=lambda t: -len(t)
+        )
+        try:
+            rendered = self._by_template(PROBE)
+        except Unmaskable as problem:
+            raise DataError(
+                f"the model's chat template {problem}, so what the assistant writes cannot be told from the rest; take "
+                "another model, or write prompt and target instead of messages"
+            ) from None
+        self.end = self._answer(rendered.text[rendered.last :], PROBE[-1].text).end
+        self._ends = [self.end]
+        system = Turn("system", "Be brief.")
+        self._joins_system = any(
+            self._can_write(turns) and not self._can_write((system, *turns)) for turns in (PROBE, PROBE * 2)
+        )
+
+    def _can_write(self, turns: Sequence[Turn]) -> bool:
+        try:
+            self._by_template(turns)
+        except Unmaskable:
+            return False
+        return True
+
+    def _by_template(self, turns: Sequence[Turn]) -> Rendered:
+        messages = [{"role": turn.role, "content": turn.text} for turn in turns]
+        parts, spans = [], []
+        for number, turn in enumerate(turns):
+            if turn.role != "assistant":
+                continue
+            before = self._write(messages[:number], answer=True)
+            whole = self._write(messages[: number + 1], answer=False)
+            if not whole.startswith(before):
+                raise Unmaskable("puts something else in front of an answer than when it asks for one")
+            stop = len(before) + self._answer(whole[len(before) :], turn.text).stop
+            parts.append(whole[:stop])
+            spans.append((len(before), stop))
+        answered = turns[-1].role == "assistant"
+        text = parts[-1] if answered else self._write(messages, answer=True)
+        if not all(text.startswith(part) for part in parts):
+            raise Unmaskable("writes earlier turns otherwise once others follow")
+        self._check_texts(text, turns)
+        return Rendered(text, tuple(spans), spans[-1][0] if answered else len(text))
+
+    def _write(self, messages: list[dict[str, str]], *, answer: bool) -> str:
+        from jinja2.exceptions import TemplateError
+
+        try:
+            return self.tokenizer.apply_chat_template(
+                messages,
+                chat_template=_dated(self.tokenizer.get_chat_template()),
+                tokenize=False,
+                add_generation_prompt=answer,
+                enable_thinking=False,  # no answer here has a reasoning part; templates that do not know it pass it by
+            )
+        except (TemplateError, TypeError, ValueError) as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise Unmaskable(f"refuses the roles {_roles(messages)}: {reason}") from None
+
+    def _answer(self, written: str, text: str) -> Answer:
+        """Of a written answer: the text, with blanks around it that a template may trim, and its end-of-turn token."""
+        begin = len(written) - len(written.lstrip())
+        if not written.startswith(text.strip(), begin):
+            raise Unmaskable("changes what the assistant says, or asks for an answer without its header")
+        rest = written[begin + len(text.strip()) :]
+        end = next((token for token in self._ends if rest.lstrip().startswith(token)), None)
+        if end is None:
+            raise Unmaskable("ends the assistant's turn with no token of its own, so the model could not learn to stop")
+        return Answer(len(written) - len(rest.lstrip()) + len(end), end)
+
+    def _check_texts(self, text: str, turns: Sequence[Turn]) -> None:
+        place = 0
+        for turn in turns:
+            place = text.find(turn.text.strip(), place)
+            if place < 0:
+                raise Unmaskable(f"leaves out or changes what the {turn.role} says")
+            place += len(turn.text.strip())
+
+
+def end_tokens(tokenizer: Any) -> list[int]:
+    """Every token with which a text or a turn of this tokenizer's model ends."""
+    ends = [tokenizer.eos_token_id]
+    if getattr(tokenizer, "chat_template", None):
+        try:
+            ends.append(tokenizer.convert_tokens_to_ids(ChatForm(tokenizer).end))
+        except DataError:
+            return ends  # nothing is learned through this template, so no turn ends by it
+    return sorted(set(ends))
+
+
+def _dated(template: str) -> str:
+    """Every call for the date as the text it gives; transformers lets no function into a template."""
+    return re.sub(r"""strftime_now\(\s*(['"])(.*?)\1\s*\)""", lambda call: repr(DATE.strftime(call[2])), template)
+
+
+def _system_joined(turns: Sequence[Turn]) -> list[Turn]:
+    """For a template without a system role: its text in front of the user's next turn."""
+    joined: list[Turn] = []
+    waiting: list[str] = []
+    for turn in turns:
+        if turn.role == "system":
+            waiting.append(turn.text)
+        elif turn.role == "user":
+            joined.append(Turn("user", BETWEEN.join([*waiting, turn.text])))
+            waiting = []
+        elif waiting:
+            raise Unmaskable("has no system role, and the system's text stands between question and answer")
+        else:
+            joined.append(turn)
+    return joined
+
+
+def _roles(messages: list[dict[str, str]]) -> str:
+    return ", ".join(message["role"] for message in messages)
