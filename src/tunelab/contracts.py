@@ -218,9 +218,10 @@ class Task(Options, ABC):
     """Decoding defaults of this task; the study's `generation` and the task entry override them."""
 
     @abstractmethod
-    def examples(self, split: Literal["train", "validation", "test"]) -> list[Example]:
-        """All rows of a split in a fixed order; test rows with equal prompts are one example with several
-        references. An empty list for `validation` means: draw it from train (see data/splits.py).
+    def examples(self, split: Literal["train", "validation", "test"]) -> Sequence[Example]:
+        """All rows of a split in a fixed order, read through several times: a list, or what makes each when asked
+        for (data/lazy.py); test rows with equal prompts are one example with several references. Nothing for
+        `validation` means: draw it from train (see data/splits.py).
 
         Raises:
             DataError: missing file, missing column, nothing in it.

@@ -1,7 +1,10 @@
 """Rows of files: what is accepted, and the one line that says what is wrong and where."""
 
+import csv
+import gzip
 import json
 import os
+import random
 
 import pytest
 
@@ -122,3 +125,65 @@ def test_sha256_follows_the_content(tmp_path):
 def test_real_files_are_read(shared):
     assert len(read_rows(shared / "data/e2e_nlg/devset.csv")) == 4672
     assert set(read_rows(shared / "data/alpaca/alpaca_5000.json")[0]) == {"instruction", "input", "output"}
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".tsv", ".txt", ".parquet"])
+def test_rows_can_be_asked_for_in_any_order(tmp_path, suffix):
+    import pyarrow
+    import pyarrow.parquet
+
+    made = random.Random(0)
+    texts = [" ".join(made.choices(["é", "two", '"', "\U0001f600"], k=made.randrange(1, 300))) for _ in range(3000)]
+    rows = [{"text": text} for text in texts]
+    file = tmp_path / f"a{suffix}"
+    if suffix == ".parquet":
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), file, row_group_size=1100)
+    elif suffix in (".csv", ".tsv"):
+        with file.open("w", newline="", encoding="utf-8") as open_file:
+            writer = csv.DictWriter(open_file, ["text"], delimiter="\t" if suffix == ".tsv" else ",")
+            writer.writeheader()
+            writer.writerows(rows)
+    else:
+        write(
+            file, "\n".join(json.dumps(row, ensure_ascii=False) if suffix == ".jsonl" else row["text"] for row in rows)
+        )
+    read = read_rows(file)
+    assert list(read) == rows
+    for place in made.sample(range(3000), 300):
+        assert read[place] == rows[place]
+    assert read[-1] == rows[-1] and read[10:12] == rows[10:12]
+
+
+def test_compressed_files_are_read(tmp_path):
+    for name, content in {"a.jsonl.gz": '{"a": "é"}\n', "a.csv.GZ": "a\né\n", "a.json.gz": '[{"a": "é"}]'}.items():
+        assert read_rows(write(tmp_path / name, gzip.compress(content.encode()))) == [{"a": "é"}], name
+    broken = gzip.compress(b"a\nb\n" * 1000)[:-20]
+    assert "not a readable gzip file" in problem(write(tmp_path / "b.csv.gz", broken))
+    assert "not a readable gzip file" in problem(write(tmp_path / "c.csv.gz", b"a\nb\n"))
+
+
+def test_one_row_of_a_megabyte_and_one_row_alone(tmp_path):
+    text = "word é " * 150_000
+    for name, content in {"a.jsonl": json.dumps({"a": text}), "a.csv": f'a\n"{text}"\n'}.items():
+        assert read_rows(write(tmp_path / name, content)) == [{"a": text}], name
+    read = read_rows(write(tmp_path / "b.jsonl", f'{{"a": 1}}\n{json.dumps({"a": text})}\n{{"a": 2}}'))
+    assert [len(str(row["a"])) for row in read] == [1, len(text), 1]
+
+
+def test_a_wrong_byte_far_into_a_file_is_named_by_its_line(tmp_path):
+    good = "é" * 1000 + "\n"
+    for encoding, byte in (("utf-8", b"\xe9"), ("cp1252", b"\x81")):
+        file = write(tmp_path / f"{encoding}.txt", good.encode(encoding) * 5000 + byte + b"\n" + good.encode(encoding))
+        assert problem(file, encoding=encoding).startswith(f"{file}:5001: byte 0x{byte.hex()} is not {encoding};")
+    file = write(tmp_path / "nul.txt", good.encode() * 5000 + b"\0\n")
+    assert problem(file).startswith(f"{file}:5001: contains a NUL byte")
+
+
+def test_a_file_that_changes_is_read_again_and_one_that_shrinks_is_said(tmp_path):
+    file = write(tmp_path / "a.txt", "one\n" * 200_000)
+    first = read_rows(file)
+    assert read_rows(file) is first
+    os.truncate(file, 400_000)
+    with pytest.raises(DataError, match="became shorter while it was read; start again"):
+        first[199_999]
+    assert len(read_rows(file)) == 100_000

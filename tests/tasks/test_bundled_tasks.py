@@ -7,7 +7,8 @@ from tunelab.errors import DataError
 from tunelab.records import Example
 from tunelab.tasks import e2e_nlg
 
-GENERATED = [name for name in catalogue.names("tasks") if name not in ("files", "e2e_nlg")]
+FROM_FILES = ("files", "e2e_nlg", "gsm8k", "news_summary", "summarize", "instructions", "corpora")
+GENERATED = [name for name in catalogue.names("tasks") if name not in FROM_FILES]
 
 
 def small(name: str, **options):

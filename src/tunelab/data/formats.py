@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple
 
+import numpy as np
 from pydantic import AfterValidator, BeforeValidator
 
+from tunelab.data.lazy import Lazy, Selected
 from tunelab.errors import DataError
 from tunelab.near import did_you_mean
 from tunelab.records import Example
@@ -75,7 +78,8 @@ TemplateText = Annotated[str, BeforeValidator(_quoted), AfterValidator(_with_col
 
 
 class Formatted(NamedTuple):
-    examples: list[Example]
+    examples: Sequence[Example]
+    """Made when asked for, so that they take no memory; grouped ones are a list."""
     num_rows: int
     """Rows that were read."""
     num_empty_targets: int
@@ -85,7 +89,7 @@ class Formatted(NamedTuple):
 def format_rows(
     rows: Sequence[Mapping[str, Any]], *, prompt: str | None, target: str, split: str, source: str, group: bool = False
 ) -> Formatted:
-    """Fill the templates for every row.
+    """Fill the templates for every row: once here, which checks them, and again whenever an example is asked for.
 
     Args:
         prompt: template; None for plain text, whose prompt is empty.
@@ -99,25 +103,45 @@ def format_rows(
         DataError: no such column, a value that is no text, or no row with a target.
     """
     prompt_template = parse_template(prompt) if prompt is not None else None
-    target_template = parse_template(target)
-    examples: dict[Any, Example] = {}
-    num_empty = 0
-    for number, row in enumerate(rows):
-        row_name = f"{source}: row {number + 1}"
-        prompt_text = prompt_template.fill(row, row_name=row_name) if prompt_template else ""
-        target_text = target_template.fill(row, row_name=row_name)
-        if not target_text.strip():
-            num_empty += 1
-            continue
-        key = prompt_text if group and prompt_template else number
-        first = examples.get(key)
-        if first is None:
-            examples[key] = Example(f"{split}-{number:06d}", prompt_text, target_text, (target_text,))
-        else:
-            examples[key] = first._replace(references=(*first.references, target_text))
-    if not examples:
+    every = _Filled(rows, prompt_template, parse_template(target), split=split, source=source)
+    if group and prompt_template:
+        kept, num_kept = _grouped(every)
+    else:
+        places = array("q", (place for place, example in enumerate(every) if example.target.strip()))
+        num_kept = len(places)
+        kept = every if num_kept == len(every) else Selected(every, np.frombuffer(places, np.int64))
+    if not num_kept:
         raise DataError(f"{source}: all {len(rows)} rows have an empty target; check the template {target!r}")
-    return Formatted(list(examples.values()), len(rows), num_empty)
+    return Formatted(kept, len(rows), len(rows) - num_kept)
+
+
+class _Filled(Lazy[Example]):
+    """Every row as an example, whatever its target is."""
+
+    def __init__(
+        self, rows: Sequence[Mapping[str, Any]], prompt: Template | None, target: Template, *, split: str, source: str
+    ) -> None:
+        self._rows, self._prompt, self._target, self._split, self._source = rows, prompt, target, split, source
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def _at(self, position: int) -> Example:
+        row = self._rows[position]
+        name = f"{self._source}: row {position + 1}"
+        prompt = self._prompt.fill(row, row_name=name) if self._prompt else ""
+        target = self._target.fill(row, row_name=name)
+        return Example(f"{self._split}-{position:06d}", prompt, target, (target,))
+
+
+def _grouped(examples: Iterable[Example]) -> tuple[list[Example], int]:
+    """One example a prompt, and how many had a target."""
+    groups: dict[str, list[Example]] = {}
+    for example in examples:
+        if example.target.strip():
+            groups.setdefault(example.prompt, []).append(example)
+    kept = [group[0]._replace(references=tuple(one.target for one in group)) for group in groups.values()]
+    return kept, sum(map(len, groups.values()))
 
 
 def _value_text(row: Mapping[str, Any], column: str, row_name: str) -> str:
