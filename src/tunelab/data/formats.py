@@ -115,6 +115,12 @@ def format_rows(
     return Formatted(kept, len(rows), len(rows) - num_kept)
 
 
+def rows_with(rows: Sequence[Mapping[str, Any]], column: str) -> Sequence[Mapping[str, Any]]:
+    """Those whose text in `column` is not empty or only whitespace."""
+    places = array("q", (place for place, row in enumerate(rows) if (row[column] or "").strip()))
+    return rows if len(places) == len(rows) else Selected(rows, np.frombuffer(places, np.int64))
+
+
 class _Filled(Lazy[Example]):
     """Every row as an example, whatever its target is."""
 
