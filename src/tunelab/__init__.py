@@ -70,6 +70,7 @@ def run(
     cluster: str | None = None,
     overrides: Sequence[str] = (),
     view: View | None = None,
+    rehearse: bool = False,
 ) -> Outcome:
     """Execute every run of a study that is not finished, and write the report.
 
@@ -77,6 +78,8 @@ def run(
         out: the results folder; left out: results/<study name>. Calling again with the same folder resumes.
         cluster: 'local' (a process a run) or 'in-process'; left out: as the study says.
         view: told what happens; left out: lines on standard output.
+        rehearse: execute stand-ins (a toy model, few rows, few steps) into OUT-rehearsal instead, in this process
+            unless `cluster` says otherwise: what would break breaks in a minute or two.
 
     Raises:
         ConfigError, DataError, ModelError: before anything is trained. A run that fails is in the outcome instead.
@@ -92,8 +95,14 @@ def run(
     from tunelab.study.preview import count_parameters
 
     planned = load_study(study, overrides=overrides)
-    count_parameters(planned)  # a method that does not fit the model is told before anything is trained
     folder = Path("results") / planned.study.name if out is None else Path(out)
+    if rehearse:
+        from tunelab.study.rehearse import rehearsal_folder
+        from tunelab.study.rehearse import rehearse as smaller
+
+        folder = rehearsal_folder(folder)
+        planned = smaller(planned, folder)
+    count_parameters(planned)  # a method that does not fit the model is told before anything is trained
     return run_study(planned, out=folder, cluster=cluster, view=view or PlainView(Console()))
 
 

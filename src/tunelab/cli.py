@@ -75,10 +75,15 @@ def run(
     cluster: Annotated[Cluster | None, typer.Option(help="Where runs execute; in-process is for debugging.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and execute nothing.")] = False,
     overrides: Overrides = None,
+    rehearse: Annotated[
+        bool, typer.Option("--rehearse", help="Execute stand-ins instead, in a minute or two: what breaks, breaks now.")
+    ] = False,
 ) -> None:
     """Execute what is not finished of a study, and write the report."""
     import tunelab
 
+    if dry_run and rehearse:
+        raise ConfigError("--dry-run executes nothing and --rehearse executes stand-ins: give one of them")
     if dry_run:
         plan(study, overrides=overrides)
         return
@@ -88,7 +93,9 @@ def run(
     place = None if cluster is None else cluster.value
     try:
         with view_for(console()) as view:
-            outcome = tunelab.run(study, out=out, cluster=place, overrides=overrides or (), view=view)
+            outcome = tunelab.run(
+                study, out=out, cluster=place, overrides=overrides or (), view=view, rehearse=rehearse
+            )
     except KeyboardInterrupt:
         print("Interrupted. The same command goes on where this one stopped: finished runs stay.", file=sys.stderr)
         raise typer.Exit(130) from None

@@ -45,3 +45,12 @@ def test_nothing_is_overwritten_without_force(command, data):
 def test_model_is_written_into_the_study(command, data):
     command("init", "--train", "train.jsonl", "--test", "test.jsonl", "--model", "google/flan-t5-small")
     assert 'model: "google/flan-t5-small"' in (data / "study.yaml").read_text()
+
+
+def test_conversations_are_recognised(command, data):
+    rows = [{"conversations": [{"from": "human", "value": row["question"]}, {"from": "gpt", "value": row["answer"]}]}
+            for row in ROWS]  # fmt: skip
+    (data / "chats.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert command("init", "--train", "chats.jsonl").status == 0
+    assert 'messages: "conversations"' in (data / "study.yaml").read_text()
+    assert command("plan", "study.yaml").status == 0

@@ -55,6 +55,16 @@ def test_one_column_is_plain_text(tmp_path):
     assert config.tasks[0]["metrics"] == ["perplexity", "bits_per_token"]
 
 
+@pytest.mark.parametrize("column", ["messages", "conversations"])
+def test_conversations_are_read_by_their_column(tmp_path, column):
+    row = {"id": "a", "prompt": "b", column: [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]}
+    text, config = written(tmp_path, row)
+    task = config.tasks[0]
+    assert (task["messages"], "prompt" in task, "text" in task) == (column, False, False)
+    assert f"# Conversations: written as the model's chat template says; every answer in {column} is learned." in text
+    Files(**{**task, "train": tmp_path / task["train"], "test": tmp_path / task["test"]}).examples("train")
+
+
 def test_names_avoid_bundled_tasks_and_yaml_words(tmp_path):
     row = {"prompt": "a", "completion": "b"}
     assert written(tmp_path, row, name="support replies_train.jsonl")[1].name == "support-replies"

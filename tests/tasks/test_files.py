@@ -7,8 +7,10 @@ from pydantic import ValidationError
 
 from tunelab.config.explain import explain
 from tunelab.errors import DataError
-from tunelab.records import Example
+from tunelab.records import Example, Turn
 from tunelab.tasks.files import Files
+
+WAYS = "needs prompt and target, or text alone, or messages alone (or none of them: the columns decide)"
 
 
 @pytest.fixture
@@ -61,8 +63,9 @@ def test_plain_text(options):
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"text": "{answer}"}, ": needs prompt and target, or text alone; got prompt and target and text"),
-        ({"prompt": None}, ": needs prompt and target, or text alone; got target"),
+        ({"text": "{answer}"}, f": {WAYS}; got prompt and target and text"),
+        ({"prompt": None}, f": {WAYS}; got target"),
+        ({"messages": "messages"}, f": {WAYS}; got prompt and target and messages"),
         ({"prompt": {"question": None}}, 'prompt: {question} without quotes is a mapping in YAML; write "{question}"'),
         (
             {"target": "answer"},
@@ -121,3 +124,96 @@ def test_a_rehearsal_is_on_the_first_rows_of_each_file(options, tmp_path):
     assert task.examples("test") == whole.examples("test")
     assert (task.train_rows, task.test_rows) == (48, 8)
     assert Files(**task.model_dump(mode="json")) == task
+
+
+# ------------------------------------------------------------------ conversations, and what the columns say
+
+
+def task(folder, rows: list[dict], **options) -> Files:
+    """The same rows to train and to test on."""
+    for name in ("train", "test"):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return Files(name="chats", train=folder / "train.jsonl", test=folder / "test.jsonl", **options)
+
+
+SHAREGPT = {"id": 7, "conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}]}
+CHAT = Example("train-000000", "Hi", "Hello", ("Hello",), (Turn("user", "Hi"), Turn("assistant", "Hello")))
+
+
+def test_a_shape_is_detected_and_said(tmp_path):
+    found = task(tmp_path, [SHAREGPT])
+    assert found.examples("train") == [CHAT]
+    assert found.notes("train") == ["train.jsonl: read as sharegpt conversations; not read: id"]
+    assert found.notes("test") == []
+    assert found.metrics == ("rouge_l", "bleu")
+
+
+def test_a_named_column_of_conversations_is_not_a_guess(tmp_path):
+    named = task(tmp_path, [{"chat": SHAREGPT["conversations"], "text": "x"}], messages="chat")
+    assert named.examples("train") == [CHAT]
+    assert named.notes("train") == []
+
+
+def test_a_detected_pair_and_a_detected_text(tmp_path):
+    pair = task(tmp_path, [{"question": "Q", "answer": "A"}])
+    assert pair.examples("test") == [Example("test-000000", "Q\n", "A", ("A",))]
+    text = task(tmp_path, [{"text": "Once."}])
+    assert text.examples("train") == [Example("train-000000", "", "Once.", ("Once.",))]
+    assert text.metrics == ("perplexity", "bits_per_token")
+    assert text.notes("train") == ["train.jsonl: read as plain text (text)"]
+
+
+def test_left_out_and_cut_conversations_are_noted(tmp_path):
+    later = {"from": "human", "value": "And?"}
+    rows = [
+        SHAREGPT,
+        {**SHAREGPT, "conversations": SHAREGPT["conversations"] + [later]},
+        {**SHAREGPT, "conversations": [later]},
+    ]
+    found = task(tmp_path, rows)
+    assert found.notes("train")[1:] == [
+        "train: 1 of 3 rows left out, no assistant's turn follows a user's",
+        "train: 1 of 3 rows used without the turns before their first user's or after their last assistant's",
+    ]
+    assert [example.references for example in found.examples("test")] == [("Hello", "Hello")]
+
+
+def test_planning_reports_rows_that_cannot_be_read(tmp_path):
+    unknown = task(tmp_path, [{"frage": "Q", "antwort": "A"}])
+    assert len(unknown.problems()) == 1
+    assert "its columns (frage, antwort) have none of the known shapes" in unknown.problems()[0]
+    (wrong,) = task(tmp_path, [SHAREGPT], messages="conversation").problems()[:1]
+    assert wrong.endswith(
+        "train.jsonl: row 1 has no column 'conversation'. Did you mean 'conversations'? Columns: id, conversations"
+    )
+    absent = Files(name="x", train=tmp_path / "no.jsonl", test=tmp_path / "no.jsonl")
+    assert absent.problems()[0].endswith("no.jsonl: no such file; a path in a study is relative to the study's folder")
+
+
+def test_a_test_file_of_another_shape_lists_its_columns(tmp_path):
+    found = task(tmp_path, [SHAREGPT])
+    found.test.write_text('{"messages": []}\n')
+    (message,) = found.problems()
+    assert message.endswith("test.jsonl: row 1 has no column 'conversations'. Columns: messages")
+
+
+def test_real_alpaca_rows_are_detected(shared):
+    path = shared / "data/alpaca/alpaca_5000.json"
+    alpaca = Files(name="alpaca", train=path, test=path)
+    assert alpaca.notes("train") == [
+        "alpaca_5000.json: read as alpaca (instruction, input, output)",
+        "train: 2 of 5000 rows left out, their target is empty",
+    ]
+    turns = [example.turns for example in alpaca.examples("train")]
+    assert len(turns) == 4998
+    assert sum("\n\nInput: " in user.text for user, _ in turns) == 1943  # rows with an input, as its SOURCE.md counts
+
+
+def test_real_conversations_are_detected(shared, tmp_path):
+    path = shared / "data/chat_multiturn_substitute/kto_en_demo.json"
+    chats = Files(name="chats", train=path, test=path)
+    assert chats.notes("train") == ["kto_en_demo.json: read as openai messages; not read: label"]
+    examples = chats.examples("train")
+    assert len(examples) == 300
+    assert {len(example.turns) for example in examples} == {2, 4, 6, 8, 10, 12}
+    assert all(example.turns[-1].text == example.target for example in examples)

@@ -41,12 +41,16 @@ _PROMPTS_AND_TARGETS = (
 )
 """Columns known from published data sets; the first line of which all are there is taken. Case does not count."""
 
+_MESSAGE_COLUMNS = ("messages", "conversations")
+
 _TEXT_COLUMNS = ("text", "content", "document", "story")
 
 _GENERIC_NAMES = ("", "train", "training", "data", "trainset", "train_data")
 
 
 class _Guess(NamedTuple):
+    columns: tuple[str, ...]
+    """That are read."""
     lines: tuple[str, ...]
     """'key: value' lines of the task."""
     reason: str
@@ -92,6 +96,10 @@ def study_template(
 
 def _guess(rows: list[dict[str, Any]], path: Path) -> _Guess:
     columns = {column.casefold(): column for column in rows[0] if _is_name(column)}
+    chats = [columns[name] for name in _MESSAGE_COLUMNS if isinstance(rows[0].get(columns.get(name)), list)]
+    if chats:
+        reason = f"Conversations: written as the model's chat template says; every answer in {chats[0]} is learned."
+        return _Guess((chats[0],), (f"messages: {_quoted(chats[0])}",), reason, "rouge_l, bleu")
     for prompts, target in _PROMPTS_AND_TARGETS:
         if all(column in columns for column in (*prompts, target)):
             return _prompt_and_target(
@@ -102,7 +110,7 @@ def _guess(rows: list[dict[str, Any]], path: Path) -> _Guess:
     if plain or len(texts) == 1:
         column = (plain or texts)[0]
         reason = "Plain text to model. To answer prompts instead, replace 'text' by 'prompt' and 'target'."
-        return _Guess((f"text: {_quoted(f'{{{column}}}')}",), reason, "perplexity, bits_per_token")
+        return _Guess((column,), (f"text: {_quoted(f'{{{column}}}')}",), reason, "perplexity, bits_per_token")
     if len(texts) < 2:
         raise DataError(f"{path}: no column of text to learn from. Columns: {', '.join(rows[0])}")
     return _prompt_and_target(texts[:1], texts[1], "A GUESS from the order of the columns, please check")
@@ -111,12 +119,13 @@ def _guess(rows: list[dict[str, Any]], path: Path) -> _Guess:
 def _prompt_and_target(prompts: list[str], target: str, how: str) -> _Guess:
     prompt = "".join(f"{{{column}}}\n" for column in prompts)
     reason = f"{how}: the model reads {' and '.join(prompts)}, and learns to write {target}."
-    return _Guess((f"prompt: {_quoted(prompt)}", f"target: {_quoted(f'{{{target}}}')}"), reason, "rouge_l, bleu")
+    lines = (f"prompt: {_quoted(prompt)}", f"target: {_quoted(f'{{{target}}}')}")
+    return _Guess((*prompts, target), lines, reason, "rouge_l, bleu")
 
 
 def _check_test(guess: _Guess, test: Path, encoding: str) -> None:
     columns = read_rows(test, encoding=encoding)[0]
-    for column in re.findall(r"\{([^{}]*)\}", " ".join(guess.lines)):
+    for column in guess.columns:
         if column not in columns:
             raise DataError(
                 f"{test}: has no column {column!r}, which train has; both need the same columns. "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -60,7 +61,8 @@ class Executor:
         if self._in_process:
             from tunelab.launch.worker import work
 
-            work(folder, lambda event: self._events(run, event), notes=(IN_PROCESS_NOTE,))
+            with folder.log.open("a") as log, contextlib.redirect_stderr(log):
+                work(folder, lambda event: self._events(run, event), notes=(IN_PROCESS_NOTE,))
             done: Future[None] = Future()
             done.set_result(None)
             self._futures[done] = run.id

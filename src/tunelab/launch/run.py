@@ -19,6 +19,7 @@ from tunelab.report.frame import Comparison
 from tunelab.report.write import write_report
 from tunelab.study.needs import unfinished_parents
 from tunelab.study.plan import Plan, Revisions, load_backend
+from tunelab.study.rehearse import REHEARSED, rehearsed
 from tunelab.study.runs import StudyRun, runs_on_disk, study_runs
 from tunelab.study.store import RunFolder, Store
 
@@ -36,6 +37,8 @@ class Outcome(NamedTuple):
     comparison: Comparison
     folder: Path
     num_failed: int
+    rehearsed: tuple[str, ...] = ()
+    """What stood in for what; empty: this was the study itself."""
 
 
 def run_study(plan: Plan, *, out: Path, cluster: str | None, view: View) -> Outcome:
@@ -76,7 +79,7 @@ def run_study(plan: Plan, *, out: Path, cluster: str | None, view: View) -> Outc
         score_alike(folders, task.metrics)
     comparison = write_study_report(plan, store)
     failed = sum(1 for study_run in runs if study_run.run and not store.run(study_run.run.id).finished)
-    return Outcome(comparison, out, failed)
+    return Outcome(comparison, out, failed, rehearsed(out))
 
 
 def _fail(run: RunConfig, store: Store, view: View) -> None:
@@ -135,7 +138,10 @@ def write_study_report(plan: Plan, store: Store) -> Comparison:
     """Rebuild the report of the present study.yaml from records."""
     entries = StudyRuns(plan.study.name, store.folder, tuple(runs_on_disk(plan, store)))
     metrics = {name: metric for task in plan.tasks for name, metric in task.metrics.items()}
-    return write_report(entries, metrics=metrics, folder=store.folder, config_facts=config_facts(plan))
+    said = rehearsed(store.folder)
+    facts = config_facts(plan) | ({"stand-ins": "; ".join(said)} if said else {})
+    warning = REHEARSED if said else ""
+    return write_report(entries, metrics=metrics, folder=store.folder, config_facts=facts, warning=warning)
 
 
 def config_facts(plan: Plan) -> dict[str, Any]:

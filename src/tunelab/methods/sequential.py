@@ -105,8 +105,10 @@ class Sequential(Method):
         return updater_of(self._present(model), model, rule)
 
     def state(self, model: PreTrainedModel) -> dict[str, torch.Tensor]:
-        own = {f"own.{name}": value for name, value in self._present(model).state(model).items()}
-        return own | {f"frozen.{name}": value for name, value in self._frozen(model).items()}
+        own = self._present(model).state(model)
+        frozen = {name: value for name, value in self._frozen(model).items() if name not in own}
+        states = {"own": own, "frozen": frozen}
+        return {f"{kind}.{name}": value for kind, state in states.items() for name, value in state.items()}
 
     def load_state(self, model: PreTrainedModel, state: dict[str, torch.Tensor]) -> None:
         own = {name.removeprefix("own."): value for name, value in state.items() if name.startswith("own.")}

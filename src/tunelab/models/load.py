@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +21,7 @@ from tunelab.models.configurations import EMBEDDED, read_known
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel
+    from transformers import PretrainedConfig, PreTrainedModel
 
 TEXT_FILES = ["*.json", "*.model", "*.txt", "*.jinja"]
 WEIGHTS = "*.safetensors"
@@ -67,12 +69,44 @@ def locate(source: ModelSource) -> Located:
 
 
 def _from_hub(source: ModelSource) -> Located:
-    from huggingface_hub import errors, snapshot_download
+    from huggingface_hub import snapshot_download
 
     name, revision = source.name, source.revision or "main"
     wanted = TEXT_FILES + ([WEIGHTS] if source.initialize == "pretrained" else [])
-    try:
+    with _hub_faults(name, revision):
         folder = Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
+    if source.initialize == "pretrained" and not any(folder.glob(WEIGHTS)):
+        raise ModelError(f"model '{name}' has no .safetensors weights on the hub; pickled weights are never read")
+    return Located(folder, folder.name)
+
+
+def fetch_configuration(source: ModelSource) -> dict[str, Any] | None:
+    """config.json from the hub; None where the hub cannot be reached.
+
+    Raises:
+        ModelError: the hub says that there is no such model or revision, or that it is gated.
+    """
+    from huggingface_hub import HfApi, errors, hf_hub_download
+
+    revision = source.revision or "main"
+    with _hub_faults(source.name, revision):
+        try:
+            HfApi().model_info(source.name, revision=revision, timeout=10)  # a download alone retries for half a minute
+        except errors.HfHubHTTPError:  # the hub has answered
+            raise
+        except (errors.OfflineModeIsEnabled, _http_error()):
+            return None
+        path = hf_hub_download(source.name, "config.json", revision=revision)
+    return json.loads(Path(path).read_text())
+
+
+@contextmanager
+def _hub_faults(name: str, revision: str) -> Iterator[None]:
+    """What the hub says, or that it says nothing, as a ModelError with the way out."""
+    from huggingface_hub import errors
+
+    try:
+        yield
     except errors.GatedRepoError:
         raise ModelError(
             f"model '{name}' is gated: accept its terms on the hub, then log in with 'hf auth login'"
@@ -83,6 +117,8 @@ def _from_hub(source: ModelSource) -> Located:
         ) from None
     except errors.RevisionNotFoundError:
         raise ModelError(f"model '{name}' has no revision '{revision}' on the hub") from None
+    except errors.RemoteEntryNotFoundError:
+        raise ModelError(f"model '{name}' has no config.json on the hub; a model of transformers is wanted") from None
     except errors.HFValidationError:
         raise ModelError(f"model '{name}': neither a folder here nor a valid hub id (owner/name)") from None
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, _http_error(), OSError) as error:
@@ -90,9 +126,6 @@ def _from_hub(source: ModelSource) -> Located:
             f"model '{name}' is not on this machine and the hub cannot be reached ({type(error).__name__}); "
             "connect, or give a local folder, or use tunelab/tiny"
         ) from None
-    if source.initialize == "pretrained" and not any(folder.glob(WEIGHTS)):
-        raise ModelError(f"model '{name}' has no .safetensors weights on the hub; pickled weights are never read")
-    return Located(folder, folder.name)
 
 
 def _http_error() -> type[Exception]:
@@ -141,12 +174,18 @@ def skeleton(configuration: dict[str, Any]) -> PreTrainedModel:
     options = {key: value for key, value in configuration.items() if key not in ("model_type", "architectures")}
     config = AutoConfig.for_model(configuration["model_type"], **options)
     with torch.device("meta"):
-        model = _automatic(config).from_config(config)
+        return build(config, tied=configuration.get("tie_word_embeddings"))
+
+
+def build(config: PretrainedConfig, *, tied: bool | None) -> PreTrainedModel:
+    """A model with new weights. `tied` is what config.json says of the output head: transformers ties every T5 by
+    construction, while a checkpoint with its own head loads untied."""
+    import torch
+
+    model = _automatic(config).from_config(config)
     head = model.get_output_embeddings()
-    if configuration.get("tie_word_embeddings") is False and head is not None:
-        # transformers ties every T5 by construction; a checkpoint with its own head loads untied
-        if head.weight is model.get_input_embeddings().weight:
-            head.weight = torch.nn.Parameter(torch.empty_like(head.weight))
+    if tied is False and head is not None and head.weight is model.get_input_embeddings().weight:
+        head.weight = torch.nn.Parameter(torch.empty_like(head.weight).normal_(std=0.02))
     return model
 
 

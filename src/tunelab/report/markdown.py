@@ -9,7 +9,8 @@ from tunelab.report.tables import Cell, Table, cells, escaped_markdown, markdown
 
 def render_markdown(page: Page) -> str:
     """GitHub's Markdown."""
-    blocks = [f"# {escaped_markdown(page.title)}", *([f"**{escaped_markdown(page.overall)}**"] if page.overall else [])]
+    blocks = [f"# {escaped_markdown(page.title)}"]
+    blocks += [f"**{escaped_markdown(text)}**" for text in (page.warning, page.overall) if text]
     bullet = "- " if len(page.chapters) > 1 else ""
     blocks += [f"{bullet}{escaped_markdown(' '.join(chapter.sentences))}" for chapter in page.chapters]
     blocks.append(escaped_markdown(page.rule))

@@ -53,13 +53,17 @@ class Page(NamedTuple):
     chapters: tuple[Chapter, ...]
     parts: tuple[Part, ...]
     """About all tasks together: failures, provenance, notes."""
+    warning: str = ""
+    """What a reader must know before any number."""
 
     @property
     def plots(self) -> tuple[Plot, ...]:
         return tuple(plot for chapter in self.chapters for plot in chapter.plots)
 
 
-def build_page(comparison: Comparison, *, metrics: Mapping[str, Metric], config_facts: Mapping[str, Any]) -> Page:
+def build_page(
+    comparison: Comparison, *, metrics: Mapping[str, Metric], config_facts: Mapping[str, Any], warning: str = ""
+) -> Page:
     """Everything both forms show."""
     plots = draw_all(comparison)
     found = verdicts(comparison)
@@ -68,7 +72,7 @@ def build_page(comparison: Comparison, *, metrics: Mapping[str, Metric], config_
         for number, verdict in enumerate(found, start=1)
     )
     facts = tuple((str(name), value_text(value)) for name, value in config_facts.items())
-    return Page(comparison.study or "study", facts, overall(found), RULE, chapters, _closing(comparison))
+    return Page(comparison.study or "study", facts, overall(found), RULE, chapters, _closing(comparison), warning)
 
 
 def _chapter(verdict: Verdict, *, anchor: str, metrics: Mapping[str, Metric], plots: tuple[Plot, ...]) -> Chapter:

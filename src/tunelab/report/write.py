@@ -24,16 +24,18 @@ def write_report(
     metrics: Mapping[str, Metric],
     folder: Path,
     config_facts: Mapping[str, Any],
+    warning: str = "",
 ) -> Comparison:
     """Read the records of one study or several, write the report into `folder`, return the table.
 
     `metrics` holds the metric objects by name as the records name them, variant included ("bleu:e2e"); a metric that
     is missing there keeps its mean and loses intervals over seeds, ties and tests. `config_facts` are shown as they
-    are, in order: {"model": "tunelab/tiny", "seeds": [0, 1]}. Every file is replaced whole or not at all.
+    are, in order: {"model": "tunelab/tiny", "seeds": [0, 1]}. `warning` stands above everything else of both pages.
+    Every file is replaced whole or not at all.
     """
     studies = [study] if isinstance(study, StudyRuns) else list(study)
     comparison = build_comparison(studies, metrics=metrics)
-    page = build_page(comparison, metrics=metrics, config_facts=config_facts)
+    page = build_page(comparison, metrics=metrics, config_facts=config_facts, warning=warning)
     for plot in page.plots:
         write_atomically(folder / "plots" / plot.file, plot.png)
     write_atomically(folder / "comparison.csv", _csv(comparison))

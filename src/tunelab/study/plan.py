@@ -7,7 +7,7 @@ import importlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, get_args, get_type_hints
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -20,6 +20,7 @@ from tunelab.errors import ConfigError, DataError
 from tunelab.near import did_you_mean
 from tunelab.study.labels import labels
 from tunelab.study.needs import missing_needs, with_needed
+from tunelab.study.option_paths import absolute_paths, names_of_paths
 
 BACKENDS = {"torch": ("tunelab.backends.torch_hf", "TorchHf")}
 BASE = {"name": "base", "label": "base"}
@@ -164,8 +165,7 @@ def identity(run: RunConfig, *, revisions: bool = True) -> str:
     facts = run.model_dump(mode="json", exclude=NOT_HASHED | (set() if run.parents else {"parents"}))
     options = facts["task_options"]
     metrics = options.pop("metrics", ())
-    for key in _path_fields(catalogue.load("tasks", _task_class(run.task, options))) & set(options):
-        options[key] = options[key] and Path(options[key]).name  # a moved folder is the same study: revisions tell
+    facts["task_options"] = names_of_paths(catalogue.load("tasks", _task_class(run.task, options)), options)
     facts["model"]["name"] = facts["model"]["name"].rsplit("/", 1)[-1]
     facts["reads"] = sorted({_metric(name).reads for name in metrics})  # a further metric is scored, not trained for
     if not revisions:
@@ -204,7 +204,7 @@ def _method(read: ReadStudy, index: int, name: str, options: dict[str, Any]) -> 
     members = _parts(read, path, options) if "parts" in cls.model_fields else []
     if rates or members:
         options["learning_rate"] = rates[0] if rates else members[0].learning_rate
-    method = _build(read, path, cls, _absolute_paths(read, path, cls, options)).with_members(members)
+    method = _build(read, path, cls, absolute_paths(read, path, cls, options)).with_members(members)
     if problems := method.problems(read.config):
         raise ConfigError(*(read.problem(path, problem) for problem in problems))
     return name, method, rates or (method.learning_rate,)
@@ -245,7 +245,7 @@ def _part(read: ReadStudy, path: str, name: str, options: dict[str, Any]) -> tup
         rule = f"a part has one learning rate; the search over {got(list(rates))} belongs to the whole method"
         raise ConfigError(read.problem(f"{path}.learning_rate", rule))
     options |= {"learning_rate": rates[0]} if rates else {}
-    return name, _build(read, path, cls, _absolute_paths(read, path, cls, options))
+    return name, _build(read, path, cls, absolute_paths(read, path, cls, options))
 
 
 def _rates(read: ReadStudy, path: str, cls: type[Method], options: dict[str, Any]) -> tuple[float, ...]:
@@ -281,7 +281,7 @@ def _task(read: ReadStudy, index: int, entry: dict[str, Any]) -> PlannedTask:
         hint = "; for your own data give it train: FILE"
         raise ConfigError(*(read.problem(f"{path}.name", problem + hint) for problem in error.problems)) from None
     explicit = _explicit_generation(read, entry)
-    task = _build(read, path, cls, _absolute_paths(read, path, cls, entry))
+    task = _build(read, path, cls, absolute_paths(read, path, cls, entry))
     generation = Generation(**(task.generation.model_dump() | explicit))
     task = task.model_copy(update={"generation": generation})
     metrics = {}
@@ -305,19 +305,6 @@ def _explicit_generation(read: ReadStudy, entry: dict[str, Any]) -> dict[str, An
     """What the study says of generation: a task's own entry over the study's section, each over the task's default."""
     own = entry.get("generation")
     return read.config.generation.model_dump(exclude_unset=True) | (own if isinstance(own, dict) else {})
-
-
-def _absolute_paths(read: ReadStudy, path: str, cls: type[BaseModel], entry: dict[str, Any]) -> dict[str, Any]:
-    """Fields of type Path are relative to the study's folder, or to the working folder when given by --set."""
-    result = dict(entry)
-    for key in _path_fields(cls) & set(entry):
-        if isinstance(entry[key], str):
-            result[key] = str(read.folder_of(f"{path}.{key}") / Path(entry[key]).expanduser())
-    return result
-
-
-def _path_fields(cls: type) -> set[str]:
-    return {name for name, hint in get_type_hints(cls).items() if hint is Path or Path in get_args(hint)}
 
 
 def _metric(name: str) -> Metric:

@@ -1,22 +1,35 @@
-"""Your own data: jsonl, json, csv, tsv, parquet or txt files, with a prompt and a target made of their columns."""
+"""Your own data: jsonl, json, csv, tsv, parquet or txt files with prompts and targets, conversations or plain text.
+
+Without prompt, target, text and messages the columns decide (data/shapes.py); the task's notes say how they were read.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, NonNegativeInt, PositiveInt, model_validator
 
 from tunelab.contracts import Task
+from tunelab.data.chat_rows import chat_examples
+from tunelab.data.conversations import alpaca_turns, read_turns
 from tunelab.data.fingerprint import fingerprint, row_options
-from tunelab.data.formats import Formatted, TemplateText, format_rows
+from tunelab.data.formats import TemplateText, format_rows
 from tunelab.data.readable import unreadable
 from tunelab.data.rehearsal import TRAIN_ROWS, with_fewer_rows, write_jsonl
 from tunelab.data.rows import read_rows
+from tunelab.data.shapes import Shape, detect, first_columns
 from tunelab.data.splits import draw
-from tunelab.records import Example
+from tunelab.errors import DataError
+from tunelab.records import Example, Turn
 
 Split = Literal["train", "validation", "test"]
+
+_WAYS = ("prompt", "target", "text", "messages")
+_ANSWERS = ("rouge_l", "bleu")
+_PLAIN_TEXT = ("perplexity", "bits_per_token")
 
 
 def _known_encoding(name: str) -> str:
@@ -46,6 +59,10 @@ class Files(Task):
     text: TemplateText | None = None
     """Instead of prompt and target: plain text to model, as in '{text}'."""
 
+    messages: str | None = None
+    """Instead of prompt and target: the column with conversations, lists of {role, content} or {from, value}. Each is
+    written as the model's chat template says, and every assistant turn is learned."""
+
     encoding: Annotated[str, AfterValidator(_known_encoding)] = "utf-8"
     """Of text files."""
 
@@ -73,35 +90,34 @@ class Files(Task):
             # What a "before" validator returns is no longer JSON to pydantic: its strict mode wants the tuple itself.
             metrics = options["metrics"]
             return {**options, "metrics": tuple(metrics) if isinstance(metrics, list) else metrics}
-        plain_text = options.get("text") is not None
-        return {**options, "metrics": ("perplexity", "bits_per_token") if plain_text else ("rouge_l", "bleu")}
+        return {**options, "metrics": _PLAIN_TEXT if _is_plain_text(options) else _ANSWERS}
 
     @model_validator(mode="after")
-    def _prompt_and_target_or_text(self) -> Files:
-        given = [name for name in ("prompt", "target", "text") if getattr(self, name) is not None]
-        if given not in (["prompt", "target"], ["text"]):
-            raise ValueError(f"needs prompt and target, or text alone; got {' and '.join(given) or 'none of them'}")
+    def _one_way_to_read(self) -> Files:
+        given = [name for name in _WAYS if getattr(self, name) is not None]
+        if given not in ([], ["prompt", "target"], ["text"], ["messages"]):
+            raise ValueError(
+                "needs prompt and target, or text alone, or messages alone (or none of them: the columns decide); "
+                f"got {' and '.join(given)}"
+            )
         return self
 
-    def examples(self, split: Split) -> list[Example]:
-        formatted = self._formatted(split)
-        return draw(formatted.examples, n=self._wanted(split), seed=self.seed) if formatted else []
+    def examples(self, split: Split) -> Sequence[Example]:
+        read = self._read(split)
+        return draw(read.examples, n=self._wanted(split), seed=self.seed) if read else []
 
     def problems(self) -> list[str]:
         return unreadable(self)
 
     def notes(self, split: Split) -> list[str]:
-        formatted = self._formatted(split)
-        if formatted is None:
+        read = self._read(split)
+        if read is None:
             return []
-        notes = []
-        if formatted.num_empty_targets:
-            notes.append(
-                f"{split}: {formatted.num_empty_targets} of {formatted.num_rows} rows left out, their target is empty"
-            )
+        notes = self._shape_notes() if split == "train" else []
+        notes += read.notes
         wanted = self._wanted(split)
-        if wanted is not None and wanted < len(formatted.examples):
-            notes.append(f"{split}: {wanted} of {len(formatted.examples)} examples drawn by seed {self.seed}")
+        if wanted is not None and wanted < len(read.examples):
+            notes.append(f"{split}: {wanted} of {len(read.examples)} examples drawn by seed {self.seed}")
         return notes
 
     def rehearsal(self, folder: Path) -> Files:
@@ -111,10 +127,10 @@ class Files(Task):
 
     def _first_rows(self, split: Split, folder: Path) -> Path | None:
         """A file with the split's first rows, as many as give TRAIN_ROWS examples; None where there is no file."""
-        path, formatted = self._path(split), self._formatted(split)
-        if path is None or formatted is None:
+        path, read = self._path(split), self._read(split)
+        if path is None or read is None:
             return None
-        further = [int(example.id.rpartition("-")[2]) for example in formatted.examples[TRAIN_ROWS:]]
+        further = [int(example.id.rpartition("-")[2]) for example in read.examples[TRAIN_ROWS:]]
         rows = read_rows(path, encoding=self.encoding)[: min(further, default=None)]
         return write_jsonl(folder / f"{split}.jsonl", rows)
 
@@ -131,15 +147,62 @@ class Files(Task):
     def _path(self, split: Split) -> Path | None:
         return {"train": self.train, "validation": self.validation, "test": self.test}[split]
 
-    def _formatted(self, split: Split) -> Formatted | None:
+    def _shape(self) -> Shape:
+        """As the study says, else as the columns of train look; the other files are read the same way."""
+        if self.messages is not None:
+            return Shape("messages", "conversations", (self.messages,))
+        return detect(first_columns(read_rows(self.train, encoding=self.encoding)), source=str(self.train))
+
+    def _shape_notes(self) -> list[str]:
+        if any(getattr(self, name) is not None for name in _WAYS):
+            return []
+        shape = self._shape()
+        unread = [
+            name for name in first_columns(read_rows(self.train, encoding=self.encoding)) if name not in shape.columns
+        ]
+        left = f"; not read: {', '.join(unread)}" if unread else ""
+        return [f"{self.train.name}: read as {shape.name}{left}"]
+
+    def _read(self, split: Split) -> _Read | None:
         path = self._path(split)
         if path is None:
             return None
-        return format_rows(
-            read_rows(path, encoding=self.encoding),
-            prompt=self.prompt,
-            target=self.target or self.text,
-            split=split,
-            source=str(path),
-            group=split == "test",
-        )
+        rows, source = read_rows(path, encoding=self.encoding), str(path)
+        prompt, target = self.prompt, self.target or self.text
+        if target is None:
+            shape = self._shape()
+            if shape.kind in _TURNS:
+                read = partial(_TURNS[shape.kind], shape)
+                chats = chat_examples(rows, read, split=split, source=source, group=split == "test")
+                return _Read(chats.examples, chats.counts.notes(split))
+            prompt, target = shape.prompt, shape.target
+        formatted = format_rows(rows, prompt=prompt, target=target, split=split, source=source, group=split == "test")
+        empty = f"{split}: {formatted.num_empty_targets} of {formatted.num_rows} rows left out, their target is empty"
+        return _Read(formatted.examples, [empty] if formatted.num_empty_targets else [])
+
+
+class _Read(NamedTuple):
+    examples: Sequence[Example]
+    notes: list[str]
+
+
+def _message_turns(shape: Shape, row: Mapping[str, Any], row_name: str) -> list[Turn]:
+    return read_turns(row, shape.columns[0], row_name=row_name)
+
+
+def _alpaca_turns(shape: Shape, row: Mapping[str, Any], row_name: str) -> list[Turn]:
+    return alpaca_turns(row, row_name=row_name)
+
+
+_TURNS = {"messages": _message_turns, "alpaca": _alpaca_turns}
+
+
+def _is_plain_text(options: Mapping[str, Any]) -> bool:
+    """Told by the columns where the study says nothing else; a file that cannot be read is reported by `problems`."""
+    if any(options.get(name) is not None for name in _WAYS):
+        return options.get("text") is not None
+    try:
+        rows = read_rows(Path(options["train"]), encoding=options.get("encoding") or "utf-8")
+        return detect(first_columns(rows), source="").kind == "text"
+    except (DataError, KeyError, TypeError, LookupError):
+        return False
