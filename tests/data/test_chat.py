@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from chat_templates import CHATML, EVIL, FAMILIES, GEMMA, LLAMA3, MISTRAL, SILENT, small_tokenizer
+from chat_templates import CHATML, EVIL, FAMILIES, GEMMA, LLAMA3, MISTRAL, REASONING, SILENT, small_tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from tunelab.config.schema import DataSettings
@@ -95,6 +95,15 @@ def test_a_template_that_cannot_be_masked_is_refused_with_the_reason(problem):
     with pytest.raises(DataError) as error:
         row_of(small_tokenizer(EVIL[problem]), TALK[0], answer, *TALK[2:])
     assert problem in str(error.value) and "\n" not in str(error.value)
+
+
+def test_empty_reasoning_in_front_of_an_answer_is_given_and_not_learned():
+    tokenizer = small_tokenizer(REASONING)
+    row = row_of(tokenizer, *TALK[:2])
+    assert learned(row, tokenizer) == ["By the river.<|im_end|>"]
+    assert tokenizer.decode(row.ids[~row.supervised]).endswith("assistant\n<think>\n\n</think>\n\n")
+    with pytest.raises(DataError, match="^talk: the model's chat template writes earlier turns otherwise"):
+        row_of(tokenizer, *TALK)
 
 
 def test_what_a_template_refuses_is_named_with_the_row():
