@@ -118,7 +118,9 @@ def _example(row: TokenRow, data: RunData, tokenizer: Any) -> ShownExample:
 
 
 def _id(row: TokenRow, data: RunData) -> str:
-    return data.summary["splits"]["train"]["rows"][row.example]
+    """A packed row is named by its first document."""
+    more = f" and {len(row.starts) - 1} more" if row.starts else ""
+    return data.train.id_of(row) + more
 
 
 def _pieces(ids: list[int], supervised: list[bool], tokenizer: Any) -> tuple[Piece, ...]:
