@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -101,8 +100,9 @@ def finding_lines(findings: Iterable[Finding]) -> str:
     return "\n".join(lines)
 
 
-def file_text(path: Path, shown: ShownFile) -> str:
-    lines = [f"{path}: {shown.num_rows} rows", *(f"  {name}: {kind}" for name, kind in shown.columns.items())]
+def file_text(name: str, shown: ShownFile) -> str:
+    title = name if shown.num_rows is None else f"{name}: {shown.num_rows} rows"
+    lines = [title, *shown.about, *(f"  {name}: {kind}" for name, kind in shown.columns.items())]
     rows = (json.dumps(row, ensure_ascii=False, default=str) for row in shown.rows)
     return "\n".join(map(visible, [*lines, *rows]))
 
