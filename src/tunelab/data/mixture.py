@@ -131,4 +131,4 @@ class MixedTask(Task):
             notes += rows.notes
         mixed = mix(parts, seed=self.seed)
         counts = ", ".join(f"{name} {number:,}" for name, number in mixed.counts.items())
-        return SetRows(mixed.examples, [*notes, f"{split}: {len(mixed.examples):,} rows: {counts}"])
+        return SetRows(mixed.examples, [*notes, f"{split}: {len(mixed.examples):,} rows drawn: {counts}"])
