@@ -64,7 +64,7 @@ def test_by_default_415000_documents_are_trained_on_and_46000_validated_on(publi
     counts = {split: len(task.examples(split)) for split in ("train", "validation", "test")}
     assert counts == {"train": 414_777, "validation": 45_909, "test": 8_120}
     assert task.notes("train") == [
-        "train: 414,777 rows: wikitext_103 28,475, wikitext_2 600, tinystories 57,700, ag_news 57,700, "
+        "train: 414,777 rows drawn: wikitext_103 28,475, wikitext_2 600, tinystories 57,700, ag_news 57,700, "
         "yelp_review_full 57,700, amazon_polarity 57,700, cnn_dailymail 57,700, xsum 57,700, squad 17,002, imdb 22,500"
     ]
 
@@ -159,7 +159,7 @@ def test_empty_documents_are_left_out_and_counted(tmp_path):
     task = Corpora(sources=["yelp_review_full"], yelp_review_full={"path": tmp_path})
     assert task.notes("test") == [
         "test, yelp_review_full: 1 of 3 rows left out, they are empty",
-        "test: 2 rows: yelp_review_full 2",
+        "test: 2 rows drawn: yelp_review_full 2",
     ]
 
 

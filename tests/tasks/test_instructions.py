@@ -61,8 +61,8 @@ def test_by_default_5000_of_each_are_trained_on_and_2000_tested_on():
 def test_real_rows_become_conversations_with_counts(real):
     task = Instructions(**real)
     train, test = task.examples("train"), task.examples("test")
-    assert task.notes("train")[-1] == "train: 600 rows: alpaca 300, tulu_v2 200, ultrachat_200k 100"
-    assert task.notes("test")[-1] == "test: 90 rows: alpaca 40, tulu_v2 30, ultrachat_200k 20"
+    assert task.notes("train")[-1] == "train: 600 rows drawn: alpaca 300, tulu_v2 200, ultrachat_200k 100"
+    assert task.notes("test")[-1] == "test: 90 rows drawn: alpaca 40, tulu_v2 30, ultrachat_200k 20"
     assert {example.source for example in train} == set(task.sources)
     assert len({example.id for example in (*train, *test)}) == 690
     for example in (*train, *test):
@@ -119,7 +119,7 @@ def test_ultrachat_is_cut_to_begin_with_user_and_end_with_assistant(tmp_path):
         "train, ultrachat_200k: 1 of 2 rows left out, no assistant's turn follows a user's",
         "train, ultrachat_200k: 1 of 2 rows used without the turns before their first user's or after their last "
         "assistant's",
-        "train: 1 rows: ultrachat_200k 1",
+        "train: 1 rows drawn: ultrachat_200k 1",
     ]
 
 
@@ -136,8 +136,8 @@ def test_weights_share_out_the_training_rows(real):
         name: {**options, "weight": weight} for (name, options), weight in zip(real.items(), (2, 1, 1), strict=True)
     }
     task = Instructions(**real)
-    assert task.notes("train")[-1] == "train: 400 rows: alpaca 200, tulu_v2 100, ultrachat_200k 100"
-    assert task.notes("test")[-1] == "test: 90 rows: alpaca 40, tulu_v2 30, ultrachat_200k 20"
+    assert task.notes("train")[-1] == "train: 400 rows drawn: alpaca 200, tulu_v2 100, ultrachat_200k 100"
+    assert task.notes("test")[-1] == "test: 90 rows drawn: alpaca 40, tulu_v2 30, ultrachat_200k 20"
 
 
 def test_fingerprint_follows_rows_and_options_and_not_places(real, tmp_path):
@@ -158,6 +158,8 @@ def test_fingerprint_follows_rows_and_options_and_not_places(real, tmp_path):
 def test_wrong_options_and_rows_are_explained(tmp_path):
     with pytest.raises(ValidationError, match="alpaca has options, but sources .tulu_v2. leaves it out"):
         Instructions(sources=["tulu_v2"], alpaca={"train": 5})
+    with pytest.raises(ValidationError, match="sources is empty; name at least one data set"):
+        Instructions(sources=[])
     with pytest.raises(ValidationError, match="sources names a data set twice: alpaca, alpaca"):
         Instructions(sources=["alpaca", "alpaca"])
     (problem,) = Instructions(sources=["alpaca"], alpaca={"path": tmp_path / "absent"}).problems()

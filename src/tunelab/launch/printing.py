@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from typing import Any
 
 from rich.console import Console
@@ -20,6 +21,9 @@ from tunelab.study.preview import PlannedRun, Preview
 from tunelab.study.rehearse import REHEARSED
 from tunelab.study.show import Piece, ShownExample, ShownFile, ShownTask
 from tunelab.study.store import RunFolder
+
+BAR = 40
+"""Characters of a histogram's longest bar."""
 
 
 def console() -> Console:
@@ -112,8 +116,9 @@ def file_text(name: str, shown: ShownFile) -> str:
 
 def print_tasks(shown: Iterable[ShownTask], console: Console) -> None:
     """Counts, examples, the first step. Supervised text is green on a terminal and in [[ ]] elsewhere."""
+    marked = "is green" if console.is_terminal else "stands in [[ ]]"
     for task in shown:
-        console.print(Text(f"{task.task}: what is supervised is the target and the end token", style="bold"))
+        console.print(Text(f"{task.task}: what is learned {marked}", style="bold"))
         for line in [*_split_lines(task.summary), *task.notes]:
             console.print(Text(f"  {visible(line)}"), soft_wrap=True)
         for example in task.examples:
@@ -137,8 +142,23 @@ def _split_lines(summary: Mapping[str, Any]) -> list[str]:
             f"{counts['median']}), {counts['supervised_tokens']} supervised; cut at {summary['max_length']}: "
             f"{counts['prompts_cut']} prompts, {counts['targets_cut']} targets"
         )
+        if split["sources"]:
+            lines.append(f"  from {', '.join(f'{source} {number}' for source, number in split['sources'].items())}")
+        lines += _histogram_lines(split["lengths"]) if name == "train" else []
     lines += _overlap_lines(summary["overlap"])
     return lines
+
+
+def _histogram_lines(lengths: Mapping[str, list[int]]) -> list[str]:
+    """A bar for every bin: how many rows have so many tokens."""
+    edges, numbers = lengths["tokens"], lengths["num_rows"]
+    most = max(numbers, default=0)
+    bins = [f"{low + 1}-{high}" for low, high in pairwise(edges)]
+    width, digits = max(map(len, bins), default=0), len(str(most))
+    return [
+        f"  {tokens:>{width}} tokens {number:>{digits}} rows {'█' * round(BAR * number / most)}".rstrip()
+        for tokens, number in zip(bins, numbers, strict=True)
+    ]
 
 
 def _overlap_lines(overlap: Mapping[str, Any] | None) -> list[str]:

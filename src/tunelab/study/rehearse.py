@@ -118,7 +118,8 @@ def _smaller_task(planned: Any, folder: Path) -> dict[str, Any]:
 
 
 def _fewer_new_tokens(generation: dict[str, Any]) -> dict[str, Any]:
-    return generation | {"max_new_tokens": min(generation["max_new_tokens"], MAX_NEW_TOKENS)}
+    fewer = {key: min(value, MAX_NEW_TOKENS) for key, value in generation.items() if key.endswith("_new_tokens")}
+    return generation | fewer
 
 
 def _smaller_methods(plan: Plan, *, same_family: bool) -> list[dict[str, Any]]:

@@ -1,0 +1,28 @@
+"""The studies of docs/tasks.md plan."""
+
+import json
+import re
+from pathlib import Path
+
+from tunelab.config.read import read_study
+from tunelab.study.plan import make_plan
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "tasks.md").read_text()
+CHAT = {"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}]}
+
+
+def test_its_studies_plan(tmp_path):
+    (tmp_path / "pairs.jsonl").write_text('{"question": "Q", "answer": "A"}\n')
+    (tmp_path / "letters.txt").write_text("Dear Ada,\n")
+    (tmp_path / "chats.jsonl").write_text(json.dumps(CHAT) + "\n")
+    (tmp_path / "data/tulu").mkdir(parents=True)
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+    rows = [{"dataset": "x", "id": str(row), "messages": turns} for row in range(30)]
+    (tmp_path / "data/tulu/train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    studies = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    assert len(studies) == 2
+    planned = [
+        make_plan(read_study(text=f"model: tunelab/tiny\nmethods: [full]\n{study}", base_folder=tmp_path))
+        for study in studies
+    ]
+    assert [task.name for plan in planned for task in plan.tasks] == ["replies", "letters", "chats", "instructions"]
