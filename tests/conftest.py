@@ -12,6 +12,13 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 import pytest
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Prepared data of tests: shared by all of a session, its worker processes too, and by nothing else."""
+    os.environ["TUNELAB_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    return Path(os.environ["TUNELAB_CACHE"])
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder with real data sets: $TUNELAB_SHARED, else shared/ beside or in the repository.

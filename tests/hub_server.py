@@ -13,6 +13,7 @@ from typing import NamedTuple
 from urllib.parse import parse_qs, unquote, urlparse
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+REVISIONS = ("main", "refs/convert/parquet", COMMIT)
 NOWHERE = "http://127.0.0.1:9"
 """An endpoint where nothing listens."""
 
@@ -55,7 +56,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(body=self.rfile.read(int(self.headers.get("Content-Length", 0))))
 
     def _answer(self, body: bytes = b"") -> None:
-        parts = unquote(urlparse(self.path).path).strip("/").split("/")
+        parts = [unquote(part) for part in urlparse(self.path).path.strip("/").split("/")]
         api = parts[0] == "api"
         parts = parts[1:] if api else parts
         if parts[0] not in ("models", "datasets"):
@@ -66,7 +67,7 @@ class _Handler(BaseHTTPRequestHandler):
         if name not in self.hub.files:
             return self._refuse(404, "RepoNotFound")
         files = self.hub.files[name]
-        if len(rest) > 1 and rest[1] not in ("main", COMMIT):
+        if len(rest) > 1 and rest[1] not in REVISIONS:
             return self._refuse(404, "RevisionNotFound")
         if not api:
             return self._send_file(files, "/".join(rest[2:]))

@@ -127,3 +127,10 @@ def test_an_architecture_that_mixes_documents_is_noticed_and_computes_them_apart
     total, expected = (sum(loss.loss_sum for loss in some) for some in (losses, each))
     assert total == pytest.approx(expected, rel=1e-5 if precision == "fp32" else 1e-2)
     assert [loss.num_tokens for loss in losses] == [row.num_supervised for row in rows]
+
+
+def test_rows_with_nothing_to_compare_are_not_chosen_for_it():
+    empty = TokenRow(0, np.array([1], dtype=np.int32), np.array([False]))
+    assert all(row.num_supervised for row in verified_rows([empty, *tiny.rows(3), empty]).rows)
+    session = make_session(Full(), toy("llama"))
+    assert [loss.num_tokens for loss in session.evaluate([Batch((empty,))])] == [0]

@@ -15,7 +15,7 @@ def test_stories260k_tells_its_documented_story(shared):
     assert not text.encoder_decoder
     prompt = np.array([text.tokenizer.bos_token_id], dtype=np.int32)
     settings = Generation(max_new_tokens=60)
-    ends = end_tokens(model, text.tokenizer.eos_token_id)
+    ends = end_tokens(model, text.tokenizer)
     (ids,) = generate(model, [prompt], settings, ends=ends, pad=0, max_tokens=4096)
     story = text.tokenizer.decode(ids)
     documented = (shared / "data" / "tiny_models" / "stories260K" / "stories260K.md").read_text()

@@ -91,7 +91,7 @@ def test_system_text_is_put_in_front_of_the_first_user_turn():
 
 def test_several_turns_are_readable_with_their_roles():
     assert readable([USER]) == "Hi"
-    assert readable([USER, REPLY, Turn("user", "Bye")]) == "User: Hi\n\nAssistant: Hello\n\nUser: Bye"
+    assert readable([USER, REPLY, Turn("user", "Bye")]) == "User:\nHi\n\nAssistant:\nHello\n\nUser:\nBye"
 
 
 def read_messages(row, row_name):

@@ -76,6 +76,16 @@ def test_a_split_is_read_with_the_hubs_columns(hub, tmp_path):
     assert answer.get("rows") == TEST, answer
 
 
+def test_the_hubs_own_parquet_copy_is_read_where_the_main_branch_needs_code(hub, tmp_path):
+    rows = {split: dataset_rows("e2e_nlg", split=split, n=9, seed=0) for split in ("train", "test")}
+    hub.files["datasets/tuetschek/e2e_nlg"] = {
+        f"default/{split}/0000.parquet": parquet(made) for split, made in rows.items()
+    }
+    answer = read(hub.endpoint, tmp_path, "e2e_nlg", "test", change={"revision": "refs/convert/parquet"})
+    assert answer.get("rows") == rows["test"], answer
+    assert any(request.path.endswith("/revision/refs%2Fconvert%2Fparquet") for request in hub.requests)
+
+
 def test_what_was_downloaded_is_read_again_without_the_hub(hub, tmp_path):
     first = read(hub.endpoint, tmp_path, "gsm8k", n=7)
     assert len(first["rows"]) == 7 and all(row in GSM8K for row in first["rows"])

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import pytest
 
@@ -314,3 +315,11 @@ def test_real_conversations_and_summaries_in_the_hubs_columns_are_read(shared, t
     bbc = [{"document": row["article"], "summary": row["highlights"], "id": row["id"]} for row in bbc]
     write_table(tmp_path / "xsum" / "test.jsonl", bbc)
     assert source_rows("xsum", "test", path=tmp_path / "xsum") == bbc
+
+
+def test_the_documents_table_is_the_real_one():
+    page = (Path(__file__).parents[2] / "docs" / "data-sets.md").read_text()
+    for name, source in SOURCES.items():
+        line = next(line for line in page.splitlines() if line.startswith(f"| `{name}` |"))
+        assert (source.hub or "none") in line and ", ".join(source.columns) in line
+        assert all(names[0] in line for names in source.files.values())

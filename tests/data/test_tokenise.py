@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 from transformers import AutoTokenizer
 
@@ -90,3 +92,26 @@ def test_a_tokenizer_without_an_end_is_refused():
 
     with pytest.raises(DataError, match="could not learn to stop"):
         tokenise([example("a", "b")], Endless(), max_length=8, encoder_decoder=False)
+
+
+def test_a_lone_surrogate_names_its_row(tokenizer):
+    rows = [example("fine", "fine"), Example("row-7", "x", "half \ud83d a face")]
+    with pytest.raises(DataError, match=r"row-7: holds half a character \(U\+D83D"):
+        tokenise(rows, tokenizer, max_length=64, encoder_decoder=False)
+
+
+def test_padding_that_is_the_end_token_is_learned_all_the_same(tokenizer):
+    same = copy.deepcopy(tokenizer)
+    same.pad_token = same.eos_token
+    (row,) = tokenise([example("a red fox\n", "runs home")], same, max_length=64, encoder_decoder=False).rows
+    assert row.ids[-1] == same.pad_token_id and row.supervised[-1]
+
+
+@pytest.mark.parametrize("prompt", ["", "name: ", "name:\n\n", "na"])
+def test_prompt_and_target_never_share_a_token(tokenizer, prompt):
+    one = example(prompt, "meat")
+    (row,) = tokenise([one], tokenizer, max_length=64, encoder_decoder=False, split="test").rows
+    (given,) = Tokeniser(tokenizer, max_length=64, encoder_decoder=False).prompts([one])
+    apart = [*tokenizer(prompt, add_special_tokens=False)["input_ids"], *tokenizer("meat")["input_ids"]]
+    assert row.ids.tolist() == [*apart, tokenizer.eos_token_id]
+    assert given.tolist() == apart[: len(given)] and tokenizer.decode(given) == prompt

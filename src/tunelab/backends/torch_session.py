@@ -148,7 +148,7 @@ class TorchSession(Session):
                 self._generator.eval(),
                 prompts,
                 settings,
-                ends=inference.end_tokens(self.model, self.tokenizer.eos_token_id),
+                ends=inference.end_tokens(self.model, self.tokenizer),
                 pad=self.tokenizer.pad_token_id,
                 max_tokens=GENERATION_BATCH * self.run.batch.max_tokens,
                 progress=progress,

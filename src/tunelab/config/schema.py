@@ -90,6 +90,10 @@ class DataSettings(Section):
     """Plain text for a decoder-only model: documents share training rows of batch.max_length, and none sees another.
     Validation and test keep one document a row."""
 
+    overlap: Literal["report", "remove", "ignore"] = "report"
+    """Rows of train that are, or nearly are, test rows. report: counted, loud above 1 %. remove: counted and taken out
+    of train. ignore: not looked for."""
+
 
 def _two_betas(value: tuple[float, float]) -> tuple[float, float]:
     if not all(0 <= beta < 1 for beta in value):

@@ -201,8 +201,11 @@ seeds: [0, 1, 2]
 # epochs, steps, tokens (supervised): any of them; the first one reached ends a run.
 budget: {{epochs: 3}}
 
-# examples: per optimizer step. max_tokens: per micro-batch, bounds memory only. max_length: longer rows are cut.
+# examples: per optimizer step. max_tokens: per micro-batch, bounds memory only. max_length: of a row.
 batch: {{examples: 16, max_tokens: 4096, max_length: 512}}
+
+# overlong: rows longer than max_length; also truncate, drop, error. packing: short plain texts share training rows.
+data: {{overlong: truncate_prompt, packing: true}}
 
 # Share of an epoch between two passes over the validation rows.
 validation: {{every: 0.25}}

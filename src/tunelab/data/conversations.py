@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+from tunelab.data.chat import BETWEEN, HEADERS
 from tunelab.errors import DataError
 from tunelab.near import did_you_mean
 from tunelab.records import Turn
@@ -96,20 +97,20 @@ def trim(turns: Sequence[Turn]) -> Trimmed:
 
 def system_in_front(turns: Sequence[Turn]) -> list[Turn]:
     """The same conversation without system turns: their text begins the first user's turn, an empty line between."""
-    system = "\n\n".join(turn.text for turn in turns if turn.role == "system")
+    system = BETWEEN.join(turn.text for turn in turns if turn.role == "system")
     others = [turn for turn in turns if turn.role != "system"]
     for position, turn in enumerate(others):
         if system and turn.role == "user":
-            others[position] = Turn("user", f"{system}\n\n{turn.text}")
+            others[position] = Turn("user", f"{system}{BETWEEN}{turn.text}")
             break
     return others
 
 
 def readable(turns: Sequence[Turn]) -> str:
-    """Turns as plain text for a reader: a user's only turn as it is, several with their roles."""
+    """Turns as plain text for a reader: a user's only turn as it is, several under their roles (see data/chat.py)."""
     if len(turns) == 1 and turns[0].role == "user":
         return turns[0].text
-    return "\n\n".join(f"{turn.role.capitalize()}: {turn.text}" for turn in turns)
+    return BETWEEN.join(f"{HEADERS[turn.role]}{turn.text}" for turn in turns)
 
 
 def _keys(message: Any, where: str) -> tuple[str, str]:

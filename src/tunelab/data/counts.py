@@ -34,6 +34,8 @@ class Counts(Record):
     packed_documents: int
     split_documents: int
     """Packed documents that lie in more than one row."""
+    plain_conversations: int
+    """Conversations in the plain form of data/chat.py: the model has no chat template, or is an encoder-decoder."""
     tokens: int
     supervised_tokens: int
     shortest: int
@@ -53,6 +55,7 @@ class Tally:
         self.split, self.max_length = split, max_length
         self.examples = self.overlong = self.prompts_cut = self.targets_cut = self.endless = 0
         self.dropped_overlong = self.dropped_unsupervised = self.packed_documents = self.split_documents = 0
+        self.plain_conversations = 0
         self.refused: Example | None = None
         """The first overlong example where that is an error."""
         self._supervised = 0
@@ -76,11 +79,10 @@ class Tally:
                 f"{self.split}: {self.overlong} of {self.examples} rows are longer than {length}, the first is "
                 f"{self.refused.id}; raise batch.max_length, or set data.overlong to truncate_prompt, truncate or drop"
             )
-        if self.examples and not self._lengths:
+        if self.examples and not self._supervised:
             raise DataError(
-                f"{self.split}: no row is left of {self.examples}: {self.dropped_overlong} are longer than {length}, "
-                f"in {self.dropped_unsupervised} nothing would be learned; raise batch.max_length, or change "
-                "data.overlong"
+                f"{self.split}: nothing is left to learn of {self.examples} rows, {self.dropped_overlong} of them "
+                f"longer than {length} and left out; raise batch.max_length, or change data.overlong"
             )
         if self.examples and self.endless == self.examples - self.dropped_overlong - self.dropped_unsupervised:
             raise DataError(
@@ -91,7 +93,7 @@ class Tally:
     def counts(self) -> Counts:
         lengths = np.array(self._lengths or [0])
         own = ("examples", "overlong", "prompts_cut", "targets_cut", "dropped_overlong", "dropped_unsupervised")
-        packed = ("packed_documents", "split_documents")
+        documents = ("packed_documents", "split_documents", "plain_conversations")
         return Counts(
             rows=len(self._lengths),
             tokens=int(lengths.sum()),
@@ -99,7 +101,7 @@ class Tally:
             shortest=int(lengths.min()),
             median=int(np.median(lengths)),
             longest=int(lengths.max()),
-            **{name: getattr(self, name) for name in (*own, *packed)},
+            **{name: getattr(self, name) for name in (*own, *documents)},
         )
 
 
@@ -116,6 +118,11 @@ def count_notes(split: str, counts: Counts) -> list[str]:
     if counts.dropped > LOUD_SHARE * total:
         notes.append(
             f"WARNING {split}: {counts.dropped / total:.1%} of the rows were left out; the model never sees them"
+        )
+    if counts.plain_conversations:
+        notes.append(
+            f"{split}: {counts.plain_conversations} conversations are written in the plain form (docs/data.md): the "
+            "model has no chat template, or is an encoder-decoder"
         )
     if counts.packed_documents:
         notes.append(

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any
 
@@ -67,6 +68,26 @@ def of_rows(rows: Iterable[Mapping[str, Any]], *, options: Mapping[str, Any]) ->
         digest.update(json.dumps(row, sort_keys=True, default=str).encode())
         digest.update(b"\n")
     return fingerprint(options={**options, "rows": digest.hexdigest()})
+
+
+def of_tokenizer(tokenizer: Any) -> str:
+    """For a Hugging Face tokenizer: everything that decides which ids it gives, chat template included."""
+    fast = getattr(tokenizer, "backend_tokenizer", None)
+    state = {
+        "class": type(tokenizer).__qualname__,
+        "state": _saved_files(tokenizer) if fast is None else fast.to_str(),
+        "special": tokenizer.special_tokens_map,
+        "options": tokenizer.init_kwargs,
+        "chat_template": tokenizer.chat_template,
+    }
+    return _digest(json.dumps(state, sort_keys=True, default=str))
+
+
+def _saved_files(tokenizer: Any) -> dict[str, str]:
+    with TemporaryDirectory() as folder:
+        tokenizer.save_pretrained(folder)
+        files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+        return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def _digest(text: str) -> str:

@@ -89,7 +89,8 @@ class Formatted(NamedTuple):
 def format_rows(
     rows: Sequence[Mapping[str, Any]], *, prompt: str | None, target: str, split: str, source: str, group: bool = False
 ) -> Formatted:
-    """Fill the templates for every row: once here, which checks them, and again whenever an example is asked for.
+    """Fill the templates for every row: once here, which checks them, and again whenever an example is asked for. Lazy
+    rows remember that they were checked.
 
     Args:
         prompt: template; None for plain text, whose prompt is empty.
@@ -107,7 +108,11 @@ def format_rows(
     if group and prompt_template:
         kept, num_kept = _grouped(every)
     else:
-        places = array("q", (place for place, example in enumerate(every) if example.target.strip()))
+        known = rows.known if isinstance(rows, Lazy) else {}
+        places = known.get((prompt, target))
+        if places is None:
+            places = array("q", (place for place, example in enumerate(every) if example.target.strip()))
+            known[prompt, target] = places
         num_kept = len(places)
         kept = every if num_kept == len(every) else Selected(every, np.frombuffer(places, np.int64))
     if not num_kept:

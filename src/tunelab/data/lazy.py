@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,6 +14,11 @@ Item = TypeVar("Item")
 
 class Lazy(Sequence[Item]):
     """Items by position; equal to any sequence with equal items, as a list is. A slice is a list."""
+
+    @cached_property
+    def known(self) -> dict[Any, Any]:
+        """What readers have found out about the items, so that none has to look at all of them again."""
+        return {}
 
     @abstractmethod
     def _at(self, position: int) -> Item:

@@ -83,6 +83,7 @@ class Tokeniser:
         packer = Packer(self.max_length)
         for position, (example, encoded) in enumerate(self._encoded(examples)):
             tally.examples += 1
+            tally.plain_conversations += bool(example.turns) and (self._form is None or not self._form.has_template)
             packable = self._is_packable(example)
             if packable and self.split == "train":
                 rows = self._packed(encoded, position, packer)
@@ -129,8 +130,8 @@ class Tokeniser:
             return []
         tally.prompts_cut += prompt_cut
         tally.targets_cut += target_cut
-        one_answer = row.supervised[np.argmax(row.supervised) :].all()
-        tally.endless += target_cut and ends_matter and bool(one_answer)
+        if target_cut and ends_matter:  # an earlier answer may have its end
+            tally.endless += bool(row.supervised[np.argmax(row.supervised) :].all())
         return [row]
 
     def _encoded(self, examples: Iterable[Example]) -> Iterator[tuple[Example, Encoded]]:

@@ -112,8 +112,8 @@ class Executor:
 def worker_environment(run: RunConfig) -> dict[str, str]:
     """Threads as recorded; idle OpenMP threads sleep, because spinning ones are many times slower on a busy machine."""
     threads = str(run.threads)
-    settings = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "OMP_WAIT_POLICY": "passive"}
-    return {**os.environ, **settings, "TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"}
+    counts = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"), threads)
+    return {**os.environ, **counts, "OMP_WAIT_POLICY": "passive", "PYTHONUNBUFFERED": "1"}
 
 
 def _ending(code: int, folder: RunFolder) -> str:

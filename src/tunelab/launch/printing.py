@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -101,8 +100,9 @@ def finding_lines(findings: Iterable[Finding]) -> str:
     return "\n".join(lines)
 
 
-def file_text(path: Path, shown: ShownFile) -> str:
-    lines = [f"{path}: {shown.num_rows} rows", *(f"  {name}: {kind}" for name, kind in shown.columns.items())]
+def file_text(name: str, shown: ShownFile) -> str:
+    title = name if shown.num_rows is None else f"{name}: {shown.num_rows} rows"
+    lines = [title, *shown.about, *(f"  {name}: {kind}" for name, kind in shown.columns.items())]
     rows = (json.dumps(row, ensure_ascii=False, default=str) for row in shown.rows)
     return "\n".join(map(visible, [*lines, *rows]))
 
@@ -137,12 +137,22 @@ def _split_lines(summary: Mapping[str, Any]) -> list[str]:
             f"{counts['median']}), {counts['supervised_tokens']} supervised; cut at {summary['max_length']}: "
             f"{counts['prompts_cut']} prompts, {counts['targets_cut']} targets"
         )
-    overlap = summary["overlap"]
-    prompts = overlap["num_same_prompt"]
-    same_prompt = "" if prompts is None else f", {prompts} have a prompt of train"
-    lines.append(
-        f"overlap: {overlap['num_same_row']} of {overlap['num_test']} test rows are rows of train{same_prompt}"
-    )
+    lines += _overlap_lines(summary["overlap"])
+    return lines
+
+
+def _overlap_lines(overlap: Mapping[str, Any] | None) -> list[str]:
+    if overlap is None:
+        return ["overlap: not looked for (data.overlap: ignore)"]
+    lines = []
+    for name, counts in {"": overlap, **overlap["by_source"]}.items():
+        prompts = counts["num_same_prompt"]
+        same_prompt = "" if prompts is None else f", {prompts} have a prompt of train"
+        lines.append(
+            f"overlap{name and f' of {name}'}: {counts['num_same_row']} of {counts['num_test']} test rows are rows of "
+            f"train, {counts['num_near_row']} nearly are{same_prompt}; {counts['num_train_duplicates']} of "
+            f"{counts['num_train']} train rows repeat another"
+        )
     return lines
 
 

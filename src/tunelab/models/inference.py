@@ -4,22 +4,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from tunelab.config.schema import Generation
+from tunelab.data import chat
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def end_tokens(model: PreTrainedModel, tokenizer_end: int) -> list[int]:
-    """Every token that ends a text: the tokenizer's and those the model's authors name."""
+def end_tokens(model: PreTrainedModel, tokenizer: Any) -> list[int]:
+    """Every token that ends a text: the tokenizer's, its chat template's, and those the model's authors name."""
     named = getattr(model.generation_config, "eos_token_id", None)
     named = named if isinstance(named, list) else [named]
-    return sorted({tokenizer_end, *(token for token in named if token is not None)})
+    return sorted({*chat.end_tokens(tokenizer), *(token for token in named if token is not None)})
 
 
 def generate(

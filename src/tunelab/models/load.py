@@ -138,7 +138,7 @@ def _http_error() -> type[Exception]:
 @cache
 def _folder_sha256(folder: Path, *, weights: bool) -> str:
     digest = hashlib.sha256()
-    patterns = ["config.json", "tokenizer*.json"] + (["*.safetensors"] if weights else [])
+    patterns = ["config.json", "tokenizer*.json", "*.jinja"] + (["*.safetensors"] if weights else [])
     for path in sorted(path for pattern in patterns for path in folder.glob(pattern)):
         digest.update(path.name.encode())
         with path.open("rb") as file:
@@ -229,7 +229,7 @@ def quieten_transformers() -> None:
 
 def load_text(source: ModelSource, located: Located) -> TextSide:
     """The model's tokenizer; a padding token is set where there is none (padding never enters a loss)."""
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the worker forks nothing, and two cores are few
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")  # nothing is forked, where threads would be a danger
     from transformers import AutoConfig, AutoTokenizer
 
     quieten_transformers()

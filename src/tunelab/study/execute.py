@@ -6,10 +6,13 @@ import shutil
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from tunelab.config.schema import RunConfig
 from tunelab.contracts import Session, TextSide
 from tunelab.data.batching import micro_batches
 from tunelab.data.packing import excerpt
+from tunelab.data.token_store import sizes
 from tunelab.errors import DataError, ModelError
 from tunelab.evaluation.evaluate import score
 from tunelab.records import Batch, Prediction, Provenance, RunResult, Score, StepRecord, TokenRow
@@ -127,13 +130,14 @@ def _prepared(run: RunConfig, parts: RunParts, text: TextSide, folder: RunFolder
 
 
 def verified_rows(rows: Sequence[TokenRow]) -> Batch:
-    """Two short rows of different length, since the reference path keeps all logits and padding should be seen; and
-    two documents of a packed row, if there is one."""
-    ordered = sorted(rows, key=lambda row: row.num_tokens)
-    other = next((row for row in ordered if row.num_tokens > ordered[0].num_tokens), ordered[-1])
-    packed = next((row for row in rows if row.starts), None)
-    chosen = (ordered[0], other) if packed is None else (ordered[0], other, packed)
-    return Batch(tuple(excerpt(row) if row.starts else row for row in chosen))
+    """Two short rows of different length, since the reference path keeps all logits and padding should be seen, of
+    those with something to compare; and two documents of a packed row, if there is one."""
+    known = sizes(rows)
+    order = np.lexsort((known.num_tokens, ~known.learns_end))
+    lengths = known.num_tokens[order]
+    longer, packed = order[lengths > lengths[0]], np.flatnonzero(known.is_packed)
+    chosen = [order[0], longer[0] if len(longer) else order[-1], *packed[:1]]
+    return Batch(tuple(excerpt(row) if row.starts else row for row in (rows[int(place)] for place in chosen)))
 
 
 def _train(

@@ -1,0 +1,154 @@
+"""Data preparation: seconds of the first and the second start, and the memory that rows take, each in its own process.
+
+    python benchmarks/data.py FOLDER [--rows 50000 ...] [--timed 50000] [--length 300]
+
+Generated jsonl (about `--length` bytes a row, 1,000 test rows) goes through tunelab's own preparation with
+tunelab/tiny's tokenizer: read and checked, 500 rows held out for validation, compared with test, tokenised, kept. Then
+one epoch of steps of 16 rows is cut into micro-batches and every id is read once. `--timed`: the first and the second
+start of so many rows. Peaks are resident memory as the kernel counts it (VmHWM), mapped file pages included, less the
+memory before preparation, when libraries and tokenizer are loaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+TEST_ROWS = 1000
+STUDY = """
+name: data
+model: tunelab/tiny
+tasks:
+  - name: rows
+    train: {train}
+    test: {test}
+    prompt: "{{question}}"
+    target: "{{answer}}"
+    metrics: [loss]
+methods: [lora]
+batch: {{examples: 16}}
+budget: {{epochs: 1}}
+"""
+WORDS = (
+    "the river town kept its old mill running through every winter because nobody there would let it stop and when "
+    "spring came people walked along both banks looking for what high water had left behind under wet branches"
+).split()
+
+
+def write_rows(path: Path, *, count: int, length: int, seed: int) -> None:
+    if path.exists():
+        return
+    made = random.Random(seed)
+    temporary = path.with_suffix(".part")
+    with temporary.open("w", encoding="utf-8") as file:
+        for number in range(count):
+            words = made.choices(WORDS, k=length // 6)
+            half = len(words) * 2 // 3
+            row = {"question": f"{number} {' '.join(words[:half])}?", "answer": " ".join(words[half:])}
+            file.write(json.dumps(row) + "\n")
+    temporary.rename(path)
+
+
+def status(name: str) -> float:
+    """MiB, of this process."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) / 1024
+    raise KeyError(name)
+
+
+def measure(train: Path, test: Path) -> dict[str, float]:
+    """In this process, which has done nothing else."""
+    from tunelab.config.read import read_study
+    from tunelab.data.batching import Order, micro_batches
+    from tunelab.study.plan import Revisions, load_backend, make_plan
+    from tunelab.study.prepare import prepare
+    from tunelab.study.run_config import base_run
+
+    begun = time.perf_counter()
+    plan = make_plan(read_study(text=STUDY.format(train=train, test=test)))
+    planned = time.perf_counter() - begun
+    backend = load_backend("torch")
+    model = plan.study.model.model_copy(update={"initialize": "random"})
+    text = backend.text(model, backend.locate(model))
+    text.tokenizer(["warm"])
+    run = base_run(plan, plan.tasks[0], "torch", Revisions())
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak
+    before = status("VmRSS")
+    begun, begun_cpu = time.perf_counter(), time.process_time()
+    data = prepare(plan.tasks[0].task, text, run, training=True)
+    prepared, prepared_cpu = time.perf_counter() - begun, time.process_time() - begun_cpu
+    prepare_peak = status("VmHWM")
+    Path("/proc/self/clear_refs").write_text("5")
+    begun, checksum = time.perf_counter(), 0
+    order = Order(data.train, seed=0, examples=run.batch.examples, budget=run.budget)
+    for number in range(1, order.num_steps + 1):
+        for batch in micro_batches(order.step(number), max_tokens=run.batch.max_tokens):
+            checksum += sum(int(row.ids.sum()) + row.num_supervised for row in batch.rows)
+    return {
+        "rows": len(data.train),
+        "tokens": int(data.train.sizes.num_tokens.sum()),
+        "plan_seconds": planned,
+        "prepare_seconds": prepared,
+        "prepare_cpu_seconds": prepared_cpu,
+        "epoch_seconds": time.perf_counter() - begun,
+        "prepare_peak_mib": prepare_peak - before,
+        "epoch_peak_mib": status("VmHWM") - before,
+        "before_mib": before,
+        "checksum": checksum,
+    }
+
+
+def in_own_process(folder: Path, train: Path, test: Path) -> dict[str, float]:
+    environment = {**os.environ, "TUNELAB_CACHE": str(folder / "cache")}
+    command = [sys.executable, __file__, str(folder), "--measure", str(train), str(test)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def shown(name: str, result: dict[str, float]) -> None:
+    print(
+        f"{name}: plan {result['plan_seconds']:.2f} s, prepare {result['prepare_seconds']:.2f} s "
+        f"({result['prepare_cpu_seconds']:.2f} s of processor), epoch {result['epoch_seconds']:.2f} s; above "
+        f"{result['before_mib']:.0f} MiB: prepare {result['prepare_peak_mib']:.0f}, epoch "
+        f"{result['epoch_peak_mib']:.0f} MiB; {result['rows']} train rows, {result['tokens']} tokens, "
+        f"checksum {result['checksum']}",
+        flush=True,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--rows", type=int, nargs="*", default=[100_000, 1_000_000])
+    parser.add_argument("--timed", type=int, default=50_000)
+    parser.add_argument("--length", type=int, default=300)
+    parser.add_argument("--measure", type=Path, nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        print(json.dumps(measure(*options.measure)))
+        return
+    folder = options.folder.absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    test = folder / "test.jsonl"
+    write_rows(test, count=TEST_ROWS, length=options.length, seed=1)
+    for count in (options.timed, *options.rows):
+        train = folder / f"train-{count}.jsonl"
+        write_rows(train, count=count, length=options.length, seed=count)
+        shutil.rmtree(folder / "cache", ignore_errors=True)
+        print(f"{count} rows, {train.stat().st_size / 1e6:.0f} MB")
+        for start in ("first start", "second start"):
+            shown(f"  {start}", in_own_process(folder, train, test))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,256 @@
+"""Data as a run sees it: the same from the first start and from what it kept, and what is said about it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tunelab.config.read import read_study
+from tunelab.config.schema import ModelSource
+from tunelab.contracts import TextSide
+from tunelab.data import cache, summary
+from tunelab.data.fingerprint import of_tokenizer
+from tunelab.data.mixing import Part, mix
+from tunelab.errors import DataError
+from tunelab.models.load import load_text, locate
+from tunelab.records import Example, Turn
+from tunelab.study import prepare as prepare_module
+from tunelab.study.plan import Revisions, make_plan
+from tunelab.study.prepare import RunData, prepare, write_summary
+from tunelab.study.run_config import base_run
+from tunelab.tasks.files import Files
+
+ROWS = [{"question": f"What is {number} and one?", "answer": f"It is {number + 1}."} for number in range(40)]
+
+
+@pytest.fixture(autouse=True)
+def empty_cache(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("TUNELAB_CACHE", str(tmp_path / "cache"))
+    return cache.cache_folder()
+
+
+@pytest.fixture(params=["tunelab/tiny", "tunelab/tiny-seq2seq"])
+def text(request) -> TextSide:
+    source = ModelSource(name=request.param)
+    return load_text(source, locate(source))
+
+
+@pytest.fixture
+def causal() -> TextSide:
+    source = ModelSource(name="tunelab/tiny")
+    return load_text(source, locate(source))
+
+
+def write(path: Path, rows: list[dict]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def planned(tmp_path: Path, *, task: dict | None = None, **sections):
+    files = {"train": tmp_path / "train.jsonl", "test": tmp_path / "test.jsonl"}
+    for path, rows in zip(files.values(), (ROWS[:30], ROWS[30:]), strict=True):
+        if not path.exists():
+            write(path, rows)
+    options = {**{role: str(path) for role, path in files.items()}, "prompt": "{question}\n", "target": "{answer}"}
+    study = {"name": "s", "model": "tunelab/tiny", "methods": ["lora"], **sections}
+    study["tasks"] = [{"name": "rows", "metrics": ["loss"], **options, **(task or {})}]
+    plan = make_plan(read_study(text=json.dumps(study)))
+    return plan.tasks[0].task, base_run(plan, plan.tasks[0], "torch", Revisions())
+
+
+def content(data: RunData) -> str:
+    splits = {name: [str(row) for row in getattr(data, name)] for name in ("train", "validation", "test_rows")}
+    prompts = [prompt.tolist() for prompt in data.test_prompts]
+    return json.dumps([splits, prompts, [str(one) for one in data.test], data.summary, data.notes])
+
+
+def test_the_second_start_is_the_first_one_and_reads_no_row(tmp_path, text, monkeypatch):
+    task, run = planned(tmp_path)
+    first = prepare(task, text, run, training=True)
+    monkeypatch.setattr(Files, "examples", None)
+    monkeypatch.setattr(Files, "notes", None)
+    second = prepare(task, text, run, training=True)
+    assert content(first) == content(second)
+    assert [example.target for example in second.test] == [row["answer"] for row in ROWS[30:]]
+    assert all(isinstance(example, Example) for example in second.test)
+    assert second.test_prompts[0].dtype == np.int32
+    assert second.notes == []
+
+
+def test_the_base_model_prepares_the_test_split_alone(tmp_path, causal):
+    task, run = planned(tmp_path)
+    whole, base = (prepare(task, causal, run, training=training) for training in (True, False))
+    assert (len(base.train), len(base.validation)) == (0, 0)
+    assert [str(row) for row in base.test_rows] == [str(row) for row in whole.test_rows]
+    assert base.summary["overlap"] == whole.summary["overlap"]
+
+
+CHANGES = {
+    "max_length": lambda tmp_path: planned(tmp_path, batch={"max_length": 64}),
+    "overlong": lambda tmp_path: planned(tmp_path, data={"overlong": "drop"}),
+    "packing": lambda tmp_path: planned(tmp_path, data={"packing": False}),
+    "overlap": lambda tmp_path: planned(tmp_path, data={"overlap": "remove"}),
+    "template": lambda tmp_path: planned(tmp_path, task={"prompt": "Q: {question}\n"}),
+    "drawn rows": lambda tmp_path: planned(tmp_path, task={"train_rows": 20}),
+    "other rows": lambda tmp_path: (write(tmp_path / "train.jsonl", ROWS[1:31]), planned(tmp_path))[1],
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_can_change_the_data_makes_another_entry(change, tmp_path, causal):
+    keys = []
+    for make in (planned, CHANGES[change]):
+        task, run = make(tmp_path)
+        keys.append(prepare_module._key(task, causal, run, training=True))
+    assert keys[0] != keys[1]
+
+
+def test_code_tokenizer_and_kind_of_model_make_another_entry(tmp_path, causal, monkeypatch):
+    task, run = planned(tmp_path)
+    keys = [prepare_module._key(task, causal, run, training=training) for training in (True, False)]
+    keys.append(prepare_module._key(task, causal._replace(encoder_decoder=True), run, training=True))
+    monkeypatch.setattr(causal.tokenizer, "chat_template", "{{ messages }}")
+    keys.append(prepare_module._key(task, causal, run, training=True))
+    monkeypatch.setattr(prepare_module, "__file__", str(write(tmp_path / "prepare.py", [{}])))
+    keys.append(prepare_module._key(task, causal, run, training=True))
+    assert len(set(keys)) == 5
+
+
+def test_what_cannot_change_the_data_finds_the_same_entry(tmp_path, causal):
+    other = {"seeds": [7], "budget": {"steps": 3}, "batch": {"examples": 4}, "methods": ["full"]}
+    pairs = (planned(tmp_path), planned(tmp_path, task={"metrics": ["rouge_l"]}, **other))
+    one, two = (prepare_module._key(task, causal, run, training=True) for task, run in pairs)
+    assert one == two
+
+
+def test_a_tokenizer_is_told_apart_by_what_it_does():
+    from transformers import AddedToken, AutoTokenizer, ByT5Tokenizer
+
+    from tunelab.models.load import EMBEDDED
+
+    def fast():
+        return AutoTokenizer.from_pretrained(EMBEDDED["tunelab/tiny"])
+
+    changed = fast()
+    changed.add_tokens([AddedToken("<extra>")])
+    assert of_tokenizer(fast()) == of_tokenizer(fast()) != of_tokenizer(changed)
+    assert of_tokenizer(ByT5Tokenizer()) == of_tokenizer(ByT5Tokenizer()) != of_tokenizer(ByT5Tokenizer(extra_ids=7))
+
+
+def test_using_a_tokenizer_does_not_change_its_digest(causal):
+    before = of_tokenizer(causal.tokenizer)
+    causal.tokenizer(["a b", "c"], add_special_tokens=False)
+    assert of_tokenizer(causal.tokenizer) == before
+
+
+@pytest.mark.parametrize("reason", ["no folder", "full"])
+def test_without_a_place_to_keep_it_the_data_is_the_same_and_it_is_said(reason, tmp_path, causal, monkeypatch):
+    task, run = planned(tmp_path)
+    kept = prepare(task, causal, run, training=True)
+    monkeypatch.setenv("TUNELAB_CACHE", str(tmp_path / "other"))
+    if reason == "no folder":
+        (tmp_path / "other").write_text("a file")
+    else:
+        written = prepare_module.write_rows
+
+        def full(rows, path):
+            if path is not None and path.name == "test.arrow":
+                raise OSError(28, "No space left on device")
+            return written(rows, path)
+
+        monkeypatch.setattr(prepare_module, "write_rows", full)
+    data = prepare(task, causal, run, training=True)
+    assert "prepared data cannot be kept there (" in data.notes[0] and str(tmp_path / "other") in data.notes[0]
+    assert content(data._replace(notes=data.notes[1:])) == content(kept)
+
+
+def test_damaged_entries_are_made_again(tmp_path, causal, empty_cache):
+    task, run = planned(tmp_path)
+    first = content(prepare(task, causal, run, training=True))
+    (entry,) = empty_cache.iterdir()
+    (entry / "train.arrow").write_bytes(b"nothing of the kind")
+    assert content(prepare(task, causal, run, training=True)) == first
+    assert cache.find(entry.name) == entry
+
+
+def test_conversations_come_back_as_they_were(tmp_path):
+    example = Example("a", "p", "t", ("t", "u"), (Turn("user", "p\ud800"), Turn("assistant", "t")), "s")
+    assert prepare_module._example(json.loads(json.dumps(example._asdict()))) == example
+
+
+# ------------------------------------------------------------------ what is said
+
+
+def test_a_test_file_equal_to_the_train_file_is_loud(tmp_path, causal):
+    write(tmp_path / "train.jsonl", ROWS)
+    write(tmp_path / "test.jsonl", ROWS)
+    (note,) = prepare(*with_text(planned(tmp_path), causal), training=True).notes
+    assert note.startswith("WARNING test: 36 of 40 test examples (90.0%) are rows of train: scores measure memory too")
+    with pytest.raises(DataError, match="every row of train is, or nearly is, a test row; change data.overlap"):
+        prepare(*with_text(planned(tmp_path, data={"overlap": "remove"}), causal), training=True)
+
+
+def test_rows_of_test_are_removed_from_train_and_counted(tmp_path, causal):
+    write(tmp_path / "train.jsonl", ROWS[:35])
+    write(tmp_path / "test.jsonl", ROWS[30:])
+    write(tmp_path / "validation.jsonl", ROWS[30:32])
+    validated = {"validation": str(tmp_path / "validation.jsonl")}
+    data = prepare(*with_text(planned(tmp_path, task=validated, data={"overlap": "remove"}), causal), training=True)
+    assert data.notes == ["train: 5 of 35 rows removed: 5 are test rows, 0 nearly are"]
+    assert len(data.train) == 30 and len(data.test) == 10 and len(data.validation) == 2
+    train = data.summary["splits"]["train"]
+    assert train["rows"] == [f"train-{number:06d}" for number in range(30)]
+    assert train["counts"]["examples"] == 30
+    assert data.train.id_of(data.train[29]) == "train-000029"
+    found = data.summary["overlap"]
+    assert (found["removed_from_train"], found["num_train"], found["num_train_same_row"]) == (True, 35, 5)
+
+
+def test_overlap_that_is_not_looked_for_is_said(tmp_path, causal):
+    data = prepare(*with_text(planned(tmp_path, data={"overlap": "ignore"}), causal), training=True)
+    assert data.summary["overlap"] is None
+    assert data.notes == ["train/test overlap was not looked for"]
+
+
+def test_rows_of_a_large_split_are_a_digest(tmp_path, causal, monkeypatch):
+    listed = prepare(*with_text(planned(tmp_path), causal), training=True)
+    monkeypatch.setattr(summary, "LISTED_ROWS", 12)
+    monkeypatch.setenv("TUNELAB_CACHE", str(tmp_path / "second"))
+    digested = prepare(*with_text(planned(tmp_path), causal), training=True)
+    rows, large = (data.summary["splits"]["train"]["rows"] for data in (listed, digested))
+    assert large["num_rows"] == len(rows) == 27 and large["first"] == rows[:10]
+    assert len(large["sha256_of_ids"]) == 64
+    assert digested.summary["splits"]["test"]["rows"] == listed.summary["splits"]["test"]["rows"]
+
+
+def test_lengths_add_up_to_the_rows(tmp_path, causal):
+    data = prepare(*with_text(planned(tmp_path), causal), training=True)
+    for name, rows in (("train", data.train), ("test", data.test_rows)):
+        lengths = data.summary["splits"][name]["lengths"]
+        for start, end, number in zip(lengths["tokens"], lengths["tokens"][1:], lengths["num_rows"], strict=False):
+            assert sum(start < row.num_tokens <= end for row in rows) == number
+        assert sum(lengths["num_rows"]) == len(rows)
+
+
+class Mixture(Files):
+    def examples(self, split):
+        half = super().examples(split)
+        return mix([Part("a", half, n=20), Part("b", half, n=5)], seed=0).examples if len(half) else half
+
+
+def test_counts_of_every_source_are_written(tmp_path, causal):
+    task, run = planned(tmp_path)
+    task = Mixture(**task.model_dump(exclude={"metrics"}))
+    data = prepare(task, causal, run, training=True)
+    splits = data.summary["splits"]
+    assert splits["test"]["sources"] == {"a": 10, "b": 5}
+    assert sum(splits["train"]["sources"].values()) + sum(splits["validation"]["sources"].values()) == 25
+    assert data.summary["overlap"]["by_source"]["a"]["num_test"] == 10
+    write_summary(tmp_path, data)
+    assert json.loads((tmp_path / "data" / "rows.json").read_text()) == data.summary
+
+
+def with_text(task_and_run, text):
+    task, run = task_and_run
+    return task, text, run
