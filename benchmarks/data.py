@@ -72,9 +72,9 @@ def measure(train: Path, test: Path) -> dict[str, float]:
     from tunelab.study.prepare import prepare
     from tunelab.study.run_config import base_run
 
-    begun = time.perf_counter()
+    begun, begun_cpu = time.perf_counter(), time.process_time()
     plan = make_plan(read_study(text=STUDY.format(train=train, test=test)))
-    planned = time.perf_counter() - begun
+    planned, planned_cpu = time.perf_counter() - begun, time.process_time() - begun_cpu
     backend = load_backend("torch")
     model = plan.study.model.model_copy(update={"initialize": "random"})
     text = backend.text(model, backend.locate(model))
@@ -96,6 +96,7 @@ def measure(train: Path, test: Path) -> dict[str, float]:
         "rows": len(data.train),
         "tokens": int(data.train.sizes.num_tokens.sum()),
         "plan_seconds": planned,
+        "plan_cpu_seconds": planned_cpu,
         "prepare_seconds": prepared,
         "prepare_cpu_seconds": prepared_cpu,
         "epoch_seconds": time.perf_counter() - begun,
@@ -117,7 +118,7 @@ def in_own_process(folder: Path, train: Path, test: Path) -> dict[str, float]:
 
 def shown(name: str, result: dict[str, float]) -> None:
     print(
-        f"{name}: plan {result['plan_seconds']:.2f} s, prepare {result['prepare_seconds']:.2f} s "
+        f"{name}: plan {result['plan_seconds']:.2f} s ({result['plan_cpu_seconds']:.2f} s of processor), prepare {result['prepare_seconds']:.2f} s "
         f"({result['prepare_cpu_seconds']:.2f} s of processor), epoch {result['epoch_seconds']:.2f} s; above "
         f"{result['before_mib']:.0f} MiB: prepare {result['prepare_peak_mib']:.0f}, epoch "
         f"{result['epoch_peak_mib']:.0f} MiB; {result['rows']} train rows, {result['tokens']} tokens, "
@@ -141,7 +142,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     test = folder / "test.jsonl"
     write_rows(test, count=TEST_ROWS, length=options.length, seed=1)
-    for count in (options.timed, *options.rows):
+    for count in (*options.rows, *([options.timed] if options.timed else [])):
         train = folder / f"train-{count}.jsonl"
         write_rows(train, count=count, length=options.length, seed=count)
         shutil.rmtree(folder / "cache", ignore_errors=True)

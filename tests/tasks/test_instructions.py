@@ -158,6 +158,8 @@ def test_fingerprint_follows_rows_and_options_and_not_places(real, tmp_path):
 def test_wrong_options_and_rows_are_explained(tmp_path):
     with pytest.raises(ValidationError, match="alpaca has options, but sources .tulu_v2. leaves it out"):
         Instructions(sources=["tulu_v2"], alpaca={"train": 5})
+    with pytest.raises(ValidationError, match="sources is empty; name at least one data set"):
+        Instructions(sources=[])
     with pytest.raises(ValidationError, match="sources names a data set twice: alpaca, alpaca"):
         Instructions(sources=["alpaca", "alpaca"])
     (problem,) = Instructions(sources=["alpaca"], alpaca={"path": tmp_path / "absent"}).problems()

@@ -65,6 +65,8 @@ class MixedTask(Task):
 
     @model_validator(mode="after")
     def _known_sets(self) -> Self:
+        if not self.sources:
+            raise ValueError("sources is empty; name at least one data set, or leave sources out for all")
         if len(set(self.sources)) < len(self.sources):
             raise ValueError(f"sources names a data set twice: {', '.join(self.sources)}")
         for name, field in type(self).model_fields.items():

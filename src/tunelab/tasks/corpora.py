@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Annotated, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
-from pydantic import Field, PositiveInt
+from pydantic import PositiveInt
 
 from tunelab.data.documents import articles, distinct
 from tunelab.data.formats import format_rows
@@ -72,7 +72,7 @@ class Corpus(SetOptions):
 class Corpora(MixedTask):
     name: str = "corpora"
 
-    sources: Annotated[tuple[Name, ...], Field(min_length=1)] = get_args(Name)
+    sources: tuple[Name, ...] = get_args(Name)
     """Which data sets."""
 
     wikitext_103: Corpus = Corpus()

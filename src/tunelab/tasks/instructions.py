@@ -7,9 +7,9 @@ generated and scored. Test rows that agree in every turn before the last answer 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import PositiveInt
 
 from tunelab.data.chat_rows import chat_examples
 from tunelab.data.conversations import alpaca_turns, read_turns, system_in_front
@@ -29,7 +29,7 @@ class InstructionSet(SetOptions):
 class Instructions(MixedTask):
     name: str = "instructions"
 
-    sources: Annotated[tuple[Name, ...], Field(min_length=1)] = ("alpaca", "tulu_v2", "ultrachat_200k")
+    sources: tuple[Name, ...] = ("alpaca", "tulu_v2", "ultrachat_200k")
     """Which data sets."""
 
     alpaca: InstructionSet = InstructionSet()
