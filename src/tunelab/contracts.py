@@ -256,7 +256,11 @@ class Metric(ABC):
 
     @abstractmethod
     def statistics(self, predictions: Sequence[Prediction]) -> np.ndarray:
-        """float64, shape N x K: one row an example; K is the metric's own."""
+        """float64, shape N x K: one row an example; K is the metric's own.
+
+        Raises:
+            CannotScore: it needs what is not there (Java, a marker in the references): the score is then missing.
+        """
 
     @abstractmethod
     def aggregate(self, totals: np.ndarray) -> np.ndarray:

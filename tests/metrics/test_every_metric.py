@@ -27,12 +27,16 @@ METRICS = [
     for variant in found.variants
 ]
 
+# Every example has a reference with "#### N", which gsm8k_exact_match:openai asks for.
 TEXTS = [
-    ("The Eagle is a cheap pub near the river.", ("The Eagle is a cheap pub by the river.", "A cheap pub: The Eagle.")),
-    ("", ("An answer was expected here.",)),
-    ("Yes.", ("Yes.", "No.", "Maybe, if it is open.")),
-    ("prices are high , at  £30 &amp; more", ("Prices are high, at £30 & more.", "It costs 1,000.50 dollars")),
-    ("The Eagle is a cheap pub near the river.", ("The Eagle is a cheap pub near the river.",)),
+    (
+        "The Eagle is a cheap pub near the river.",
+        ("#### 1. The Eagle is a cheap pub by the river.", "A cheap pub: The Eagle."),
+    ),
+    ("", ("An answer was expected here. #### 1,000",)),
+    ("Yes. #### 5", ("Yes. #### 5", "No.", "Maybe, if it is open.")),
+    ("prices are high , at  £30 &amp; more", ("Prices are high, at £30 & more.", "It costs #### 1,000.50 dollars")),
+    ("The Eagle is a cheap pub near the river #### 2", ("The Eagle is a cheap pub near the river #### 2",)),
 ]
 
 

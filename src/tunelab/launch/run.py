@@ -114,9 +114,11 @@ def settle(plan: Plan, store: Store) -> tuple[Plan, Revisions]:
 
 
 def score_missing(folder: RunFolder, metrics: dict[str, Metric]) -> None:
-    """Score a finished run by metrics that were named later, from its stored text and losses, without the model."""
+    """Score a finished run by metrics that were named later, or could not be computed then, from its stored text and
+    losses, without the model."""
     result = folder.read_result()
-    missing = {name: metric for name, metric in metrics.items() if result and name not in result.scores}
+    scores = {} if result is None else result.scores
+    missing = {name: metric for name, metric in metrics.items() if name not in scores or scores[name].missing}
     if result is None or not missing:
         return
     scored = score(folder.read_predictions(), missing)
