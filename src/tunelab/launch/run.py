@@ -14,7 +14,7 @@ from tunelab.contracts import Metric
 from tunelab.evaluation.evaluate import score
 from tunelab.files import write_atomically
 from tunelab.launch.executor import Executor
-from tunelab.records import StudyRuns
+from tunelab.records import RunResult, StudyRuns
 from tunelab.report.frame import Comparison
 from tunelab.report.write import write_report
 from tunelab.study.needs import unfinished_parents
@@ -118,20 +118,24 @@ def settle(plan: Plan, store: Store) -> tuple[Plan, Revisions]:
 
 
 def score_alike(folders: Sequence[RunFolder], metrics: Mapping[str, Metric]) -> None:
-    """Score finished runs of one task by metrics that were named later, and anew by those that were not computed in
-    one way for all (another library's version), from their stored text and losses, without a model."""
+    """Score finished runs of one task by metrics that were named later, or could not be computed then, and anew by
+    those that were not computed in one way for all (another library's version), from their stored text and losses,
+    without a model."""
     results = [(folder, result) for folder in folders if (result := folder.read_result()) is not None]
-    differing = {
-        name
-        for name in metrics
-        if len({result.scores[name].signature for _, result in results if name in result.scores}) > 1
-    }
-    for folder, result in results:
-        wanted = {name: metric for name, metric in metrics.items() if name in differing or name not in result.scores}
-        if wanted:
-            scored = score(folder.read_predictions(), wanted)
-            folder.write_predictions(list(scored.predictions))
-            folder.write_result(result.model_copy(update={"scores": {**result.scores, **scored.scores}}))
+    for name, metric in metrics.items():
+        found = [result.scores.get(name) for _, result in results]
+        computed = {given.signature for given in found if given is not None and not given.missing}
+        for folder, _ in results:
+            result = folder.read_result()
+            given = result.scores.get(name)
+            if given is None or given.missing or len(computed) > 1:
+                _score_again(folder, result, {name: metric})
+
+
+def _score_again(folder: RunFolder, result: RunResult, metrics: dict[str, Metric]) -> None:
+    scored = score(folder.read_predictions(), metrics)
+    folder.write_predictions(list(scored.predictions))
+    folder.write_result(result.model_copy(update={"scores": {**result.scores, **scored.scores}}))
 
 
 def write_study_report(plan: Plan, store: Store) -> Comparison:

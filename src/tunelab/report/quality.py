@@ -71,6 +71,7 @@ def assess(runs: Mapping[str, Sequence[RunRecords]], *, names: Sequence[str], me
         of_name = [] if tested is None else [Pair(name, test) for test in tested.pairs]
         pairs += of_name
         for method, done in comparable.items():
+            notes[method] += _missing(name, done)
             beats_base = _beats_base(method, of_name, metric)
             cells[method][name] = _cell(method, name, done, tested)._replace(beats_base=beats_base)
     return Quality(cells, tuple(pairs), notes)
@@ -80,9 +81,8 @@ def _of_one_signature(
     done: Sequence[RunRecords], name: str, runs: Mapping[str, Sequence[RunRecords]], notes: list[str]
 ) -> Sequence[RunRecords]:
     """Those of a method's runs whose score was computed as most of the group's: no column mixes two ways."""
-    signatures = Counter(
-        run.result.scores[name].signature for every in runs.values() for run in every if name in run.result.scores
-    )
+    scores = [run.result.scores.get(name) for every in runs.values() for run in every]
+    signatures = Counter(score.signature for score in scores if score is not None and not score.missing)
     if len(signatures) < 2:
         return done
     kept = signatures.most_common(1)[0][0]
@@ -112,6 +112,12 @@ def _cell(method: str, name: str, done: Sequence[RunRecords], tested: Comparison
         return ScoreCell(mean, interval.low, interval.high, tested.tied_best[method], None)
     low, high = (scores[0].low, scores[0].high) if len(scores) == 1 else (None, None)
     return ScoreCell(mean, low, high, None, None)
+
+
+def _missing(name: str, done: Sequence[RunRecords]) -> list[str]:
+    """Why a metric has no value; once for all seeds that say the same."""
+    reasons = [run.result.scores[name].missing for run in done if name in run.result.scores]
+    return [f"{name} is missing: {reason}" for reason in dict.fromkeys(reasons) if reason]
 
 
 def _beats_base(method: str, pairs: Sequence[Pair], metric: Metric | None) -> bool | None:
