@@ -17,25 +17,27 @@ from pathlib import Path
 
 RATES = {
     "full": (1e-3, 3e-3),
-    "adapter": (3e-3, 8e-3),
+    "adapter": (3e-3, 8e-3, 1.2e-2, 2e-2),
+    "rosa": (8.6e-4, 2.29e-3, 3.43e-3, 5.71e-3),  # its low-rank part at 3.5 times as much: the adapters' rates
     "projected": (1e-3, 5e-3),
 }
 
 
 def methods(*, rank: int, galore_rank: int) -> list[str]:
     """Study entries, small learning-rate searches included."""
-    full, adapter, projected = (list(rates) for rates in RATES.values())
+    full, adapter, rosa, projected = (list(rates) for rates in RATES.values())
     low = f"rank: {rank}, alpha: {2 * rank}"
-    sparse = f"rank: {rank * 3 // 4}, alpha: {rank * 3 // 2}, density: 0.02, low_rank_learning_rate: 5.0e-3"
+    sparse = f"rank: {rank * 3 // 4}, alpha: {rank * 3 // 2}, density: 0.02, learning_rate: {rosa}"
     return [
         f"full: {{learning_rate: {full}}}",
         f"lora: {{{low}, learning_rate: {adapter}}}",
         f"dora: {{{low}, learning_rate: {adapter}}}",
         f"qlora: {{{low}, learning_rate: {adapter}}}",
-        f"rosa: {{{sparse}, learning_rate: [1.0e-3, 5.0e-3]}}",
-        f"rosa: {{base: nf4, {sparse}, learning_rate: [1.0e-3, 5.0e-3]}}",
+        f"rosa: {{{sparse}}}",
+        f"rosa: {{base: nf4, {sparse}}}",
         f"galore: {{rank: {galore_rank}, update_gap: 25, scale: 1.0, learning_rate: {full}}}",
         f"q_galore: {{rank: {galore_rank}, update_gap: 25, scale: 1.0, learning_rate: {full}}}",
+        f"lisa: {{layers: 2, period: 5, learning_rate: {full}}}",
         f"apollo: {{rank: {galore_rank}, learning_rate: {projected}}}",
         f"sequential: {{parts: [full: {{learning_rate: 1.0e-3}}, lora: {{{low}, learning_rate: 5.0e-3}}], "
         f"shares: [0.5, 0.5], learning_rate: {full}}}",

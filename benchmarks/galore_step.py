@@ -1,9 +1,9 @@
 """GaLore against full AdamW on one LLaMA-like model: step time, peak, live bytes, and what a refresh costs and misses.
 
-    python benchmarks/galore_step.py [--threads 2] [--pairs 8] [--shared FOLDER]
+    python benchmarks/galore_step.py [--threads 2] [--pairs 8] [--shared FOLDER] [--part memory:lisa]
 
 Prints the tables of benchmarks/galore-step_*.md. Steps of both alternate in one process, so that other load falls on
-both; each peak is of a process of its own.
+both; each peak is of a process of its own. LISA is there for its memory only.
 """
 
 import argparse
@@ -26,12 +26,15 @@ from tunelab.config.schema import ModelSource, RunConfig
 from tunelab.kernels.projector import Projector, overlap
 from tunelab.methods.full import Full
 from tunelab.methods.galore import Galore
+from tunelab.methods.lisa import Lisa, blocks
 from tunelab.models.load import EMBEDDED
 from tunelab.records import Batch, TokenRow
 from tunelab.training.telemetry import Meter, ResidentMemory
 
 RANK, GAP, VOCABULARY, MICRO_BATCHES, ROWS, LENGTH = 128, 200, 2048, 4, 4, 128
-METHODS = {"full": Full(), "galore": Galore(rank=RANK, update_gap=GAP)}
+TIMED = ("full", "galore")
+METHODS = {"full": Full(), "galore": Galore(rank=RANK, update_gap=GAP), "lisa": Lisa(layers=2, period=2)}
+MEMORY = tuple(f"memory:{name}" for name in METHODS)
 MIB = 1024**2
 
 
@@ -90,9 +93,9 @@ def step(one: TorchSession, seed: int) -> tuple[float, float]:
 
 
 def measure_time(pairs: int) -> None:
-    sessions = {name: session(name, llama()) for name in METHODS}
+    sessions = {name: session(name, llama()) for name in TIMED}
     first = {name: step(one, 0) for name, one in sessions.items()}  # the cold refresh, and allocation
-    times = {name: [] for name in METHODS}
+    times = {name: [] for name in TIMED}
     refreshes = []
     for number in range(1, pairs + 1):
         for name, one in sessions.items():
@@ -123,7 +126,7 @@ def measure_memory(name: str) -> None:
         for number in range(3):
             step(one, number)
     peak = meter.costs()["train"].peak_gib
-    gradients(one, 9)
+    gradients(one, 9)  # LISA's fourth step, the second with the same blocks
     gc.collect()
     live, formula = live_bytes(), formula_bytes(model, name)
     print(
@@ -144,18 +147,22 @@ def measure_memory(name: str) -> None:
 
 def live_bytes() -> int:
     """Bytes of all storages that a Python tensor, or a parameter's gradient, holds."""
-    tensors = [value for value in gc.get_objects() if isinstance(value, torch.Tensor)]
+    tensors = [value for value in gc.get_objects() if type(value) in (torch.Tensor, torch.nn.Parameter)]
     tensors += [value.grad for value in tensors if value.is_leaf and value.grad is not None]
     storages = {value.untyped_storage().data_ptr(): value.untyped_storage().nbytes() for value in tensors}
     return sum(storages.values())
 
 
 def formula_bytes(model, name: str) -> int:
-    """fp32 weights, gradients (projected ones for matrices) and AdamW's states, as METHODS' memory model."""
+    """fp32 weights, gradients (projected ones for matrices) and AdamW's states, as METHODS' memory model; for LISA
+    gradients and states of what trains."""
     matrices = [tuple(m.weight.shape) for n, m in model.named_modules() if n.endswith("_proj")]
     total = sum(parameter.numel() for parameter in model.parameters())
     if name == "full":
         return 16 * total
+    if name == "lisa":
+        inside = sum(parameter.numel() for block in blocks(model).values() for parameter in block.parameters())
+        return 4 * total + 12 * (total - inside + METHODS[name].layers * inside // len(blocks(model)))
     rest = total - sum(o * i for o, i in matrices)
     low = sum(max(shape) * RANK for shape in matrices)
     bases = sum(min(shape) * RANK for shape in matrices)
@@ -227,10 +234,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--pairs", type=int, default=8)
     parser.add_argument("--shared", type=Path, default=Path("../shared"))
-    parser.add_argument("--part", choices=["time", "memory:full", "memory:galore", "refresh"])
+    parser.add_argument("--part", choices=["time", *MEMORY, "refresh"])
     given = parser.parse_args()
     if given.part is None:
-        for part in ("memory:full", "memory:galore", "refresh", "time"):
+        for part in (*MEMORY, "refresh", "time"):
             subprocess.run([sys.executable, __file__, *sys.argv[1:], "--part", part], check=True)
         return
     torch.set_num_threads(given.threads)

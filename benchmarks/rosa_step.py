@@ -4,13 +4,14 @@
 
 One LLaMA-like model of 23 million random weights, all linear layers adapted, 8 rows of 128 tokens a step. Both methods
 train in one process; a round is one step of each, and the order of the two alternates, so that other load on the
-machine meets both. Ratios are medians over rounds. A step is the loop's own: forward, backward, clip, AdamW. Prepare is
-two warm-up steps and the mask of eight examples.
+machine meets both. Ratios are medians over rounds, of wall time and of the process's processor time. A step is the
+loop's own: forward, backward, clip, AdamW. Prepare is two warm-up steps and the mask of eight examples.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import time
 from types import SimpleNamespace
@@ -29,6 +30,7 @@ from tunelab.records import TokenRow
 from tunelab.training.loop import run_order, take_step
 
 ROWS, TOKENS, VOCABULARY = 8, 128, 8000
+CLOCKS = ("wall", "processor")
 METHODS = {
     "lora r=16": Lora(rank=16),
     "rosa r=12 d=0.006": Rosa(rank=12, density=0.006, warmup_steps=2),
@@ -68,7 +70,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--profile", action="store_true", help="print what RoSA's step spends its time on")
+    parser.add_argument("--profile", action="store_true", help="print what a step of each spends its time on")
     options = parser.parse_args()
     torch.set_num_threads(2)
     run = make_run(options.precision)
@@ -81,12 +83,13 @@ def main() -> None:
         seconds = time.perf_counter() - began
         print(f"{name}: {count.trainable:,} of {count.total:,} weights trained, prepare {seconds:.1f} s", flush=True)
 
-    def step(name: str, number: int) -> float:
-        began = time.perf_counter()
+    def step(name: str, number: int) -> tuple[float, float]:
+        """Wall and processor seconds."""
+        wall, cpu = time.perf_counter(), time.process_time()
         take_step(sessions[name], run, order, number, peak=METHODS[name].learning_rate)
-        return time.perf_counter() - began
+        return time.perf_counter() - wall, time.process_time() - cpu
 
-    seconds: dict[str, list[float]] = {name: [] for name in METHODS}
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in METHODS}
     for number in range(options.rounds + 2):  # the first two warm allocators and caches up
         names = list(METHODS) if number % 2 else list(METHODS)[::-1]
         taken = {name: step(name, number + 1) for name in names}
@@ -94,13 +97,15 @@ def main() -> None:
             seconds[name].append(taken[name])
     reference = seconds["lora r=16"]
     print(f"{options.precision}, {options.rounds} rounds, {torch.get_num_threads()} threads, torch {torch.__version__}")
-    for name, times in seconds.items():
-        ratios = [one / other for one, other in zip(times, reference, strict=True)]
+    for clock, (name, times) in itertools.product(range(2), seconds.items()):
+        ratios = [one[clock] / other[clock] for one, other in zip(times, reference, strict=True)]
         spread = f"quartiles {np.quantile(ratios, 0.25):.3f}-{np.quantile(ratios, 0.75):.3f}"
-        print(f"{name}: median {statistics.median(times):.3f} s, {statistics.median(ratios):.3f} x LoRA ({spread})")
-    if options.profile:
+        median = statistics.median(one[clock] for one in times)
+        print(f"{CLOCKS[clock]}, {name}: median {median:.3f} s, {statistics.median(ratios):.3f} x LoRA ({spread})")
+    for name in METHODS if options.profile else ():
         with torch.profiler.profile() as profile:
-            step("rosa r=12 d=0.006", options.rounds + 3)
+            step(name, options.rounds + 3)
+        print(name)
         print(profile.key_averages().table(sort_by="self_cpu_time_total", row_limit=14, max_name_column_width=40))
 
 

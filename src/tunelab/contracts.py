@@ -186,7 +186,7 @@ class Updater(ABC):
     """Turns the accumulated gradients of one step into an update of the trained parameters."""
 
     def before_backward(self, *, last: bool) -> None:
-        """Called before each micro-batch's backward; `last` says that the step's update follows it."""
+        """Called before each micro-batch's forward and backward; `last` says that the step's update follows it."""
 
     @abstractmethod
     def gradient_norm(self) -> float:

@@ -2,6 +2,7 @@
 
 import multiprocessing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,30 +14,40 @@ from tunelab.data.batching import micro_batches
 from tunelab.kernels.projector import Projector
 from tunelab.methods.galore import Galore
 
-METHOD = Galore(rank=4, projector="svd", update_gap=2, learning_rate=1e-2)
-STEPS = 3
+METHODS = {
+    "refreshed": Galore(rank=4, projector="svd", update_gap=2, learning_rate=1e-2),
+    "fixed": Galore(rank=4, projector="random", update_gap=200, learning_rate=1e-2),
+}
+STEPS, EXAMPLES = 3, 12
 
 
-def train(*, ranks: tuple[int, ...]) -> tuple[dict[str, torch.Tensor], list[float]]:
-    """Weights after three steps of which this process does the parts in `ranks`, and the gradient norms."""
+def train(method: Galore, *, parts: list[slice]) -> dict[str, Any]:
+    """Weights after three steps of which this process does these parts of the examples, and the gradient norms."""
     torch.set_num_threads(1)
-    session = make_session(METHOD, tiny.model("llama"))
+    session = make_session(method, tiny.model("llama"))
     norms = []
     for step in range(STEPS):
-        for rank in ranks:
-            (batch,) = micro_batches(tiny.rows(6, seed=2 * step + rank), max_tokens=10**9)
-            session.accumulate(batch, denominator=60, last=rank == ranks[-1])
+        rows = tiny.rows(EXAMPLES, seed=step)
+        for part in parts:
+            (batch,) = micro_batches(rows[part], max_tokens=10**9)
+            session.accumulate(batch, denominator=60, last=part is parts[-1])
         norms.append(session.gradient_norm())
         session.update(learning_rate=1e-2, max_norm=0.5)
-    return {name: value.detach() for name, value in session.model.named_parameters()}, norms
+    return {"weights": {name: value.detach() for name, value in session.model.named_parameters()}, "norms": norms}
+
+
+HALVES = [slice(EXAMPLES // 2), slice(EXAMPLES // 2, EXAMPLES)]
 
 
 def one_rank(rank: int, folder: str) -> None:
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     moved, reduce = [], distributed.all_reduce
-    distributed.all_reduce = lambda tensor: (moved.append(tensor.numel()), reduce(tensor))
-    weights, norms = train(ranks=(rank,))
-    torch.save({"weights": weights, "norms": norms, "moved": sum(moved)}, f"{folder}/{rank}.pt")
+    distributed.all_reduce = lambda tensor: (moved.append(tensor.nbytes), reduce(tensor))
+    found = {}
+    for name, method in METHODS.items():
+        moved.clear()
+        found[name] = train(method, parts=[HALVES[rank]]) | {"moved": sum(moved)}
+    torch.save(found, f"{folder}/{rank}.pt")
     distributed.barrier()
     distributed.destroy_process_group()
 
@@ -54,28 +65,41 @@ def both(tmp_path_factory) -> list[dict]:
     return [torch.load(Path(folder) / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 
-def test_ranks_hold_the_same_weights_and_norms(both):
-    for name, value in both[0]["weights"].items():
-        assert value.equal(both[1]["weights"][name]), name
-    assert both[0]["norms"] == both[1]["norms"]
+@pytest.mark.parametrize("name", METHODS)
+def test_ranks_hold_the_same_weights_and_norms(name, both):
+    one, other = (rank[name] for rank in both)
+    for key, value in one["weights"].items():
+        assert value.equal(other["weights"][key]), key
+    assert one["norms"] == other["norms"]
 
 
 def test_two_ranks_equal_one_process_with_their_micro_batches(both):
     """Rank 0's gradient decides the basis, as that of the first micro-batch does in one process."""
-    weights, norms = train(ranks=(0, 1))
-    assert both[0]["norms"] == pytest.approx(norms, rel=1e-5)
-    for name, value in weights.items():
-        torch.testing.assert_close(both[0]["weights"][name], value, atol=2e-6, rtol=0)
+    wanted, found = train(METHODS["refreshed"], parts=HALVES), both[0]["refreshed"]
+    assert found["norms"] == pytest.approx(wanted["norms"], rel=1e-5)
+    for name, value in wanted["weights"].items():
+        torch.testing.assert_close(found["weights"][name], value, atol=2e-6, rtol=0)
 
 
-def test_the_collective_moves_low_rank_gradients(both):
-    model = METHOD.attach(tiny.model("llama"), seed=0)
-    shapes = {name: tuple(value.shape) for name, value in model.named_parameters()}
+def test_with_a_fixed_basis_two_ranks_with_half_the_examples_equal_one_with_all(both):
+    wanted, found = train(METHODS["fixed"], parts=[slice(EXAMPLES)]), both[0]["fixed"]
+    assert found["norms"] == pytest.approx(wanted["norms"], rel=1e-6)
+    for name, value in wanted["weights"].items():
+        torch.testing.assert_close(found["weights"][name], value, atol=1e-6, rtol=0)
+    half = train(METHODS["fixed"], parts=HALVES[:1])["weights"]
+    assert max(float((half[name] - value).abs().max()) for name, value in wanted["weights"].items()) > 1e-3
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_collective_moves_low_rank_gradients(name, both):
+    """In bytes: R * max(O, I) numbers of a matrix in place of O * I, fp32."""
+    model = METHODS[name].attach(tiny.model("llama"), seed=0)
+    shapes = {key: tuple(value.shape) for key, value in model.named_parameters()}
     low = sum(
-        torch.Size(Projector(shape, rank=4, kind="svd", side="std", name=name, seed=0).low_shape).numel()
-        if "proj" in name
+        torch.Size(Projector(shape, rank=4, kind="svd", side="std", name=key, seed=0).low_shape).numel()
+        if "proj" in key
         else torch.Size(shape).numel()
-        for name, shape in shapes.items()
+        for key, shape in shapes.items()
     )
-    assert both[0]["moved"] == STEPS * low
+    assert both[0][name]["moved"] == 4 * STEPS * low
     assert low < 0.5 * sum(torch.Size(shape).numel() for shape in shapes.values())
