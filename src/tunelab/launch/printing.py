@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from tunelab.report.tables import Cell, Column, Table, plain, visible, words
 from tunelab.study.preview import PlannedRun, Preview
 from tunelab.study.show import Piece, ShownExample, ShownFile, ShownTask
 from tunelab.study.store import RunFolder
+
+BARS = " ▁▂▃▄▅▆▇█"
+"""Of a histogram, by height; a bin with a row in it is never blank."""
 
 
 def console() -> Console:
@@ -128,8 +132,23 @@ def _split_lines(summary: Mapping[str, Any]) -> list[str]:
             f"{counts['median']}), {counts['supervised_tokens']} supervised; cut at {summary['max_length']}: "
             f"{counts['prompts_cut']} prompts, {counts['targets_cut']} targets"
         )
+        if split["sources"]:
+            lines.append(f"  of {', '.join(f'{source}: {number}' for source, number in split['sources'].items())}")
+        lines += _histogram_lines(**split["lengths"])
     lines += _overlap_lines(summary["overlap"])
     return lines
+
+
+def _histogram_lines(tokens: Sequence[int], num_rows: Sequence[int]) -> list[str]:
+    """`num_rows[i]` rows have more than `tokens[i]` and at most `tokens[i + 1]` tokens."""
+    if not num_rows:
+        return []
+    most = max(num_rows)
+    bars = "".join(BARS[math.ceil(number / most * (len(BARS) - 1))] for number in num_rows)
+    place = num_rows.index(most)
+    return [
+        f"  lengths 1-{tokens[-1]}: |{bars}|, most are {tokens[place] + 1}-{tokens[place + 1]} tokens ({most} rows)"
+    ]
 
 
 def _overlap_lines(overlap: Mapping[str, Any] | None) -> list[str]:
