@@ -83,6 +83,15 @@ FAMILIES = {
 }
 """Template and end-of-turn token; `<|end|>` is the small tokenizer's end of text."""
 
+REASONING = (
+    _EACH + "{{ '<|im_start|>' + message['role'] + '\n' }}"
+    "{% if message['role'] == 'assistant' and loop.last %}{{ '<think>\n\n</think>\n\n' }}{% endif %}"
+    "{{ message['content'] + '<|im_end|>\n' }}" + _END + _ASK.replace("%s", "<|im_start|>assistant\\n")
+    + "{% if add_generation_prompt and enable_thinking is defined and enable_thinking is false %}"
+    "{{ '<think>\n\n</think>\n\n' }}{% endif %}"
+)  # fmt: skip
+"""An empty piece of reasoning in front of the last answer only."""
+
 _LAST_ONLY = (
     _EACH + "{% set content = message['content'].split('</think>')[-1] if not loop.last else message['content'] %}"
     "{{ '<|im_start|>' + message['role'] + '\n' + content + '<|im_end|>\n' }}" + _END

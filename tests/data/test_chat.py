@@ -1,8 +1,11 @@
 """Conversations by the templates of several families: what is learned, what is given, what is refused."""
 
+import json
+
 import numpy as np
 import pytest
-from chat_templates import CHATML, EVIL, FAMILIES, GEMMA, LLAMA3, MISTRAL, SILENT, small_tokenizer
+from chat_templates import CHATML, EVIL, FAMILIES, GEMMA, LLAMA3, MISTRAL, REASONING, SILENT, small_tokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from tunelab.config.schema import DataSettings
 from tunelab.data.chat import ChatForm, end_tokens, plain_text
@@ -92,6 +95,15 @@ def test_a_template_that_cannot_be_masked_is_refused_with_the_reason(problem):
     with pytest.raises(DataError) as error:
         row_of(small_tokenizer(EVIL[problem]), TALK[0], answer, *TALK[2:])
     assert problem in str(error.value) and "\n" not in str(error.value)
+
+
+def test_empty_reasoning_in_front_of_an_answer_is_given_and_not_learned():
+    tokenizer = small_tokenizer(REASONING)
+    row = row_of(tokenizer, *TALK[:2])
+    assert learned(row, tokenizer) == ["By the river.<|im_end|>"]
+    assert tokenizer.decode(row.ids[~row.supervised]).endswith("assistant\n<think>\n\n</think>\n\n")
+    with pytest.raises(DataError, match="^talk: the model's chat template writes earlier turns otherwise"):
+        row_of(tokenizer, *TALK)
 
 
 def test_what_a_template_refuses_is_named_with_the_row():
@@ -188,3 +200,42 @@ def test_conversations_prompts_and_texts_keep_their_order():
         TALK[1].text,
         mixed[3].target,
     ]
+
+
+@pytest.fixture(params=["llama", "gpt2"])
+def real_tokenizer(request, shared):
+    """One that writes a blank in front of whatever it is given, and one whose start, end and padding are one token."""
+    if request.param == "llama":
+        return AutoTokenizer.from_pretrained(shared / "data" / "tiny_models" / "stories260K_hf")
+    file, end = shared / "data" / "tokenizers" / "gpt2" / "tokenizer.json", "<|endoftext|>"
+    return PreTrainedTokenizerFast(tokenizer_file=str(file), eos_token=end, bos_token=end, pad_token=end)
+
+
+@pytest.mark.parametrize("family", ["llama-2", "mistral", "zephyr"])
+@pytest.mark.parametrize("text", ["By the river.", "\nBelow the hill", "  twice"])
+def test_real_tokenizers_give_the_ids_of_the_whole_text(real_tokenizer, family, text):
+    real_tokenizer.chat_template = FAMILIES[family][0]
+    turns = (TALK[0], Turn("assistant", text), *TALK[2:])
+    row = row_of(real_tokenizer, *turns)
+    messages = [{"role": turn.role, "content": turn.text} for turn in turns]
+    whole = real_tokenizer.apply_chat_template(messages, return_dict=False)
+    assert row.ids.tolist() == whole[: len(row.ids)]
+    ends = np.flatnonzero(row.supervised & ~np.append(row.supervised[1:], False))
+    assert len(ends) == 2 and set(row.ids[ends]) == {real_tokenizer.eos_token_id}
+    assert [one.split("<")[0].strip() for one in learned(row, real_tokenizer)] == [text.strip(), TALK[3].text]
+
+
+def test_real_conversations_are_learned_turn_by_turn(real_tokenizer, shared):
+    """Text of people and models, with line breaks, code and blanks at the ends of turns."""
+    rows = json.loads((shared / "data" / "chat_multiturn_substitute" / "kto_en_demo.json").read_text())[:100]
+    talks = [tuple(Turn(one["role"], one["content"]) for one in row["messages"]) for row in rows]
+    assert max(len(turns) for turns in talks) > 4
+    for family in ("zephyr", "mistral"):
+        real_tokenizer.chat_template = FAMILIES[family][0]
+        tokenised = tokenise(
+            [chat(*turns) for turns in talks], real_tokenizer, max_length=100_000, encoder_decoder=False
+        ).rows
+        for turns, row in zip(talks, tokenised, strict=True):
+            answers = [turn.text.strip() for turn in turns if turn.role == "assistant"]
+            written = [one.removesuffix(real_tokenizer.eos_token).strip() for one in learned(row, real_tokenizer)]
+            assert written == answers

@@ -74,3 +74,14 @@ def test_pickled_weights_are_never_read(tmp_path):
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(ModelError, match="pickled weights"):
         locate(ModelSource(name=str(folder)))
+
+
+def test_the_chat_template_is_part_of_a_local_models_revision(tmp_path):
+    from tunelab.config.schema import ModelSource
+    from tunelab.models.load import locate
+
+    plain, chatting = (tiny.model_folder(tmp_path / name) for name in ("plain", "chatting"))
+    same = locate(ModelSource(name=str(tiny.model_folder(tmp_path / "same"))))
+    assert locate(ModelSource(name=str(plain))).revision == same.revision
+    (chatting / "chat_template.jinja").write_text("{{ messages }}")
+    assert locate(ModelSource(name=str(chatting))).revision != same.revision

@@ -20,6 +20,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, NamedTuple
 
 from tunelab.errors import DataError
@@ -188,6 +189,7 @@ def end_tokens(tokenizer: Any) -> list[int]:
     return sorted(set(ends))
 
 
+@cache
 def _dated(template: str) -> str:
     """Every call for the date as the text it gives; transformers lets no function into a template."""
     return re.sub(r"""strftime_now\(\s*(['"])(.*?)\1\s*\)""", lambda call: repr(DATE.strftime(call[2])), template)

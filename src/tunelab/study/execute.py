@@ -15,7 +15,7 @@ from tunelab.data.packing import excerpt
 from tunelab.data.token_store import sizes
 from tunelab.errors import DataError, ModelError
 from tunelab.evaluation.evaluate import score
-from tunelab.records import Batch, Prediction, Provenance, RunResult, Score, StepRecord, TokenRow
+from tunelab.records import Batch, Example, Prediction, Provenance, RunResult, Score, StepRecord, TokenRow
 from tunelab.study.parents import Parent, finished_parents, training_cost, training_note
 from tunelab.study.plan import RunParts
 from tunelab.study.prepare import RunData, prepare, write_summary
@@ -212,10 +212,16 @@ def predictions(
             references=example.references or (example.target,),
             loss_sum=None if loss is None else loss.loss_sum,
             num_tokens=None if loss is None else loss.num_tokens,
-            num_bytes=len(example.target.encode(errors="replace")),
+            num_bytes=sum(len(learned.encode(errors="replace")) for learned in _learned(example, text)),
         )
         for example, prediction, loss in zip(data.test, texts, losses, strict=True)
     ]
+
+
+def _learned(example: Example, text: TextSide) -> list[str]:
+    """An encoder-decoder learns a conversation's last answer only."""
+    answers = [turn.text for turn in example.turns if turn.role == "assistant"]
+    return answers if answers and not text.encoder_decoder else [example.target]
 
 
 def _speed(steps: list[StepRecord]) -> dict[str, float | None]:
