@@ -106,7 +106,7 @@ class Corpora(MixedTask):
     imdb: Corpus = Corpus()
     """Maas et al. 2011: the review."""
 
-    metrics: tuple[str, ...] = ("perplexity", "bits_per_token")
+    metrics: tuple[str, ...] = ("perplexity", "bits_per_token", "bits_per_byte", "sequence_loss")
 
     def set_rows(self, name: str, split: Split) -> SetRows:
         options = self.options_of(name)
