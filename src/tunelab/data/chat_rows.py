@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -57,7 +58,7 @@ def chat_examples(
         DataError: what `read` raises, or no row with an answer.
     """
     chats = _Chats(rows, read, split, source)
-    positions, references, seen = [], {}, {}
+    positions, references, seen = array("q"), {}, {}
     num_without_answer = num_empty = num_cut = 0
     for position in range(len(rows)):
         turns, num_turns_cut = chats.trimmed(position)
@@ -90,8 +91,8 @@ class _Chats(Lazy[Example]):
     def trimmed(self, position: int) -> Trimmed:
         return trim(self.read(self.rows[position], f"{self.source}: row {position + 1}"))
 
-    def keep(self, positions: Sequence[int], references: Mapping[int, Sequence[str]]) -> None:
-        self.positions, self.references = np.asarray(positions, np.int64), references
+    def keep(self, positions: array, references: Mapping[int, Sequence[str]]) -> None:
+        self.positions, self.references = np.frombuffer(positions, np.int64), references
 
     def __len__(self) -> int:
         return len(self.positions)

@@ -15,7 +15,7 @@ from tunelab.data.packing import excerpt
 from tunelab.data.token_store import sizes
 from tunelab.errors import DataError, ModelError
 from tunelab.evaluation.evaluate import score
-from tunelab.records import Batch, Example, Prediction, Provenance, RunResult, Score, StepRecord, TokenRow
+from tunelab.records import Batch, Prediction, Provenance, RunResult, Score, StepRecord, TokenRow
 from tunelab.study.parents import Parent, finished_parents, training_cost, training_note
 from tunelab.study.plan import RunParts
 from tunelab.study.prepare import RunData, prepare, write_summary
@@ -212,16 +212,23 @@ def predictions(
             references=example.references or (example.target,),
             loss_sum=None if loss is None else loss.loss_sum,
             num_tokens=None if loss is None else loss.num_tokens,
-            num_bytes=sum(len(learned.encode(errors="replace")) for learned in _learned(example, text)),
+            num_bytes=None if loss is None else supervised_bytes(row, text.tokenizer),
         )
-        for example, prediction, loss in zip(data.test, texts, losses, strict=True)
+        for example, row, prediction, loss in zip(data.test, data.test_rows, texts, losses, strict=True)
     ]
 
 
-def _learned(example: Example, text: TextSide) -> list[str]:
-    """An encoder-decoder learns a conversation's last answer only."""
-    answers = [turn.text for turn in example.turns if turn.role == "assistant"]
-    return answers if answers and not text.encoder_decoder else [example.target]
+def supervised_bytes(row: TokenRow, tokenizer: Any) -> int:
+    """UTF-8 bytes of the text whose tokens are in the row's loss: less than the target's where that was cut, more where
+    earlier answers are learned too. A stretch is what its tokens add to the text before them, because a tokenizer may
+    drop the space at a text's beginning."""
+
+    def num_bytes(end: int) -> int:
+        text = tokenizer.decode(row.ids[:end].tolist(), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return len(text.encode(errors="replace"))
+
+    edges = np.flatnonzero(np.diff(row.supervised.astype(np.int8), prepend=0, append=0))
+    return sum(num_bytes(int(end)) - num_bytes(int(start)) for start, end in edges.reshape(-1, 2))
 
 
 def _speed(steps: list[StepRecord]) -> dict[str, float | None]:

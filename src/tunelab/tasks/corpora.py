@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal, NamedTuple, get_args
 
+import numpy as np
 from pydantic import PositiveInt
 
 from tunelab.data.documents import articles, distinct
@@ -105,7 +106,7 @@ class Corpora(MixedTask):
     imdb: Corpus = Corpus()
     """Maas et al. 2011: the review."""
 
-    metrics: tuple[str, ...] = ("perplexity", "bits_per_token")
+    metrics: tuple[str, ...] = ("perplexity", "bits_per_token", "bits_per_byte", "sequence_loss")
 
     def set_rows(self, name: str, split: Split) -> SetRows:
         options = self.options_of(name)
@@ -132,11 +133,9 @@ class Corpora(MixedTask):
             raise DataError(f"{options.path or name}: has {len(documents)} documents, too few to hold any out of train")
         few = wanted is None or len(documents) < wanted
         num_held_out = min(options.validation, int(len(documents) * HELD_OUT_SHARE)) if few else options.validation
-        held_out = set(draw(range(len(documents)), n=max(1, num_held_out), seed=self.seed))
-        return Selected(
-            documents,
-            [number for number in range(len(documents)) if (number in held_out) == (split == "validation")],
-        )
+        held_out = np.zeros(len(documents), dtype=bool)
+        held_out[list(draw(range(len(documents)), n=max(1, num_held_out), seed=self.seed))] = True
+        return Selected(documents, np.flatnonzero(held_out == (split == "validation")))
 
     def _documents(self, name: str, split: str, *, n: int | None) -> Sequence[Row]:
         """Of a split of the set's own, drawn by the seed."""
