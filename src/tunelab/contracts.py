@@ -219,9 +219,8 @@ class Task(Options, ABC):
 
     @abstractmethod
     def examples(self, split: Literal["train", "validation", "test"]) -> Sequence[Example]:
-        """All rows of a split in a fixed order, read through several times: a list, or what makes each when asked
-        for (data/lazy.py); test rows with equal prompts are one example with several references. Nothing for
-        `validation` means: draw it from train (see data/splits.py).
+        """All rows of a split in a fixed order, a list or made when asked for (data/lazy.py); test rows with equal
+        prompts are one example with several references. No `validation`: it is drawn from train (data/splits.py).
 
         Raises:
             DataError: missing file, missing column, nothing in it.
@@ -236,9 +235,8 @@ class Task(Options, ABC):
         return []
 
     def rehearsal(self, folder: Path) -> Self:
-        """The same task on a few dozen rows that need no network: generated rows with the data set's exact columns
-        written into `folder`, or the first rows of the user's own files. Its options, and nothing else, lead to
-        those rows. By default the task as it is, which suits one whose rows are few, or made when they are asked."""
+        """The same task on a few dozen rows that need no network, found by its options alone: generated ones in the
+        data set's columns, written into `folder`, or the first of the user's own. By default the task as it is."""
         return self
 
     @abstractmethod
@@ -247,8 +245,7 @@ class Task(Options, ABC):
 
 
 class Metric(ABC):
-    """Per-example sufficient statistics and an aggregate of their sum, so that every interval and test is a
-    re-weighting of stored numbers. Constructed as `Metric(variant)`."""
+    """Per-example sufficient statistics and an aggregate of their sum: every interval and test re-weights them."""
 
     variants: ClassVar[dict[str, str]] = {"": ""}
     """Accepted variants (after the colon) with one line each; '' is the default."""
@@ -268,7 +265,7 @@ class Metric(ABC):
         """float64, shape N x K: one row an example; K is the metric's own.
 
         Raises:
-            CannotScore: it needs what is not there (Java, a marker in the references): the score is then missing.
+            CannotScore: what it needs is not there (Java): the score is then missing.
         """
 
     @abstractmethod
