@@ -248,7 +248,7 @@ class Metric(ABC):
     """Per-example sufficient statistics and an aggregate of their sum: every interval and test re-weights them."""
 
     variants: ClassVar[dict[str, str]] = {"": ""}
-    """Accepted variants (after the colon) with one line each; '' is the default."""
+    """Accepted variants (after the colon), a line each; '' is the default."""
     reads: ClassVar[Literal["text", "likelihood"]] = "text"
     """Whether it needs generated text or token losses."""
     higher_is_better: ClassVar[bool] = True
@@ -303,8 +303,7 @@ class Session(ABC):
 
     @abstractmethod
     def verify(self, batch: Batch) -> None:
-        """Compare the fast path with the framework's reference on real rows, before step 1; where they disagree
-        say so in the run's notes and take the reference path from then on."""
+        """Compare the fast path with the reference on real rows before step 1; where they disagree take the latter."""
 
     @abstractmethod
     def accumulate(self, batch: Batch, *, denominator: int, last: bool) -> float:
