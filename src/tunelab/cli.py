@@ -133,18 +133,21 @@ def init(
 def show(
     what: Annotated[str | None, typer.Argument(metavar="[STUDY|RUN]", help="A study, or a run's folder.")] = None,
     examples: Annotated[int, typer.Option(min=0, metavar="N", help="Tokenised examples per task.")] = 3,
-    rows: Annotated[Path | None, typer.Option(metavar="FILE", help="A data file: its columns and first rows.")] = None,
+    rows: Annotated[
+        str | None,
+        typer.Option(metavar="FILE|SOURCE", help="A data file, or a named data set (--set path=DIR): columns, rows."),
+    ] = None,
     overrides: Overrides = None,
 ) -> None:
-    """Show tokenised examples, a run's settings, or a file's columns."""
+    """Show tokenised examples, a run's settings, or the columns of a file or a named data set."""
     from tunelab.launch import printing
 
     if (what is None) == (rows is None):
-        raise ConfigError("show what? Give a study, a run's folder, or --rows FILE")
+        raise ConfigError("show what? Give a study, a run's folder, or --rows FILE|SOURCE")
     if rows is not None:
-        from tunelab.study.show import show_file
+        from tunelab.study.show import show_rows
 
-        print(printing.file_text(rows, show_file(rows)))
+        print(printing.file_text(rows, show_rows(rows, overrides=overrides or ())))
     elif (Path(what) / "run.json").exists():
         from tunelab.study.store import RunFolder
 

@@ -138,6 +138,34 @@ def test_show_rows_names_columns_and_types(command, tmp_path):
     assert len(lines) == 6
 
 
+def test_show_rows_of_a_named_data_set_from_its_original_files(command, tmp_path):
+    from tunelab.data.sources import write_generated
+
+    write_generated("gsm8k", tmp_path, rows=8)
+    lines = command("show", "--rows", "gsm8k", "--set", f"path={tmp_path}").out.splitlines()
+    assert lines[0] == "gsm8k: 8 rows"
+    assert "hub: openai/gsm8k, configuration main" in lines[2]
+    assert lines[5:7] == ["  question: text", "  answer: text"]
+    assert len(lines) == 10 and set(json.loads(lines[9])) == {"question", "answer"}
+    assert (
+        command("show", "--rows", "gsm8k", "--set", f"path={tmp_path}", "--set", "split=test").out[:13]
+        == "gsm8k: 2 rows"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["gms8k"], "no data set is called 'gms8k'. Did you mean 'gsm8k'?"),
+        (["gsm8k", "--set", "pth=x"], "--set pth: a data set has path=DIR and split=train|validation|test to set"),
+        (["tinystories", "--set", "split=test"], "tinystories: has no test split; it has train, validation"),
+    ],
+)
+def test_show_rows_of_a_wrong_name_is_one_line(command, arguments, message):
+    answer = command("show", "--rows", *arguments)
+    assert answer.status == 2 and message in answer.err
+
+
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_export_writes_a_checked_model(command, finished, tmp_path, method):
     answer = command("export", finished.run(method), tmp_path / "model", "--merge", "--json")

@@ -19,12 +19,13 @@ def http_error(kind):
 
 
 @pytest.fixture
-def hub(monkeypatch):
+def hub(monkeypatch, tmp_path):
     """A function that makes dataset_info raise, and load_dataset give two rows or raise."""
     import datasets
 
     calls = []
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
 
     def answer(info=None, load=None):
         def dataset_info(self, dataset, *, revision, timeout):

@@ -3,45 +3,110 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
 
+from tunelab.data.arrow_rows import ArrowRows, cache_folder
+from tunelab.data.lazy import Selected
+from tunelab.data.rows import Row
 from tunelab.errors import DataError
+from tunelab.files import write_atomically
+
+Keep = Callable[[Row], bool]
+
+DOWNLOAD_HINT = "download it to a file, and give its path instead"
+
+
+class HubSet(NamedTuple):
+    """One split of a data set."""
+
+    dataset: str
+    """Hub id, as 'owner/name'."""
+    config: str | None
+    """Which configuration, where the data set has several."""
+    split: str
+    revision: str | None = None
+    """Branch, tag or commit; 'refs/convert/parquet' is the hub's own copy without a loading script."""
+    hint: str = ""
+    """What else a user can do without the hub, for messages."""
 
 
 def hub_rows(
     dataset: str, *, split: str, revision: str | None = None, config: str | None = None, offline_hint: str = ""
-) -> list[dict[str, Any]]:
-    """All rows of a split, in order.
+) -> list[Row]:
+    """All rows of a split, in order; see HubSet for the arguments and `hub_split` for what it raises."""
+    return list(hub_split(HubSet(dataset, config, split, revision, offline_hint)))
 
-    Args:
-        dataset: hub id, as 'owner/name'.
-        revision: branch, tag or commit; 'refs/convert/parquet' is the hub's own copy without a loading script.
-        config: which configuration, where the data set has several.
-        offline_hint: what else a user can do without the hub, appended to the message.
+
+def hub_split(where: HubSet, *, keep: Keep | None = None) -> Sequence[Row]:
+    """The rows of a split for which `keep` holds, in order, memory-mapped.
 
     Raises:
         DataError: no network, no such data set, revision or split, gated, or only loadable by remote code.
     """
     import datasets
 
-    if os.environ.get("HF_HUB_OFFLINE", "0").upper() not in ("1", "ON", "YES", "TRUE"):
-        revision = _commit(dataset, revision, offline_hint)
-    try:
-        loaded = datasets.load_dataset(dataset, config, split=split, revision=revision)
-    except (*_hub_errors(), ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
-        raise DataError(_explain(dataset, error, offline_hint)) from error
-    return [dict(row) for row in loaded]
+    revision = where.revision if offline() else hub_commit(where)
+    with explained(where):
+        loaded = datasets.load_dataset(where.dataset, where.config, split=where.split, revision=revision)
+    if offline():
+        _check_commit(where, loaded)
+    rows = ArrowRows(loaded)
+    return rows if keep is None else Selected(rows, [number for number, row in enumerate(rows) if keep(row)])
 
 
-def _commit(dataset: str, revision: str | None, offline_hint: str) -> str | None:
+def _check_commit(where: HubSet, loaded: Any) -> None:
+    """Offline, `datasets` takes the copy that was made last, whatever revision is asked for."""
+    folders = {Path(file["filename"]).parent.name for file in loaded.cache_files}
+    if folders and hub_commit(where) not in folders:
+        raise DataError(
+            f"{where.dataset}: the copy on this machine is of commit {min(folders)[:8]}, not {hub_commit(where)[:8]}; "
+            "unset HF_HUB_OFFLINE to download it"
+        )
+
+
+def hub_commit(where: HubSet) -> str:
     """The commit behind a revision. One request with a time limit: load_dataset alone retries for half a minute
-    before it says that there is no network, and a moving branch could change between the splits."""
+    before it says that there is no network, and a moving branch could change between the splits. With
+    HF_HUB_OFFLINE=1 the commit that was found when the hub could last be asked.
+
+    Raises:
+        DataError: as `hub_split`.
+    """
     from huggingface_hub import HfApi
 
+    name = f"{where.dataset}@{where.revision or 'main'}".replace("/", "--")
+    note = cache_folder() / "commits" / name
+    if offline():
+        if note.is_file():
+            return note.read_text()
+        if re.fullmatch("[0-9a-f]{40}", where.revision or ""):
+            return where.revision
+        raise DataError(
+            f"{where.dataset}: HF_HUB_OFFLINE is set, and this data set was not downloaded before; "
+            f"{where.hint or DOWNLOAD_HINT}"
+        )
+    with explained(where):
+        commit = HfApi().dataset_info(where.dataset, revision=where.revision, timeout=10).sha
+    write_atomically(note, commit)
+    return commit
+
+
+def offline() -> bool:
+    return os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "ON", "YES", "TRUE")
+
+
+@contextmanager
+def explained(where: HubSet) -> Iterator[None]:
+    from datasets.exceptions import DatasetsError
+
     try:
-        return HfApi().dataset_info(dataset, revision=revision, timeout=10).sha
-    except _hub_errors() as error:
-        raise DataError(_explain(dataset, error, offline_hint)) from error
+        yield
+    except (*_hub_errors(), ValueError, RuntimeError, DatasetsError) as error:
+        raise DataError(_explain(where.dataset, error, where.hint)) from error
 
 
 def _hub_errors() -> tuple[type[Exception], ...]:
@@ -59,7 +124,7 @@ def _explain(dataset: str, error: Exception, offline_hint: str) -> str:
     first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
     if "GatedRepoError" in kinds:
         return f"{dataset}: is gated; accept its terms at {page}, then run `hf auth login`"
-    if "RevisionNotFoundError" in kinds:
+    if "RevisionNotFoundError" in kinds or "doesn't exist for dataset" in first_line:
         return f"{dataset}: has no such revision; see {page}/tree/main"
     if kinds & {"RepositoryNotFoundError", "DatasetNotFoundError"}:
         return f"{dataset}: no such data set on the hub, or it is private; check the name, or run `hf auth login`"
@@ -68,6 +133,6 @@ def _explain(dataset: str, error: Exception, offline_hint: str) -> str:
     if "scripts are no longer supported" in first_line:
         return f"{dataset}: can only be loaded by remote code; set its revision to 'refs/convert/parquet'"
     if kinds & {"ConnectionError", "OfflineModeIsEnabled", "TransportError", "LocalEntryNotFoundError", "TimeoutError"}:
-        way_out = offline_hint or "download it to a file, and give its path instead"
+        way_out = offline_hint or DOWNLOAD_HINT
         return f"{dataset}: the hub cannot be reached; {way_out} (HF_HUB_OFFLINE=1 uses what was downloaded before)"
     return f"{dataset}: cannot be loaded from the hub: {first_line}"

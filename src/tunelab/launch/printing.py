@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -96,8 +95,9 @@ def finding_lines(findings: Iterable[Finding]) -> str:
     return "\n".join(lines)
 
 
-def file_text(path: Path, shown: ShownFile) -> str:
-    lines = [f"{path}: {shown.num_rows} rows", *(f"  {name}: {kind}" for name, kind in shown.columns.items())]
+def file_text(name: str, shown: ShownFile) -> str:
+    title = name if shown.num_rows is None else f"{name}: {shown.num_rows} rows"
+    lines = [title, *shown.about, *(f"  {name}: {kind}" for name, kind in shown.columns.items())]
     rows = (json.dumps(row, ensure_ascii=False, default=str) for row in shown.rows)
     return "\n".join(map(visible, [*lines, *rows]))
 

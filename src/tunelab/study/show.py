@@ -1,14 +1,17 @@
-"""Data before anything is trained: a file's columns; a study's tokens, what is supervised, cuts, the first step."""
+"""Data before anything is trained: columns of a file or named set; a study's tokens, supervision and first step."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from types import NoneType
 from typing import Any, NamedTuple
 
 from tunelab.data.batching import Order, micro_batches
 from tunelab.data.rows import Row, read_rows
+from tunelab.data.sources import SOURCES, source_rows
+from tunelab.errors import ConfigError, DataError
 from tunelab.records import TokenRow
 from tunelab.study.plan import Plan, Revisions, load_backend
 from tunelab.study.prepare import RunData, prepare
@@ -52,11 +55,14 @@ class ShownTask(NamedTuple):
 
 
 class ShownFile(NamedTuple):
-    num_rows: int
+    num_rows: int | None
+    """None where counting would fetch a big data set."""
     columns: dict[str, str]
     """Name -> what its values are: text, number, list, nothing."""
     rows: tuple[Row, ...]
-    """The first three."""
+    """The first three; three drawn ones of a big data set on the hub."""
+    about: tuple[str, ...] = ()
+    """What is known of a named data set."""
 
 
 _KINDS = {str: "text", int: "number", float: "number", bool: "true/false", NoneType: "nothing", dict: "object"}
@@ -87,6 +93,40 @@ def show_study(plan: Plan, *, num_examples: int = 3) -> list[ShownTask]:
             )
         )
     return shown
+
+
+def show_rows(what: str, *, overrides: Sequence[str] = ()) -> ShownFile:
+    """A file, or a named data set; `overrides` may say path=DIR (files in place of the hub) and split=SPLIT of a set.
+
+    Raises:
+        ConfigError: another override.
+        DataError: it cannot be read.
+    """
+    if Path(what).exists() or (what not in SOURCES and Path(what).suffix):
+        if overrides:
+            raise ConfigError(
+                f"--set {overrides[0]}: a file has nothing to set; path and split are of a named data set"
+            )
+        return show_file(Path(what))
+    options = dict(text.partition("=")[::2] for text in overrides)
+    for key in options:
+        if key not in ("path", "split"):
+            raise ConfigError(f"--set {key}: a data set has path=DIR and split=train|validation|test to set")
+    path = Path(options["path"]) if "path" in options else None
+    return show_source(what, options.get("split", "train"), path=path)
+
+
+def show_source(name: str, split: str, *, path: Path | None) -> ShownFile:
+    """Raises DataError when it cannot be read, or has no such split."""
+    fetched_whole = path is not None or name not in SOURCES or not SOURCES[name].big
+    rows = source_rows(name, split, path=path, n=None if fetched_whole else 3)
+    source = SOURCES[name]
+    if not rows:
+        raise DataError(f"{name}: has no {split} split; it has {', '.join(source.splits)}")
+    at = f", configuration {source.config}" if source.config else ""
+    place = f"hub: {source.hub}{at}, revision {source.revision or 'main'}" if source.hub else "hub: no complete copy"
+    about = (source.about, place, f"original files: {source.page}", f"splits: {', '.join(source.splits)}")
+    return ShownFile(len(rows) if fetched_whole else None, dict(source.columns), tuple(rows[:3]), about)
 
 
 def show_file(path: Path) -> ShownFile:
