@@ -87,7 +87,7 @@ def measure(train: Path, test: Path) -> dict[str, float]:
     prepared, prepared_cpu = time.perf_counter() - begun, time.process_time() - begun_cpu
     prepare_peak = status("VmHWM")
     Path("/proc/self/clear_refs").write_text("5")
-    begun, checksum = time.perf_counter(), 0
+    begun, begun_cpu, checksum = time.perf_counter(), time.process_time(), 0
     order = Order(data.train, seed=0, examples=run.batch.examples, budget=run.budget)
     for number in range(1, order.num_steps + 1):
         for batch in micro_batches(order.step(number), max_tokens=run.batch.max_tokens):
@@ -100,6 +100,7 @@ def measure(train: Path, test: Path) -> dict[str, float]:
         "prepare_seconds": prepared,
         "prepare_cpu_seconds": prepared_cpu,
         "epoch_seconds": time.perf_counter() - begun,
+        "epoch_cpu_seconds": time.process_time() - begun_cpu,
         "prepare_peak_mib": prepare_peak - before,
         "epoch_peak_mib": status("VmHWM") - before,
         "before_mib": before,
@@ -117,12 +118,15 @@ def in_own_process(folder: Path, train: Path, test: Path) -> dict[str, float]:
 
 
 def shown(name: str, result: dict[str, float]) -> None:
+    seconds = [
+        f"{phase} {result[f'{phase}_seconds']:.2f} ({result[f'{phase}_cpu_seconds']:.2f})"
+        for phase in ("plan", "prepare", "epoch")
+    ]
+    print(f"{name}, seconds (of the processor): {', '.join(seconds)}")
     print(
-        f"{name}: plan {result['plan_seconds']:.2f} s ({result['plan_cpu_seconds']:.2f} s of processor), prepare {result['prepare_seconds']:.2f} s "
-        f"({result['prepare_cpu_seconds']:.2f} s of processor), epoch {result['epoch_seconds']:.2f} s; above "
-        f"{result['before_mib']:.0f} MiB: prepare {result['prepare_peak_mib']:.0f}, epoch "
-        f"{result['epoch_peak_mib']:.0f} MiB; {result['rows']} train rows, {result['tokens']} tokens, "
-        f"checksum {result['checksum']}",
+        f"    MiB above {result['before_mib']:.0f}: prepare {result['prepare_peak_mib']:.0f}, epoch "
+        f"{result['epoch_peak_mib']:.0f}; {result['rows']} train rows, {result['tokens']} tokens, checksum "
+        f"{result['checksum']}",
         flush=True,
     )
 

@@ -8,6 +8,7 @@ from tunelab.config.schema import Budget
 from tunelab.data.batching import Order, micro_batches
 from tunelab.data.token_store import BATCH, NamedRow, TokenRows, sizes, write_rows
 from tunelab.records import TokenRow
+from tunelab.study.execute import verified_rows
 
 
 def named(rows):
@@ -90,3 +91,18 @@ def test_a_broken_file_is_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises((OSError, pyarrow.ArrowException)):
         TokenRows.open(path)
+
+
+def test_rows_for_the_check_before_training_are_chosen_by_what_the_store_knows(tmp_path):
+    packed = TokenRow(0, np.arange(30, dtype=np.int32), np.arange(30) % 10 > 0, starts=(0, 10, 20))
+    unlearned = TokenRow(1, np.arange(2, dtype=np.int32), np.zeros(2, bool))
+    rows = [packed, unlearned, *(row._replace(example=row.example + 2) for row in tiny.rows(30))]
+    stored = write_rows(named(rows), tmp_path / "train.arrow")
+    ends = sorted((row for row in rows if row.supervised[-1]), key=lambda row: row.num_tokens)
+    longer = next(row for row in ends if row.num_tokens > ends[0].num_tokens)
+    for some in (rows, stored):
+        first, second, third = verified_rows(some).rows
+        assert same(first, ends[0]) and same(second, longer)
+        assert third.starts and third.example == 0
+    one = [rows[5]]
+    assert [row.example for row in verified_rows(one).rows] == [rows[5].example] * 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -68,6 +69,21 @@ def of_rows(rows: Iterable[Mapping[str, Any]], *, options: Mapping[str, Any]) ->
         digest.update(json.dumps(row, sort_keys=True, default=str).encode())
         digest.update(b"\n")
     return fingerprint(options={**options, "rows": digest.hexdigest()})
+
+
+def of_reading(task: Task, *more: Path, rows: str = "") -> str:
+    """Over everything that decides what reading a task gives: its rows and options, the code of `data/`, the task's
+    own file, and `more` files of code. `rows` is the task's fingerprint, where it is known already.
+
+    Raises:
+        DataError: the rows cannot be read.
+    """
+    own = getattr(sys.modules.get(type(task).__module__), "__file__", None)  # None: written at a Python prompt
+    code = [*Path(__file__).parent.glob("*.py"), *([Path(own)] if own else []), *more]
+    return fingerprint(
+        options={"task": type(task).__module__, "rows": rows or task.fingerprint(), "options": row_options(task)},
+        files={f"{path.parent.name}/{path.name}": path for path in code},
+    )
 
 
 def of_tokenizer(tokenizer: Any) -> str:

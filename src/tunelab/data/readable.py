@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from pathlib import Path
+
 from tunelab.contracts import Task
+from tunelab.data import cache
+from tunelab.data.fingerprint import of_reading
 from tunelab.errors import DataError
 
 
 def unreadable(task: Task) -> list[str]:
-    """`problems` of a task whose rows are on this machine: what reading each split says."""
+    """`problems` of a task whose rows are on this machine: what reading each split says. That all is well is kept
+    between starts (data/cache.py), so that the same rows are read for it once."""
+    try:
+        key = f"readable-{of_reading(task)}"
+    except DataError:
+        return _problems(task)  # reading them says more than their fingerprint does
+    if cache.find(key) is not None:
+        return []
+    found = _problems(task)
+    if not found:
+        with suppress(OSError):  # then they are read again next time
+            cache.add(key, _nothing)
+    return found
+
+
+def _problems(task: Task) -> list[str]:
     found = []
     for split in ("train", "validation", "test"):
         try:
@@ -16,3 +36,7 @@ def unreadable(task: Task) -> list[str]:
         except DataError as error:
             found.append(str(error))
     return list(dict.fromkeys(found))
+
+
+def _nothing(folder: Path) -> None:
+    """The entry's name says it all."""

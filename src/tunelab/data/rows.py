@@ -22,7 +22,7 @@ def read_rows(path: Path, *, encoding: str = "utf-8") -> Sequence[Row]:
 
     Every line is checked once, here, and then parsed again each time it is asked for: the rows take 16 bytes of memory
     each. Only .json, which cannot be read in pieces, is kept in memory, and of a .parquet file the row group that was
-    asked for last. A file is checked once per process as long as its time and size stay.
+    asked for last. A text file is checked once per process as long as its time and size stay.
 
     Args:
         encoding: of the text formats. UTF-8 may begin with a byte order mark.
@@ -32,23 +32,29 @@ def read_rows(path: Path, *, encoding: str = "utf-8") -> Sequence[Row]:
     """
     path = Path(path)
     _check_is_file(path)
-    status = path.stat()
-    return _read_rows(path, encoding, str(path.absolute()), status.st_mtime_ns, status.st_size)
-
-
-@lru_cache(maxsize=16)
-def _read_rows(path: Path, encoding: str, absolute: str, mtime_ns: int, size: int) -> Sequence[Row]:
-    kinds = {".jsonl": JsonLines, ".json": json_rows, ".csv": CsvRows, ".tsv": CsvRows, ".txt": TextLines}
     suffix = format_of(path)
-    if suffix == ".parquet":
+    if suffix in _IN_PIECES:
+        status = path.stat()
+        rows = _checked_rows(path, encoding, str(path.absolute()), status.st_mtime_ns, status.st_size)
+    elif suffix == ".json":
+        rows = json_rows(TextFile(path, encoding))
+    elif suffix == ".parquet" and path.suffix.lower() == suffix:
         rows = ParquetRows(path)
-    elif suffix in kinds:
-        rows = kinds[suffix](TextFile(path, encoding))
     else:
-        raise DataError(f"{path}: unknown kind of file {path.suffix.lower()!r}; use {', '.join([*kinds, '.parquet'])}")
+        known = ", ".join([".jsonl", ".json", ".csv", ".tsv", ".txt", ".parquet"])
+        raise DataError(f"{path}: unknown kind of file {path.suffix.lower()!r}; use {known}")
     if not len(rows):
         raise DataError(f"{path}: has no rows")
     return rows
+
+
+_IN_PIECES = {".jsonl": JsonLines, ".csv": CsvRows, ".tsv": CsvRows, ".txt": TextLines}
+
+
+@lru_cache(maxsize=16)
+def _checked_rows(path: Path, encoding: str, absolute: str, mtime_ns: int, size: int) -> Sequence[Row]:
+    """Only what takes little memory is remembered: not the other formats, which hold rows."""
+    return _IN_PIECES[format_of(path)](TextFile(path, encoding))
 
 
 def sha256(path: Path) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -11,12 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-import tunelab.data
 from tunelab.config.schema import RunConfig
 from tunelab.contracts import Task, TextSide
 from tunelab.data import cache
 from tunelab.data.counts import Split, count_notes
-from tunelab.data.fingerprint import fingerprint, of_tokenizer, row_options
+from tunelab.data.fingerprint import fingerprint, of_reading, of_tokenizer
 from tunelab.data.overlap import OverlapFinder, overlap_notes
 from tunelab.data.splits import split_validation
 from tunelab.data.summary import Watched, split_summary
@@ -74,20 +72,16 @@ def write_summary(folder: Path, data: RunData) -> None:
 
 def _key(task: Task, text: TextSide, run: RunConfig, *, training: bool) -> str:
     """Over everything that can change what `_prepared` gives."""
-    own = getattr(sys.modules.get(type(task).__module__), "__file__", None)  # None: written in a Python prompt
-    code = [*Path(tunelab.data.__file__).parent.glob("*.py"), Path(__file__), *([Path(own)] if own else [])]
-    return fingerprint(
-        options={
-            "task": [type(task).__module__, run.data_revision or task.fingerprint(), row_options(task)],
-            "tokenizer": of_tokenizer(text.tokenizer),
-            "encoder_decoder": text.encoder_decoder,
-            "max_length": run.batch.max_length,
-            "data": run.data.model_dump(mode="json"),
-            "training": training,
-            "versions": [version(name) for name in ("transformers", "tokenizers", "pyarrow")],
-        },
-        files={f"{path.parent.name}/{path.name}": path for path in code},
-    )
+    reading = of_reading(task, Path(__file__), rows=run.data_revision)
+    options = {
+        "tokenizer": of_tokenizer(text.tokenizer),
+        "encoder_decoder": text.encoder_decoder,
+        "max_length": run.batch.max_length,
+        "data": run.data.model_dump(mode="json"),
+        "training": training,
+        "versions": [version(name) for name in ("transformers", "tokenizers", "pyarrow")],
+    }
+    return f"{type(task).__name__.lower()}-{fingerprint(options={'reading': reading, **options})}"
 
 
 def _prepared(task: Task, text: TextSide, run: RunConfig, training: bool, folder: Path | None) -> RunData:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from types import NoneType
@@ -131,9 +132,13 @@ def show_source(name: str, split: str, *, path: Path | None) -> ShownFile:
 def show_file(path: Path) -> ShownFile:
     """Raises DataError when it cannot be read."""
     rows = read_rows(path)
+    seen: dict[str, Counter[str]] = {}
+    for row in rows:
+        for column, value in row.items():
+            seen.setdefault(column, Counter())[_KINDS.get(type(value), type(value).__name__)] += 1
     kinds = {
-        column: " or ".join(sorted({_KINDS.get(type(row.get(column)), type(row.get(column)).__name__) for row in rows}))
-        for column in dict.fromkeys(column for row in rows for column in row)
+        column: " or ".join(sorted({*counts, *([_KINDS[NoneType]] if counts.total() < len(rows) else [])}))
+        for column, counts in seen.items()
     }
     return ShownFile(len(rows), kinds, tuple(rows[:3]))
 
