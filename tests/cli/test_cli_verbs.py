@@ -116,7 +116,7 @@ def test_show_marks_what_is_supervised(command, finished):
     assert answer.status == 0
     assert answer.out.count("[[<|end|>]]") == 2
     assert "24 rows" in answer.out and "cut at 512" in answer.out and "overlap: 0" in answer.out
-    assert re.search(r"\d+-\d+ tokens +\d+ rows █+", answer.out)
+    assert re.search(r"lengths 1-\d+: \|[ ▁▂▃▄▅▆▇█]+\|, most are \d+-\d+ tokens", answer.out)
     assert "first step (of 2): 16 examples" in answer.out
 
 

@@ -26,19 +26,19 @@ def printed(shown: ShownTask) -> list[str]:
     return capture.get().splitlines()
 
 
-def test_every_source_is_counted_and_lengths_have_bars(shown):
+def test_every_source_is_counted_and_lengths_are_drawn(shown):
     lines = printed(shown)
     assert lines[:6] == [
         "chats: what is learned stands in [[ ]]",
         "  train: 5 rows of 3-20 tokens (median 9), 30 supervised; cut at 20: 1 prompts, 0 targets",
-        "    from alpaca 3, tulu_v2 2",
-        f"     1-10 tokens 4 rows {'█' * 40}",
-        f"    11-20 tokens 1 rows {'█' * 10}",
+        "    of alpaca: 3, tulu_v2: 2",
+        "    lengths 1-20: |█▂|, most are 1-10 tokens (4 rows)",
         "  test: 5 rows of 3-20 tokens (median 9), 30 supervised; cut at 20: 1 prompts, 0 targets",
+        "    lengths 1-20: |█▂|, most are 1-10 tokens (4 rows)",
     ]
     assert "Hi [[Hello]]" in lines
 
 
 def test_a_task_of_one_source_names_none(shown):
     shown.summary["splits"]["train"]["sources"] = {}
-    assert not [line for line in printed(shown) if "from" in line]
+    assert not [line for line in printed(shown) if "alpaca" in line]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from itertools import pairwise
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -18,12 +18,11 @@ from tunelab.report.decision import terminal_text
 from tunelab.report.numbers import MISSING, count, duration, interval, memory, percent, rate, score_decimals
 from tunelab.report.tables import Cell, Column, Table, plain, visible, words
 from tunelab.study.preview import PlannedRun, Preview
-from tunelab.study.rehearse import REHEARSED
 from tunelab.study.show import Piece, ShownExample, ShownFile, ShownTask
 from tunelab.study.store import RunFolder
 
-BAR = 40
-"""Characters of a histogram's longest bar."""
+BARS = " ▁▂▃▄▅▆▇█"
+"""Of a histogram, by height; a bin with a row in it is never blank."""
 
 
 def console() -> Console:
@@ -58,16 +57,8 @@ def _plan_row(run: PlannedRun) -> tuple[Cell, ...]:
 def outcome_text(outcome: Outcome) -> str:
     """The comparison, what failed, and where the report is."""
     failures = [f"FAILED {failure.run}: {failure.error}" for failure in outcome.comparison.failures]
-    first = [f"{REHEARSED}.", ""] if outcome.rehearsed else []
-    lines = [*first, terminal_text(outcome.comparison), *map(visible, failures), *_rehearsal_lines(outcome)]
-    return "\n".join([*lines, f"Report: {outcome.folder / 'report.html'}"])
-
-
-def _rehearsal_lines(outcome: Outcome) -> list[str]:
-    if not outcome.rehearsed:
-        return []
-    end = f"{outcome.num_failed} runs FAILED" if outcome.num_failed else "every run finished"
-    return [f"{REHEARSED}. In it {end}.", *(f"  {visible(line)}" for line in outcome.rehearsed), ""]
+    report = outcome.folder / "report.html"
+    return "\n".join([terminal_text(outcome.comparison), *map(visible, failures), f"Report: {report}"])
 
 
 def result_text(result: RunResult) -> str:
@@ -75,7 +66,6 @@ def result_text(result: RunResult) -> str:
     lines = [f"{result.method} on {result.task}, seed {result.seed}"]
     for name, score in result.scores.items():
         shown = interval(score.value, score.low, score.high, score_decimals([score.value]))
-        shown += f" ({score.missing})" if score.missing else ""
         lines.append(f"  {name:<16} {shown}  n={score.n}  {score.signature}")
     for name, cost in result.phases.items():
         lines.append(f"  {name:<16} {duration(cost.seconds)}, peak {memory(cost.peak_gib)}")
@@ -144,21 +134,21 @@ def _split_lines(summary: Mapping[str, Any]) -> list[str]:
             f"{counts['prompts_cut']} prompts, {counts['targets_cut']} targets"
         )
         if split["sources"]:
-            lines.append(f"  from {', '.join(f'{source} {number}' for source, number in split['sources'].items())}")
-        lines += _histogram_lines(split["lengths"]) if name == "train" else []
+            lines.append(f"  of {', '.join(f'{source}: {number}' for source, number in split['sources'].items())}")
+        lines += _histogram_lines(**split["lengths"])
     lines += _overlap_lines(summary["overlap"])
     return lines
 
 
-def _histogram_lines(lengths: Mapping[str, list[int]]) -> list[str]:
-    """A bar for every bin: how many rows have so many tokens."""
-    edges, numbers = lengths["tokens"], lengths["num_rows"]
-    most = max(numbers, default=0)
-    bins = [f"{low + 1}-{high}" for low, high in pairwise(edges)]
-    width, digits = max(map(len, bins), default=0), len(str(most))
+def _histogram_lines(tokens: Sequence[int], num_rows: Sequence[int]) -> list[str]:
+    """`num_rows[i]` rows have more than `tokens[i]` and at most `tokens[i + 1]` tokens."""
+    if not num_rows:
+        return []
+    most = max(num_rows)
+    bars = "".join(BARS[math.ceil(number / most * (len(BARS) - 1))] for number in num_rows)
+    place = num_rows.index(most)
     return [
-        f"  {tokens:>{width}} tokens {number:>{digits}} rows {'█' * round(BAR * number / most)}".rstrip()
-        for tokens, number in zip(bins, numbers, strict=True)
+        f"  lengths 1-{tokens[-1]}: |{bars}|, most are {tokens[place] + 1}-{tokens[place + 1]} tokens ({most} rows)"
     ]
 
 
