@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from hub_server import NOWHERE, Repositories, run_against, serving
 from tunelab.config.schema import ModelSource
 from tunelab.errors import ModelError
 from tunelab.models import stand_in as maker
@@ -116,3 +117,30 @@ def test_an_architecture_that_cannot_be_known_is_said_and_becomes_a_llama(tmp_pa
 def test_a_model_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(ModelError, match="there is no such folder"):
         stand_in(ModelSource(name="./nowhere"), tmp_path / "x")
+
+
+STAND_IN = """
+import json, sys
+from pathlib import Path
+from tunelab.config.schema import ModelSource
+from tunelab.models.stand_in import stand_in
+try:
+    name, folder = json.loads(sys.argv[1])
+    made = stand_in(ModelSource(name=name), Path(folder))
+    print(json.dumps({"same_family": made.same_family, "said": made.said}))
+except Exception as error:
+    print(json.dumps({"error": str(error), "kind": type(error).__name__}))
+"""
+
+
+def test_an_architecture_that_is_not_here_is_asked_of_the_hub(tmp_path):
+    served = Repositories()
+    served.files["models/owner/model"] = {"config.json": (maker.EMBEDDED["tunelab/tiny"] / "config.json").read_bytes()}
+    served.refused["models/gated/model"] = (403, "GatedRepo")
+    with serving(served) as endpoint:
+        there = run_against(endpoint, tmp_path, STAND_IN, "owner/model", str(tmp_path / "made"))
+        gated = run_against(endpoint, tmp_path, STAND_IN, "gated/model", str(tmp_path / "made"))
+    nowhere = run_against(NOWHERE, tmp_path, STAND_IN, "another/model", str(tmp_path / "made"))
+    assert there["same_family"] is True
+    assert (gated["kind"], "accept its terms" in gated["error"]) == ("ModelError", True)
+    assert (nowhere["same_family"], "cannot be read without the hub" in nowhere["said"]) == (False, True)

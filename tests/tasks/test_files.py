@@ -217,3 +217,13 @@ def test_real_conversations_are_detected(shared, tmp_path):
     assert len(examples) == 300
     assert {len(example.turns) for example in examples} == {2, 4, 6, 8, 10, 12}
     assert all(example.turns[-1].text == example.target for example in examples)
+
+
+def test_conversations_are_rehearsed_on_the_first_ones(tmp_path):
+    turns = [[{"role": "user", "content": f"q{row}"}, {"role": "assistant", "content": f"a{row}"}] for row in range(90)]
+    for name in ("train", "test"):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps({"messages": each}) + "\n" for each in turns))
+    whole = Files(name="chat", train=tmp_path / "train.jsonl", test=tmp_path / "test.jsonl")
+    task = whole.rehearsal(tmp_path / "rows")
+    assert list(task.examples("train")) == list(whole.examples("train"))[:48]
+    assert len(task.examples("test")) == 8

@@ -130,9 +130,9 @@ class Files(Task):
         path, read = self._path(split), self._read(split)
         if path is None or read is None:
             return None
-        further = [int(example.id.rpartition("-")[2]) for example in read.examples[TRAIN_ROWS:]]
-        rows = read_rows(path, encoding=self.encoding)[: min(further, default=None)]
-        return write_jsonl(folder / f"{split}.jsonl", rows)
+        rows, examples = read_rows(path, encoding=self.encoding), read.examples
+        end = int(examples[TRAIN_ROWS].id.rpartition("-")[2]) if len(examples) > TRAIN_ROWS else None
+        return write_jsonl(folder / f"{split}.jsonl", rows[:end])
 
     def fingerprint(self) -> str:
         paths = {"train": self.train, "validation": self.validation, "test": self.test}
