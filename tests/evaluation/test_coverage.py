@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from evaluation.test_significance import Mean
-from tunelab.evaluation.significance import LEVEL, Interval, intervals, paired_test, resampled_scores
+from tunelab.evaluation.resampling import resampled_scores
+from tunelab.evaluation.significance import LEVEL, Interval, intervals, paired_test
 
 MEAN = Mean()
 """Its aggregate is the mean of the first statistic."""

@@ -3,8 +3,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from tunelab.evaluation import significance
-from tunelab.evaluation.significance import compare, holm, interval, paired_test, resampled_scores
+from tunelab.evaluation import resampling
+from tunelab.evaluation.resampling import resampled_scores
+from tunelab.evaluation.significance import compare, holm, interval, paired_test
 from tunelab.metrics.exact_match import ExactMatch
 from tunelab.metrics.loss import Loss
 from tunelab.metrics.perplexity import Perplexity
@@ -45,7 +46,7 @@ def test_resampled_scores_equal_scores_of_resampled_lists(monkeypatch):
         for draw in drawn.tolist()
     ]
     assert np.allclose(resampled_scores(statistics, MEAN, resamples=20, seed=11), expected, rtol=1e-13)
-    monkeypatch.setattr(significance, "CELLS_PER_CHUNK", 7 * 3)
+    monkeypatch.setattr(resampling, "CELLS_PER_CHUNK", 7 * 3)
     assert np.allclose(resampled_scores(statistics, MEAN, resamples=20, seed=11), expected, rtol=1e-13)
 
 

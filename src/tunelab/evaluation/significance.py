@@ -51,6 +51,8 @@ from typing import NamedTuple
 import numpy as np
 
 from tunelab.contracts import Metric
+from tunelab.evaluation.power import effect_size, examples_needed
+from tunelab.evaluation.resampling import resampled_scores
 
 LEVEL = 0.05
 """Of the interval (1 - LEVEL) and, after Holm's correction, of all tests of one table together."""
@@ -60,10 +62,6 @@ FEW_SEEDS = 3
 """So many seeds, or fewer, say too little about their own variance."""
 SHARE_ALONE = 0.5
 SHARE_AGAINST_SEEDS = 1.0
-ROWS_PER_CHUNK = 512
-"""Resamples per matrix product: few enough that BLAS keeps a small product on one thread (3 times faster there)."""
-CELLS_PER_CHUNK = 2**22
-"""Bounds the memory of a chunk (64 MiB) where examples are many."""
 
 
 class Interval(NamedTuple):
@@ -88,6 +86,10 @@ class PairTest(NamedTuple):
     """Two-sided."""
     p_holm: float
     """Corrected for all pairs tested together; equal to p where the pair was tested alone."""
+    effect: float | None = None
+    """In standard deviations of an example's difference; see power.py."""
+    examples_needed: int | None = None
+    """To tell a difference of this size apart among these pairs; None: only more seeds can, or nothing differs."""
 
 
 class Comparison(NamedTuple):
@@ -160,26 +162,6 @@ def holm(p_values: np.ndarray) -> np.ndarray:
     return corrected
 
 
-def resampled_scores(statistics: np.ndarray, metric: Metric, *, resamples: int, seed: int) -> np.ndarray:
-    """Scores of J runs on the same bootstrap draws of N examples: J x N x K -> R x J.
-
-    The draws depend on (seed, N, R) alone: metrics and methods resampled apart share them.
-    """
-    num_runs, num_examples, num_statistics = statistics.shape
-    side_by_side = statistics.transpose(1, 0, 2).reshape(num_examples, num_runs * num_statistics)
-    generator = np.random.default_rng(seed)
-    rows_per_chunk = max(1, min(ROWS_PER_CHUNK, CELLS_PER_CHUNK // num_examples))
-    scores = []
-    for start in range(0, resamples, rows_per_chunk):
-        rows = min(rows_per_chunk, resamples - start)
-        drawn = generator.integers(0, num_examples, size=(rows, num_examples))
-        drawn += np.arange(rows)[:, None] * num_examples
-        multiplicity = np.bincount(drawn.ravel(), minlength=rows * num_examples).reshape(rows, num_examples)
-        totals = multiplicity.astype(np.float64) @ side_by_side
-        scores.append(metric.aggregate(totals.reshape(rows, num_runs, num_statistics)))
-    return np.concatenate(scores)
-
-
 class _Evidence(NamedTuple):
     """What the tests of one method need: its interval, and R draws of its score."""
 
@@ -188,6 +170,10 @@ class _Evidence(NamedTuple):
     """For the interval, and against a method with one seed."""
     against_seeds: np.ndarray
     """Against another method with several seeds."""
+    over_examples: np.ndarray
+    """What the choice of examples alone does."""
+    seeds_variance: float
+    """Of the mean over the seeds."""
 
     @property
     def is_testable(self) -> bool:
@@ -264,7 +250,8 @@ def _cut(interval: Interval, bounds: tuple[float, float]) -> Interval:
 
 
 def _unknown(values: np.ndarray, *, value: float | None) -> _Evidence:
-    return _Evidence(Interval(value, None, None, *values.shape[:2]), np.empty(0), np.empty(0))
+    nothing = np.empty(0)
+    return _Evidence(Interval(value, None, None, *values.shape[:2]), nothing, nothing, nothing, 0.0)
 
 
 def _method_evidence(
@@ -281,9 +268,9 @@ def _method_evidence(
     num_seeds, num_examples = values.shape[:2]
     if num_examples < 2 or not np.isfinite(replicates).all() or not math.isfinite(mean):
         return _unknown(values, value=mean if math.isfinite(mean) else None)
-    draws = {}
+    draws, over_examples, variance = {}, replicates.mean(axis=1), 0.0
     for share in (SHARE_ALONE, SHARE_AGAINST_SEEDS):
-        draws[share] = replicates.mean(axis=1)
+        draws[share] = over_examples
         if num_seeds > 1:
             variance, freedom = _seed_variance(label, spreads, share=share)
             if share == SHARE_ALONE:
@@ -291,7 +278,7 @@ def _method_evidence(
             draws[share] = draws[share] + noise * math.sqrt(variance / num_seeds)
     low, high = _percentiles(draws[SHARE_ALONE])
     interval = Interval(mean, low, high, num_seeds, num_examples)
-    return _Evidence(interval, draws[SHARE_ALONE], draws[SHARE_AGAINST_SEEDS])
+    return _Evidence(interval, draws[SHARE_ALONE], draws[SHARE_AGAINST_SEEDS], over_examples, variance / num_seeds)
 
 
 def _percentiles(draws: np.ndarray) -> tuple[float, float]:
@@ -301,12 +288,13 @@ def _percentiles(draws: np.ndarray) -> tuple[float, float]:
 
 def _tested_pairs(evidence: Mapping[str, _Evidence]) -> tuple[PairTest, ...]:
     testable = [label for label, found in evidence.items() if found.is_testable]
-    pairs = [_pair(first, second, evidence) for first, second in combinations(testable, 2)]
+    both = list(combinations(testable, 2))
+    pairs = [_pair(first, second, evidence, level=LEVEL / len(both)) for first, second in both]
     corrected = holm(np.array([pair.p for pair in pairs]))
     return tuple(pair._replace(p_holm=float(p)) for pair, p in zip(pairs, corrected, strict=True))
 
 
-def _pair(first: str, second: str, evidence: Mapping[str, _Evidence]) -> PairTest:
+def _pair(first: str, second: str, evidence: Mapping[str, _Evidence], *, level: float) -> PairTest:
     one, other = evidence[first], evidence[second]
     difference = one.interval.value - other.interval.value
     both_have_seeds = one.interval.num_seeds > 1 and other.interval.num_seeds > 1
@@ -317,4 +305,13 @@ def _pair(first: str, second: str, evidence: Mapping[str, _Evidence]) -> PairTes
     not_below = np.count_nonzero(draws >= -rounding) + 1
     p = min(1.0, 2 * min(not_above, not_below) / (len(draws) + 1))
     low, high = _percentiles(draws)
-    return PairTest(first, second, difference, low, high, p, p)
+    num_examples, over_examples = one.interval.num_examples, float(np.var(one.over_examples - other.over_examples))
+    needed = examples_needed(
+        difference,
+        examples_variance=over_examples,
+        seeds_variance=one.seeds_variance + other.seeds_variance,
+        num_examples=num_examples,
+        level=level,
+    )
+    effect = effect_size(difference, over_examples, num_examples)
+    return PairTest(first, second, difference, low, high, p, p, effect, needed)

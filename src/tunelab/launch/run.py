@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -70,9 +71,9 @@ def run_study(plan: Plan, *, out: Path, cluster: str | None, view: View) -> Outc
             if not executor.running:
                 break
             attempted |= executor.wait()
-    for study_run in runs:
-        if study_run.run is not None:
-            score_missing(store.run(study_run.run.id), _metrics(plan, study_run.run.task))
+    for task in plan.tasks:
+        folders = [store.run(known.run.id) for known in runs if known.run is not None and known.run.task == task.name]
+        score_alike(folders, task.metrics)
     comparison = write_study_report(plan, store)
     failed = sum(1 for study_run in runs if study_run.run and not store.run(study_run.run.id).finished)
     return Outcome(comparison, out, failed)
@@ -113,17 +114,23 @@ def settle(plan: Plan, store: Store) -> tuple[Plan, Revisions]:
     return plan._replace(study=study), Revisions(located.revision, fingerprints, precision, threads)
 
 
-def score_missing(folder: RunFolder, metrics: dict[str, Metric]) -> None:
-    """Score a finished run by metrics that were named later, or could not be computed then, from its stored text and
-    losses, without the model."""
-    result = folder.read_result()
-    scores = {} if result is None else result.scores
-    missing = {name: metric for name, metric in metrics.items() if name not in scores or scores[name].missing}
-    if result is None or not missing:
-        return
-    scored = score(folder.read_predictions(), missing)
-    folder.write_predictions(list(scored.predictions))
-    folder.write_result(result.model_copy(update={"scores": {**result.scores, **scored.scores}}))
+def score_alike(folders: Sequence[RunFolder], metrics: Mapping[str, Metric]) -> None:
+    """Score finished runs of one task by metrics that were named later or could not be computed then (no Java), and
+    anew by those that were not computed in one way for all (another library's version), from their stored text and
+    losses, without a model."""
+    results = [(folder, result) for folder in folders if (result := folder.read_result()) is not None]
+    differing = {
+        name
+        for name in metrics
+        if len({result.scores[name].signature for _, result in results if name in result.scores}) > 1
+    }
+    for folder, result in results:
+        known = {name for name, score in result.scores.items() if not score.missing}
+        wanted = {name: metric for name, metric in metrics.items() if name in differing or name not in known}
+        if wanted:
+            scored = score(folder.read_predictions(), wanted)
+            folder.write_predictions(list(scored.predictions))
+            folder.write_result(result.model_copy(update={"scores": {**result.scores, **scored.scores}}))
 
 
 def write_study_report(plan: Plan, store: Store) -> Comparison:
@@ -148,7 +155,3 @@ def config_facts(plan: Plan) -> dict[str, Any]:
         "optimizer": study.optimizer.model_dump(),
         "schedule": study.schedule.model_dump(),
     }
-
-
-def _metrics(plan: Plan, task: str) -> dict[str, Metric]:
-    return next(planned.metrics for planned in plan.tasks if planned.name == task)

@@ -7,6 +7,7 @@ Where they or the metric's object are missing, the recorded scores give the mean
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -65,14 +66,34 @@ def assess(runs: Mapping[str, Sequence[RunRecords]], *, names: Sequence[str], me
     shared = _shared_ids(runs, notes)
     for name in names:
         metric = metrics.get(name)
-        tested = _tested(runs, name, metric, shared)
+        comparable = {method: _of_one_signature(done, name, runs, notes[method]) for method, done in runs.items()}
+        tested = _tested(comparable, name, metric, shared)
         of_name = [] if tested is None else [Pair(name, test) for test in tested.pairs]
         pairs += of_name
-        for method, done in runs.items():
+        for method, done in comparable.items():
             notes[method] += _missing(name, done)
             beats_base = _beats_base(method, of_name, metric)
             cells[method][name] = _cell(method, name, done, tested)._replace(beats_base=beats_base)
     return Quality(cells, tuple(pairs), notes)
+
+
+def _of_one_signature(
+    done: Sequence[RunRecords], name: str, runs: Mapping[str, Sequence[RunRecords]], notes: list[str]
+) -> Sequence[RunRecords]:
+    """Those of a method's runs whose score was computed as most of the group's: no column mixes two ways."""
+    signatures = Counter(
+        run.result.scores[name].signature for every in runs.values() for run in every if name in run.result.scores
+    )
+    if len(signatures) < 2:
+        return done
+    kept = signatures.most_common(1)[0][0]
+    others = [run for run in done if name in run.result.scores and run.result.scores[name].signature != kept]
+    if others:
+        notes.append(
+            f"{name}: {len(others)} run(s) scored as {others[0].result.scores[name].signature} are left out of a "
+            f"column scored as {kept}; `tunelab run` scores them again from their stored predictions"
+        )
+    return [run for run in done if run not in others]
 
 
 def _tested(
