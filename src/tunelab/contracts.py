@@ -260,13 +260,13 @@ class Metric(ABC):
     def __init__(self, variant: str = "") -> None:
         self.variant = variant
 
+    def missing(self) -> str:
+        """What it needs and this machine lacks, with the way out; asked while planning. Empty: nothing."""
+        return ""
+
     @abstractmethod
     def statistics(self, predictions: Sequence[Prediction]) -> np.ndarray:
-        """float64, shape N x K: one row an example; K is the metric's own.
-
-        Raises:
-            CannotScore: what it needs is not there (Java): the score is then missing.
-        """
+        """float64, shape N x K: one row an example; K is the metric's own. Raises CannotScore: the score is missing."""
 
     @abstractmethod
     def aggregate(self, totals: np.ndarray) -> np.ndarray:

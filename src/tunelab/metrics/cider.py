@@ -23,6 +23,7 @@ import numpy as np
 
 from tunelab.contracts import Metric
 from tunelab.evaluation.coco import Captions, captions
+from tunelab.evaluation.java import TOKENISER
 from tunelab.evaluation.ngrams import Counted, Lookup, count_ngrams
 from tunelab.records import Prediction
 
@@ -34,6 +35,9 @@ SIGMA = 6.0
 class Cider(Metric):
     bounds = (0.0, 10.0)
     corpus_weights = True
+
+    def missing(self) -> str:
+        return TOKENISER.missing()
 
     def statistics(self, predictions: Sequence[Prediction]) -> np.ndarray:
         """N x 2: the example's CIDEr, 1."""

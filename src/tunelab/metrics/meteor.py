@@ -38,6 +38,9 @@ CHUNKS = 20
 class Meteor(Metric):
     bounds = (0.0, 1.0)
 
+    def missing(self) -> str:
+        return java.TOKENISER.missing() or java.METEOR.missing()
+
     def statistics(self, predictions: Sequence[Prediction]) -> np.ndarray:
         """N x 23, as the program writes them: words of output and reference, function words of both, then for each of
         four modules the matched content words of both and function words of both, chunks, matched words of both.

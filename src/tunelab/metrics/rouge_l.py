@@ -31,6 +31,7 @@ from rouge_score.tokenize import tokenize
 
 from tunelab.contracts import Metric
 from tunelab.evaluation.coco import Captions, captions
+from tunelab.evaluation.java import TOKENISER
 from tunelab.records import Prediction
 
 COCO_BETA = 1.2
@@ -44,6 +45,9 @@ class RougeL(Metric):
         "stem": "Porter stemming of tokens longer than three characters",
         "coco": "coco-caption's, as the E2E script prints it (needs Java)",
     }
+
+    def missing(self) -> str:
+        return TOKENISER.missing() if self.variant == "coco" else ""
 
     def statistics(self, predictions: Sequence[Prediction]) -> np.ndarray:
         """N x 2: the example's F1, 1."""
