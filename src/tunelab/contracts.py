@@ -23,7 +23,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PrivateAttr
 
 from tunelab.config.schema import Generation, MethodEntry, ModelSource, Optimizer, RunConfig, StudyConfig
-from tunelab.records import Batch, Example, ParameterCount, Prediction, TokenLoss
+from tunelab.records import Batch, Decoded, Example, ParameterCount, Prediction, TokenLoss
 
 if TYPE_CHECKING:
     from typing import Self
@@ -316,10 +316,19 @@ class Session(ABC):
 
     @abstractmethod
     def generate(
-        self, prompts: Sequence[np.ndarray], settings: Generation, *, progress: Callable[[int], None]
+        self,
+        prompts: Sequence[np.ndarray],
+        settings: Generation,
+        *,
+        progress: Callable[[Decoded], None],
+        examples: Sequence[int] | None = None,
     ) -> list[list[int]]:
-        """New token ids for each prompt (int32, without padding), the end token removed; `progress` is told how
-        many prompts are done."""
+        """New token ids for each prompt (int32, without padding), the end token removed; `progress` is told what has
+        come. Draws are a function of the run's seed and of `examples`: a prompt's place where nothing is given."""
+
+    @abstractmethod
+    def plain_model(self) -> Any:
+        """What generates: plain weights where the method has them, in evaluation mode."""
 
     @abstractmethod
     def save(self, folder: Path) -> None:

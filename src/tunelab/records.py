@@ -93,6 +93,15 @@ class TokenLoss(NamedTuple):
     num_tokens: int
 
 
+class Decoded(NamedTuple):
+    """What has come of generating texts since it was last told."""
+
+    texts: dict[int, list[int]]
+    """Those that ended: a prompt's place among the prompts, and its new token ids."""
+    num_tokens: int
+    """All new tokens until then, those of unfinished texts too."""
+
+
 class Prediction(Record):
     """One test example after evaluation: a line of predictions.jsonl. What was not asked for is None."""
 
