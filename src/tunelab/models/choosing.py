@@ -70,7 +70,9 @@ def draw(scores_BV: Tensor, uniforms: Sequence[float]) -> list[int]:
     """The token at which the cumulated probability passes the row's number of [0, 1)."""
     passed_BV = torch.softmax(scores_BV.double(), dim=-1).cumsum(dim=-1)
     wanted_B = torch.tensor(uniforms, dtype=torch.float64, device=scores_BV.device) * passed_BV[:, -1]
-    return torch.searchsorted(passed_BV, wanted_B[:, None], right=True).clamp(max=scores_BV.shape[-1] - 1)[:, 0].tolist()
+    return (
+        torch.searchsorted(passed_BV, wanted_B[:, None], right=True).clamp(max=scores_BV.shape[-1] - 1)[:, 0].tolist()
+    )
 
 
 def completing(new: list[int], size: int) -> list[int]:

@@ -136,6 +136,9 @@ class _Rows:
         self.texts = [self.texts[row] for row in rows]
         self.mask_BT = self.mask_BT[rows]
 
+    def _padded(self, texts: Sequence[Text], *, left: bool) -> tuple[Tensor, Tensor]:
+        return padded([text.prompt for text in texts], pad=self.pad, left=left, device=self.model.device)
+
     def _last_tokens(self) -> Tensor:
         last = [[self.pad if text is None else text.new[-1]] for text in self.texts]
         return torch.tensor(last, device=self.model.device)
@@ -145,7 +148,7 @@ class _Causal(_Rows):
     refills = True
 
     def join(self, texts: list[Text]) -> Tensor:
-        ids_NT, mask_NT = left_padded([text.prompt for text in texts], pad=self.pad, device=self.model.device)
+        ids_NT, mask_NT = self._padded(texts, left=True)
         cache = GrowingCache()
         positions_NT = (mask_NT.cumsum(dim=-1) - 1).clamp(min=0)
         out = self.model(
@@ -199,7 +202,7 @@ class _Pairs(_Rows):
     def join(self, texts: list[Text]) -> Tensor:
         from transformers import DynamicCache, EncoderDecoderCache
 
-        ids_BT, self.mask_BT = left_padded([text.prompt for text in texts], pad=self.pad, device=self.model.device)
+        ids_BT, self.mask_BT = self._padded(texts, left=False)
         encoded = self.model.get_encoder()(input_ids=ids_BT, attention_mask=self.mask_BT)
         self.encoded_BTH = encoded.last_hidden_state
         self.cache = EncoderDecoderCache(GrowingCache(), DynamicCache())
@@ -229,12 +232,13 @@ class _Pairs(_Rows):
         self.cache.cross_attention_cache.batch_select_indices(torch.tensor(rows, device=self.model.device))
 
 
-def left_padded(rows: Sequence[np.ndarray], *, pad: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Token ids and mask, shape (B, T)."""
+def padded(rows: Sequence[np.ndarray], *, pad: int, left: bool, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Token ids and mask, shape (B, T). An encoder's rows are padded on the right, where its positions begin."""
     longest = max(1, *(len(row) for row in rows))
     ids_BT = np.full((len(rows), longest), pad, dtype=np.int64)
     mask_BT = np.zeros((len(rows), longest), dtype=np.int64)
     for number, row in enumerate(rows):
-        ids_BT[number, longest - len(row) :] = row
-        mask_BT[number, longest - len(row) :] = 1
+        place = slice(longest - len(row), None) if left else slice(len(row))
+        ids_BT[number, place] = row
+        mask_BT[number, place] = 1
     return torch.from_numpy(ids_BT).to(device), torch.from_numpy(mask_BT).to(device)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ import torch
 from tunelab.config.schema import Generation
 from tunelab.errors import RunError
 from tunelab.models.choosing import Chooser, Text
-from tunelab.models.decoding import decode, decodes, left_padded
+from tunelab.models.decoding import decode, decodes, padded
 from tunelab.models.ensemble import Ensemble
 from tunelab.records import Decoded
 
@@ -87,7 +88,7 @@ def generate(
     while waiting:
         for text in waiting.values():
             text.new.clear()
-        if _fits(lambda: attempt(model, list(waiting.values()), choose, pad=pad, max_tokens=budget, told=told)):
+        if _fits(partial(attempt, model, list(waiting.values()), choose, pad=pad, max_tokens=budget, told=told)):
             break
         longest = max(len(text.prompt) for text in waiting.values()) + settings.max_new_tokens
         if budget <= longest * settings.beams:
@@ -148,8 +149,9 @@ def _with_transformers(
         use_cache=True,
     )
     for batch in _batches(texts, max_tokens=max_tokens, new=settings.max_new_tokens, beams=settings.beams):
-        ids_BT, mask_BT = left_padded([text.prompt for text in batch], pad=pad, device=model.device)
-        start = 1 if model.config.is_encoder_decoder else ids_BT.shape[1]
+        pairs = model.config.is_encoder_decoder
+        ids_BT, mask_BT = padded([text.prompt for text in batch], pad=pad, left=not pairs, device=model.device)
+        start = 1 if pairs else ids_BT.shape[1]
         with torch.no_grad(), _without_defaults(model):
             out_BT = model.generate(
                 ids_BT,
