@@ -168,6 +168,17 @@ class Generation(Section):
         return self
 
 
+class Evaluation(Section):
+    """What evaluates beside this program's own likelihoods and texts. No part of a run's identity, as `generation`."""
+
+    engine: Literal["torch", "vllm"] = "torch"
+    """What generates texts. vllm: on CUDA, from merged weights, greedy or drawn; never executed by this project."""
+
+    harness: tuple[str, ...] = ()
+    """Tasks of lm-evaluation-harness (extra `harness`): its names, or YAML files by their path from the working folder.
+    Its results go into harness.json."""
+
+
 class Checkpoint(Section):
     """Resumable state; the cadence never changes a number."""
 
@@ -254,6 +265,7 @@ class StudyConfig(Section):
     loss: Loss = Loss()
     validation: Validation = Validation()
     generation: Generation = Generation()
+    evaluation: Evaluation = Evaluation()
     checkpoint: Checkpoint = Checkpoint()
     backends: Annotated[tuple[Literal["torch"], ...], Field(min_length=1)] = ("torch",)
     launch: Launch = Launch()
@@ -296,6 +308,7 @@ class RunConfig(Section):
     loss: Loss
     validation: Validation
     generation: Generation
+    evaluation: Evaluation = Evaluation()
     checkpoint: Checkpoint
 
     @classmethod
