@@ -170,23 +170,25 @@ def show(
 @app.command()
 def evaluate(
     model: ModelName,
-    task: Annotated[
-        str | None, typer.Option(metavar="TASK", help="A task, or STUDY:TASK; a run's own task when left out.")
+    tasks: Annotated[
+        list[str] | None,
+        typer.Option("--task", metavar="TASK", help="A task, or STUDY:TASK; a run's own when left out. Repeatable."),
     ] = None,
     overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write predictions and result there.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Score a run, an adapter, or any model on a task."""
+    """Score a run, an adapter, or any model on tasks."""
     from tunelab.study.evaluate import evaluate as evaluate_model
 
-    result = evaluate_model(model, task=task, overrides=overrides or (), out=out)
+    results = evaluate_model(model, tasks=tasks or (), overrides=overrides or (), out=out)
     if as_json:
-        _print_json(result.model_dump(mode="json"))
+        found = [result.model_dump(mode="json") for result in results]
+        _print_json(found[0] if len(found) == 1 else {"results": found})
         return
     from tunelab.launch.printing import result_text
 
-    print(result_text(result))
+    print("\n".join(result_text(result) for result in results))
 
 
 @app.command()

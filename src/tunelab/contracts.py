@@ -17,13 +17,13 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PrivateAttr
 
 from tunelab.config.schema import Generation, MethodEntry, ModelSource, Optimizer, RunConfig, StudyConfig
-from tunelab.records import Batch, Example, ParameterCount, Prediction, TokenLoss
+from tunelab.records import Batch, Decoded, Example, Located, ParameterCount, Prediction, TextSide, TokenLoss
 
 if TYPE_CHECKING:
     from typing import Self
@@ -325,10 +325,19 @@ class Session(ABC):
 
     @abstractmethod
     def generate(
-        self, prompts: Sequence[np.ndarray], settings: Generation, *, progress: Callable[[int], None]
+        self,
+        prompts: Sequence[np.ndarray],
+        settings: Generation,
+        *,
+        progress: Callable[[Decoded], None],
+        examples: Sequence[int] | None = None,
     ) -> list[list[int]]:
-        """New token ids for each prompt (int32, without padding), the end token removed; `progress` is told how
-        many prompts are done."""
+        """New token ids for each prompt (int32, without padding), the end token removed; `progress` is told what has
+        come. Draws are a function of the run's seed and of `examples`: a prompt's place where nothing is given."""
+
+    @abstractmethod
+    def plain_model(self) -> Any:
+        """What generates: plain weights where the method has them, in evaluation mode."""
 
     @abstractmethod
     def save(self, folder: Path) -> None:
@@ -351,21 +360,6 @@ class Session(ABC):
     @abstractmethod
     def optimizer(self) -> list[dict[str, Any]]:
         """The updater's `describe()`."""
-
-
-class Located(NamedTuple):
-    """A model whose files are on this machine."""
-
-    folder: Path
-    revision: str
-    """Hub commit, or 'sha256:...' over a local folder's configuration and weights."""
-
-
-class TextSide(NamedTuple):
-    """What text needs of a model: no weights."""
-
-    tokenizer: Any
-    encoder_decoder: bool
 
 
 class Memory(Protocol):

@@ -93,6 +93,15 @@ class TokenLoss(NamedTuple):
     num_tokens: int
 
 
+class Decoded(NamedTuple):
+    """What has come of generating texts since it was last told."""
+
+    texts: dict[int, list[int]]
+    """Those that ended: a prompt's place among the prompts, and its new token ids."""
+    num_tokens: int
+    """All new tokens until then, those of unfinished texts too."""
+
+
 class Prediction(Record):
     """One test example after evaluation: a line of predictions.jsonl. What was not asked for is None."""
 
@@ -106,6 +115,24 @@ class Prediction(Record):
     """UTF-8 bytes of the supervised text."""
     statistics: dict[str, tuple[float, ...]] = {}
     """Per metric: this example's sufficient statistics (see contracts.Metric)."""
+
+
+# ------------------------------------------------------------------ models
+
+
+class Located(NamedTuple):
+    """A model whose files are on this machine."""
+
+    folder: Path
+    revision: str
+    """Hub commit, or 'sha256:...' over a local folder's configuration and weights."""
+
+
+class TextSide(NamedTuple):
+    """What text needs of a model: no weights."""
+
+    tokenizer: Any
+    encoder_decoder: bool
 
 
 # ------------------------------------------------------------------ what a run leaves

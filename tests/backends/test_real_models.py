@@ -3,7 +3,7 @@
 import numpy as np
 
 from tunelab.config.schema import Generation, ModelSource
-from tunelab.models.inference import end_tokens, generate
+from tunelab.models.inference import Prompts, end_tokens, generate
 from tunelab.models.load import load_model, load_text, locate
 
 
@@ -16,7 +16,7 @@ def test_stories260k_tells_its_documented_story(shared):
     prompt = np.array([text.tokenizer.bos_token_id], dtype=np.int32)
     settings = Generation(max_new_tokens=60)
     ends = end_tokens(model, text.tokenizer)
-    (ids,) = generate(model, [prompt], settings, ends=ends, pad=0, max_tokens=4096)
+    (ids,) = generate(model, Prompts([prompt]), settings, ends=ends, pad=0, max_tokens=4096)
     story = text.tokenizer.decode(ids)
     documented = (shared / "data" / "tiny_models" / "stories260K" / "stories260K.md").read_text()
     assert len(story) > 100

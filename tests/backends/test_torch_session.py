@@ -14,7 +14,8 @@ from training_harness import make_session
 from tunelab.config.schema import Generation
 from tunelab.kernels import linear_cross_entropy
 from tunelab.methods.full import Full
-from tunelab.models.inference import NoRepeatNgram, generate
+from tunelab.models.choosing import completing
+from tunelab.models.inference import Prompts, generate
 from tunelab.records import Batch
 
 KINDS = ["llama", "gpt2", "t5"]
@@ -139,8 +140,8 @@ def test_batched_generation_equals_one_prompt_at_a_time(kind, beams):
     prompts = [generator.integers(2, 90, size=size).astype(np.int32) for size in (3, 9, 5, 12)]
     settings = Generation(beams=beams, max_new_tokens=8)
     options = dict(ends=[1], pad=0)
-    together = generate(model, prompts, settings, max_tokens=10_000, **options)
-    alone = [generate(model, [prompt], settings, max_tokens=1, **options)[0] for prompt in prompts]
+    together = generate(model, Prompts(prompts), settings, max_tokens=10_000, **options)
+    alone = [generate(model, Prompts([prompt]), settings, max_tokens=20, **options)[0] for prompt in prompts]
     assert together == alone
 
 
@@ -158,16 +159,13 @@ def test_label_smoothing_is_in_the_training_loss_only():
 def test_no_ngram_comes_twice_among_the_generated_tokens_but_the_prompt_may_be_copied():
     model = tiny.model("llama").eval()
     prompt = np.array([5, 6, 7, 8, 5, 6, 7, 8], dtype=np.int32)
+    options = dict(ends=[1], pad=0, max_tokens=400)
     free, bound = (
-        generate(model, [prompt], Generation(max_new_tokens=40, no_repeat_ngram=size), ends=[1], pad=0, max_tokens=400)[
-            0
-        ]
+        generate(model, Prompts([prompt]), Generation(max_new_tokens=40, no_repeat_ngram=size), **options)[0]
         for size in (0, 2)
     )
     pairs = list(pairwise(bound))
     assert len(set(pairs)) == len(pairs) > 10
     assert len(set(pairwise(free))) < len(free) - 1, "nothing was repeated without the rule"
-    rule = NoRepeatNgram(2, start=4)
-    ids = torch.tensor([[2, 3, 2, 9, 4, 5, 4]])
-    scores = rule(ids, torch.zeros(1, 10))
-    assert torch.isinf(scores).nonzero().tolist() == [[0, 5]], "3 and 9 follow tokens of the prompt only"
+    assert completing([2, 9, 4, 5, 4], 2) == [5], "the pair 4 5 is there"
+    assert completing([9, 4, 5], 2) == [], "5 was followed by nothing yet"

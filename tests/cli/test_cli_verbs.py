@@ -65,6 +65,44 @@ def test_saved_weights_are_a_model_of_their_own(command, finished):
     assert json.loads(answer.out)["scores"]["perplexity"]["value"] == pytest.approx(expected, rel=1e-4)
 
 
+def test_several_tasks_give_a_folder_of_records_each(command, finished, tmp_path):
+    tasks = ["--task", "restaurants", "--task", f"{finished.file}:restaurants"]
+    twice = command("evaluate", finished.run("lora"), *tasks, "--out", tmp_path / "out")
+    assert twice.status == 2 and "stands there twice" in twice.err
+    tasks = ["--task", "restaurants", "--task", "headlines", "--set", "generation.max_new_tokens=2"]
+    answer = command("evaluate", finished.run("lora"), *tasks, "--out", tmp_path / "out", "--json")
+    assert [result["task"] for result in json.loads(answer.out)["results"]] == ["restaurants", "headlines"]
+    for task in ("restaurants", "headlines"):
+        folder = RunFolder(tmp_path / "out" / task)
+        assert folder.read_run().task == task and folder.read_result().scores and folder.read_predictions()
+        assert sorted(file.name for file in folder.path.iterdir()) == ["predictions.jsonl", "result.json", "run.json"]
+    assert command("evaluate", finished.run("base"), *tasks).out.count("nothing was trained") == 2
+
+
+def test_evaluating_goes_on_from_the_texts_on_disk_while_the_weights_are_the_same(
+    command, finished, tmp_path, monkeypatch
+):
+    def killed(*arguments, **options):
+        raise KeyboardInterrupt
+
+    folder, adapter = RunFolder(tmp_path / "out"), tmp_path / "adapter"
+    shutil.copytree(finished.run("lora") / "model", adapter)
+    asked = ["evaluate", adapter, "--task", f"{finished.file}:restaurants", "--out", folder.path]
+    monkeypatch.setattr("tunelab.study.evaluate.score", killed)
+    with pytest.raises(KeyboardInterrupt):
+        command(*asked)
+    monkeypatch.undo()
+    key, *lines = folder.texts.read_text().splitlines()
+    changed = [json.dumps({**json.loads(line), "text": "from disk"}) for line in lines]
+    folder.texts.write_text("\n".join([key, *changed, ""]))
+    assert command(*asked).status == 0
+    assert {one.prediction for one in folder.read_predictions()} == {"from disk"}
+    folder.texts.write_text("\n".join([key, *changed, ""]))
+    (adapter / "adapter_model.safetensors").write_bytes((adapter / "adapter_model.safetensors").read_bytes())
+    assert command(*asked).status == 0
+    assert "from disk" not in {one.prediction for one in folder.read_predictions()}
+
+
 def test_set_reaches_the_evaluated_task(command, finished):
     options = ["--set", "tasks.0.test_rows=3", "--set", "tasks.0.metrics=[perplexity]"]
     answer = command("evaluate", finished.run("base"), "--task", "restaurants", *options)

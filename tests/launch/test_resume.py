@@ -35,9 +35,9 @@ threads: 1
 """
 
 
-def prepared(out: Path, model: Path, method: str) -> tuple:
+def prepared(out: Path, model: Path, method: str, *, study: str = STUDY) -> tuple:
     store = Store(out)
-    plan, revisions = settle(make_plan(read_study(text=STUDY.format(model=model))), store)
+    plan, revisions = settle(make_plan(read_study(text=study.format(model=model))), store)
     runs = study_runs(plan, revisions, store, settled=lambda run_id: False)
     run = next(each.run for each in runs if each.entry.method == method)
     folder = store.run(run.id)

@@ -190,7 +190,7 @@ def test_recomputed_activations_give_the_same_gradients():
 def test_the_quantised_model_generates_what_its_merged_weights_generate(kind):
     rows = tiny.rows(12, pairs=kind == "t5")
     session = run_training(qlora(kind, learning_rate=1e-3), tiny.model(kind), rows, budget={"steps": 4}).session
-    assert session._plain() is session.model
+    assert session.plain_model() is session.model
     prompts = [(row.source if kind == "t5" else row.ids[:5]) for row in rows[:4]]
     ours = session.generate(prompts, Generation(max_new_tokens=8), progress=lambda done: None)
     session._generator = session.method.merged(session.model)

@@ -87,6 +87,8 @@ def test_a_runs_identity_is_what_can_change_its_numbers():
         run_of(plan("[lora]", rest="checkpoint: {seconds: 1}\nthreads: 7")),
         run_of(plan("[lora]", head=HEAD.replace("restaurants", "{name: restaurants, metrics: [bleu]}"))),
         run_of(plan("[lora]"), Revisions("m", {"restaurants": "d"}, "bf16", 2)),
+        run_of(plan("[lora]", rest="generation: {beams: 4}")),
+        run_of(plan("[lora]", head=HEAD.replace("restaurants", "{name: restaurants, generation: {beams: 4}}"))),
     ]
     assert {identity(run) for run in same} == {identity(first)}
     other = [
@@ -99,6 +101,12 @@ def test_a_runs_identity_is_what_can_change_its_numbers():
     assert len({identity(run) for run in [first, *other]}) == 6
     revised = run_of(plan("[lora]"), Revisions("m2", {"restaurants": "d2"}, "fp32", 1))
     assert identity(revised, revisions=False) == identity(first, revisions=False)
+
+
+def test_decoding_that_contradicts_the_tasks_own_is_told_with_its_place():
+    head = HEAD.replace("restaurants", "{name: restaurants, generation: {beams: 4}}")
+    with pytest.raises(ConfigError, match=r"tasks\.0\.generation: .*temperature 0\.7 draws and beams 4 search"):
+        plan("[lora]", head=head, rest="generation: {temperature: 0.7}")
 
 
 def test_a_moved_data_folder_is_the_same_study(tmp_path):

@@ -8,13 +8,12 @@ import pytest
 
 from tunelab.config.read import read_study
 from tunelab.config.schema import ModelSource
-from tunelab.contracts import TextSide
 from tunelab.data import cache, summary
 from tunelab.data.fingerprint import of_tokenizer
 from tunelab.data.mixing import Part, mix
 from tunelab.errors import DataError
 from tunelab.models.load import load_text, locate
-from tunelab.records import Example, Turn
+from tunelab.records import Example, TextSide, Turn
 from tunelab.study import prepare as prepare_module
 from tunelab.study.plan import Revisions, make_plan
 from tunelab.study.prepare import RunData, prepare, write_summary

@@ -6,7 +6,7 @@ from transformers import AutoTokenizer
 from tunelab.data.tokenise import tokenise
 from tunelab.models.load import EMBEDDED
 from tunelab.records import Example, Turn
-from tunelab.study.execute import supervised_bytes
+from tunelab.study.predict import supervised_bytes
 
 TEXT = "The mill of Ålesund , says Zoë ( 24 ) , stands by the river.\n\nNobody works there."
 

@@ -10,10 +10,10 @@ import torch
 from tunelab.backends.torch_session import TorchSession
 from tunelab.backends.torch_storage import parameter_count, set_storage
 from tunelab.config.schema import ModelSource, RunConfig
-from tunelab.contracts import Backend, Located, Memory, Method, TextSide
+from tunelab.contracts import Backend, Memory, Method
 from tunelab.models.load import load_model, load_text, locate, read_configuration, skeleton
 from tunelab.models.quantise import require_nf4
-from tunelab.records import ParameterCount
+from tunelab.records import Located, ParameterCount, TextSide
 from tunelab.training.telemetry import ResidentMemory
 
 GIB = 1024**3

@@ -10,7 +10,6 @@ step; where they disagree the run says so and takes the reference path.
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,13 +21,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tunelab.backends.torch_generation import GENERATION_BATCH, folded
 from tunelab.backends.torch_inputs import Inputs, collate
 from tunelab.backends.torch_storage import parameter_count, set_storage
 from tunelab.config.schema import Generation, RunConfig
 from tunelab.contracts import Method, Session
 from tunelab.kernels.linear_cross_entropy import linear_cross_entropy, token_losses
 from tunelab.models import inference
-from tunelab.records import Batch, ParameterCount, TokenLoss
+from tunelab.records import Batch, Decoded, ParameterCount, TokenLoss
 from tunelab.training.composite import updater_of
 from tunelab.training.optim import trained_parameters
 
@@ -36,11 +36,8 @@ if TYPE_CHECKING:
     from tunelab.data.batching import Order
 
 MIB = 1024**2
-_WIDTH = {"fp32": torch.float32, "bf16": torch.bfloat16}
 TOLERANCE = {"fp32": 1e-4, "bf16": 5e-2}
 """Largest difference of fast and reference logits, as a share of the largest logit."""
-GENERATION_BATCH = 4
-"""A generation batch may hold this many times batch.max_tokens: it keeps no activations."""
 
 
 class TorchSession(Session):
@@ -139,31 +136,30 @@ class TorchSession(Session):
             return self._reference_logits(self._collate(batch))
 
     def generate(
-        self, prompts: Sequence[np.ndarray], settings: Generation, *, progress: Callable[[int], None]
+        self,
+        prompts: Sequence[np.ndarray],
+        settings: Generation,
+        *,
+        progress: Callable[[Decoded], None],
+        examples: Sequence[int] | None = None,
     ) -> list[list[int]]:
-        if self._generator is None:
-            self._generator = self._plain()
-        with self._autocast(enabled=self._generator is self.model):
+        plain = self.plain_model()
+        with self._autocast(enabled=plain is self.model):
             return inference.generate(
-                self._generator.eval(),
-                prompts,
+                plain,
+                inference.Prompts(prompts, self.run.seed, examples),
                 settings,
                 ends=inference.end_tokens(self.model, self.tokenizer),
                 pad=self.tokenizer.pad_token_id,
                 max_tokens=GENERATION_BATCH * self.run.batch.max_tokens,
                 progress=progress,
+                note=self.notes.append,
             )
 
-    def _plain(self) -> Any:
-        """What generates: plain weights, because single tokens through adapters are slow; fp32 on a CPU, where
-        narrower products of single tokens are slower. A quantised base stays as it is: its point is memory."""
-        if self.method is not None and self.method.base_storage != "float":
-            return self.model
-        plain = self.model if self.method is None else self.method.merged(self.model)
-        dtype = torch.float32 if self.model.device.type == "cpu" else _WIDTH[self.run.precision]
-        if any(parameter.dtype != dtype for parameter in plain.parameters()):
-            plain = (copy.deepcopy(plain) if plain is self.model else plain).to(dtype)
-        return plain
+    def plain_model(self) -> Any:
+        if self._generator is None:
+            self._generator = folded(self.model, self.method, self.notes)
+        return self._generator.eval()
 
     # -------------------------------------------------------------- fast and reference path
 

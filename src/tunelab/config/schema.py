@@ -142,17 +142,57 @@ class Validation(Section):
 
 
 class Generation(Section):
-    """How text is generated for scoring."""
+    """How text is generated for scoring. No part of a run's identity: after a change the finished models are asked
+    again and nothing is trained."""
 
     beams: PositiveInt = 1
     """1 is greedy."""
 
     max_new_tokens: PositiveInt = 128
+
+    min_new_tokens: NonNegativeInt = 0
+    """No end before so many new tokens."""
+
     length_penalty: float = 1.0
     """Score of a beam = log-probability / length ** length_penalty."""
 
+    early_stopping: bool | Literal["never"] = False
+    """Of beam search. true: end when there are as many finished texts as beams; false: when no better one is likely;
+    never: when there can be no better one."""
+
     no_repeat_ngram: NonNegativeInt = 0
     """No n-gram of this size twice in the generated text; 0: off."""
+
+    temperature: NonNegativeFloat = 0.0
+    """0: the likeliest token. Above: tokens are drawn from scores / temperature, each example with a seed of its own,
+    so that what is drawn does not depend on the batch."""
+
+    top_k: NonNegativeInt = 0
+    """Draw from so many likeliest tokens; 0: from all."""
+
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Draw from the likeliest tokens that together have this probability."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Generation:
+        if self.temperature and self.beams > 1:
+            raise ValueError(f"temperature {self.temperature:g} draws and beams {self.beams} search: give one of them")
+        if not self.temperature and (self.top_k or self.top_p < 1):
+            raise ValueError("top_k and top_p are for drawing: give temperature too (1.0: the model's own)")
+        if self.min_new_tokens > self.max_new_tokens:
+            raise ValueError(f"min_new_tokens {self.min_new_tokens} is above max_new_tokens {self.max_new_tokens}")
+        return self
+
+
+class Evaluation(Section):
+    """What evaluates beside this program's own likelihoods and texts. No part of a run's identity, as `generation`."""
+
+    engine: Literal["torch", "vllm"] = "torch"
+    """What generates texts. vllm: on CUDA, from merged weights, greedy or drawn; never executed by this project."""
+
+    harness: tuple[str, ...] = ()
+    """Tasks of lm-evaluation-harness (extra `harness`): its names, or YAML files by their path from the working folder.
+    Its results go into harness.json."""
 
 
 class Checkpoint(Section):
@@ -242,6 +282,7 @@ class StudyConfig(Section):
     loss: Loss = Loss()
     validation: Validation = Validation()
     generation: Generation = Generation()
+    evaluation: Evaluation = Evaluation()
     checkpoint: Checkpoint = Checkpoint()
     backends: Annotated[tuple[Literal["torch"], ...], Field(min_length=1)] = ("torch",)
     launch: Launch = Launch()
@@ -285,6 +326,7 @@ class RunConfig(Section):
     loss: Loss
     validation: Validation
     generation: Generation
+    evaluation: Evaluation = Evaluation()
     checkpoint: Checkpoint
 
     @classmethod

@@ -9,10 +9,10 @@ import warnings
 from pathlib import Path
 from typing import NamedTuple
 
-from tunelab.contracts import Located
 from tunelab.errors import ConfigError
 from tunelab.export.check import LIMITS, Agreement, CheckRows, compare, plain_session
 from tunelab.export.merge import fp32_run, reopen
+from tunelab.records import Located
 from tunelab.study.saved import Opened, Saved, find_saved, open_saved, write_origin
 
 

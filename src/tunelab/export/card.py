@@ -12,12 +12,11 @@ from typing import Any
 
 from tunelab.config.schema import ModelSource, RunConfig
 from tunelab.config.study_yaml import dump_yaml
-from tunelab.contracts import Located
 from tunelab.export.adapter import Copied
 from tunelab.export.merge import Merged
 from tunelab.models.configurations import EMBEDDED
 from tunelab.models.load import local_folder
-from tunelab.records import RunResult
+from tunelab.records import Located, RunResult
 from tunelab.report.numbers import count, interval, score_decimals
 from tunelab.report.tables import Table, cells, escaped_markdown, markdown, words
 from tunelab.study.plan import BASE

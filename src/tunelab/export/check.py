@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tunelab.config.schema import RunConfig
-from tunelab.contracts import TextSide
 from tunelab.data.batching import micro_batches
 from tunelab.errors import DataError, RunError
-from tunelab.records import Batch, TokenRow
+from tunelab.records import Batch, TextSide, TokenRow
 from tunelab.study.plan import parts
 from tunelab.study.prepare import prepare
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from tunelab.config.schema import RunConfig
-from tunelab.contracts import Located
 from tunelab.errors import ModelError, RunError
 from tunelab.export.check import LIMITS, Agreement, CheckRows, Losses, compare, mean_loss, plain_session
+from tunelab.records import Located
 from tunelab.study.saved import Opened, Saved, open_saved
 
 if TYPE_CHECKING:

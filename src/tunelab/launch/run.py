@@ -59,6 +59,8 @@ def run_study(plan: Plan, *, out: Path, cluster: str | None, view: View) -> Outc
     with Executor(launch, events=view.event) as executor:
         while True:
             runs = study_runs(plan, revisions, store, settled=settled)
+            if any([store.run(each.run.id).reopen(each.run) for each in runs if each.run]):  # all, not the first only
+                continue
             view.planned(runs, store)
             known = [study_run.run for study_run in runs if study_run.run and not settled(study_run.run.id)]
             ready = [run for run in known if all(settled(parent.id) for parent in run.parents)]

@@ -46,13 +46,19 @@ class PlainView:
 
     def event(self, run: RunConfig, event: dict[str, Any]) -> None:
         now = time.monotonic()
-        if event["event"] == "step":
-            if event["step"] < event["num_steps"] and now - self._last < self.every_seconds:
+        if event["event"] in ("step", "generate"):
+            if not _last_of_its_kind(event) and now - self._last < self.every_seconds:
                 return
             self._last = now
         line = _plain(event)
         if line:
             self.console.print(f"{run.id}: {line}", markup=False, highlight=False)
+
+
+def _last_of_its_kind(event: dict[str, Any]) -> bool:
+    if event["event"] == "generate":
+        return event["done"] == event["total"]
+    return event["step"] == event["num_steps"]
 
 
 def _plain(event: dict[str, Any]) -> str | None:
@@ -62,13 +68,15 @@ def _plain(event: dict[str, Any]) -> str | None:
             f"step {event['step']}/{event['num_steps']} loss {event['ema_loss']:.4f} "
             f"{event['tokens_per_second']:,.0f} tokens/s"
         )
+    if kind == "generate":
+        return f"generated {event['done']}/{event['total']} texts {event['tokens_per_second']:,.0f} tokens/s"
     if kind == "validation":
         return f"step {event['step']} validation loss {event['loss']:.4f}"
     if kind == "resumed":
         return f"resumed at step {event['step']}"
     if kind in ("failed", "busy"):
         return f"{kind.upper()}: {event['error']}"
-    if kind == "phase" and event["phase"] in ("load", "evaluate"):
+    if kind == "phase" and event["phase"] in ("load", "evaluate", "harness"):
         return event["phase"]
     return None
 
@@ -85,6 +93,22 @@ class _Line:
         self.loss: float | None = None
         self.rate: float | None = None
         self.seconds: list[float] = []
+        self.generated: dict[str, Any] | None = None
+        """The last event of generation, while it lasts."""
+
+    @property
+    def share(self) -> float:
+        """Done, of what is going on."""
+        if self.state == "finished":
+            return 1.0
+        if self.generated is not None:
+            return self.generated["done"] / self.generated["total"]
+        return self.step / self.num_steps if self.num_steps else 0.0
+
+    @property
+    def speed(self) -> float | None:
+        """Tokens a second: generated ones while texts are, else those of the last step."""
+        return self.rate if self.generated is None else self.generated["tokens_per_second"]
 
 
 class LiveView:
@@ -107,7 +131,7 @@ class LiveView:
                 searched = study_run.entry.num_tried > 1
                 line = self._lines.setdefault(study_run.run.id, _Line(study_run.run, searched=searched))
                 if store.run(study_run.run.id).finished:
-                    line.state = "finished"
+                    line.state, line.generated = "finished", None
 
     def event(self, run: RunConfig, event: dict[str, Any]) -> None:
         line = self._lines.setdefault(run.id, _Line(run))
@@ -119,9 +143,9 @@ class LiveView:
         elif kind == "train":
             line.step, line.num_steps = event["step"], event["num_steps"]
         elif kind == "phase":
-            line.state = event["phase"]
+            line.state, line.generated = event["phase"], None
         elif kind == "generate":
-            line.state = f"generate {event['done']}/{event['total']}"
+            line.state, line.generated = f"generate {event['done']}/{event['total']}", event
         elif kind in ("failed", "busy"):
             line.state = kind
 
@@ -129,13 +153,12 @@ class LiveView:
         table = Table.grid(padding=(0, 2))
         for line in self._lines.values():
             colour = {"finished": "green", "failed": "red", "waiting": "dim"}.get(line.state, "cyan")
-            share = line.step / line.num_steps if line.num_steps else 0.0
             table.add_row(
                 Text(line.name),
                 Text(line.state, style=colour),
-                ProgressBar(total=1.0, completed=1.0 if line.state == "finished" else share, width=20),
+                ProgressBar(total=1.0, completed=line.share, width=20),
                 Text("" if line.loss is None else f"loss {line.loss:.3f}"),
-                Text("" if line.rate is None else f"{line.rate:,.0f} tokens/s"),
+                Text("" if line.speed is None else f"{line.speed:,.0f} tokens/s"),
                 Text(_time_left(line)),
             )
         return Group(table)

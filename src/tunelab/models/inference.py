@@ -1,19 +1,46 @@
-"""Text generation: greedy and beam search through transformers' `generate`, in length-sorted left-padded batches."""
-# B batch, T tokens
+"""Text generation: prompts sorted by length, under a token budget that is halved when memory runs out.
+
+Greedy and sampled texts of ordinary models take the loop of decoding.py; beam search and every other model take
+transformers' `generate`, a batch at a time. What a text becomes does not depend on the texts beside it but for the
+rounding of products, which differs with the batch's shape: where two tokens score the same to the last bits (fp32:
+about 1e-6 of the score) the other one may be taken.
+"""
+# B batch, T tokens, V vocabulary
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 
 from tunelab.config.schema import Generation
 from tunelab.data import chat
+from tunelab.errors import RunError
+from tunelab.models.choosing import Chooser, Text
+from tunelab.models.decoding import decode, decodes, padded
+from tunelab.models.ensemble import Ensemble
+from tunelab.records import Decoded
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
+"""How torch's allocators say it where it has no exception of its own."""
+
+
+class Prompts(NamedTuple):
+    """What to go on from, and what draws are seeded by."""
+
+    ids: Sequence[np.ndarray]
+    seed: int = 0
+    """The run's."""
+    examples: Sequence[int] | None = None
+    """Each prompt's place in the whole test set; None: these are all."""
 
 
 def end_tokens(model: PreTrainedModel, tokenizer: Any) -> list[int]:
@@ -25,87 +52,160 @@ def end_tokens(model: PreTrainedModel, tokenizer: Any) -> list[int]:
 
 def generate(
     model: PreTrainedModel,
-    prompts: Sequence[np.ndarray],
+    prompts: Prompts,
     settings: Generation,
     *,
     ends: list[int],
     pad: int,
     max_tokens: int,
-    progress: Callable[[int], None] = lambda done: None,
+    progress: Callable[[Decoded], None] = lambda decoded: None,
+    note: Callable[[str], None] = lambda text: None,
 ) -> list[list[int]]:
     """New token ids for each prompt, in the order given, cut before the end token.
 
     Args:
         max_tokens: padded tokens of one batch, prompt, new tokens and beams counted.
-        progress: told how many prompts are done.
+        note: told, once for all, how far the budget had to be halved.
+
+    Raises:
+        RunError: there is not memory for one text.
     """
+    examples = range(len(prompts.ids)) if prompts.examples is None else prompts.examples
+    texts = [
+        Text(number, ids, settings=settings, seed=(prompts.seed, example))
+        for number, (ids, example) in enumerate(zip(prompts.ids, examples, strict=True))
+    ]
+    waiting = {text.number: text for text in sorted(texts, key=lambda text: -len(text.prompt))}
+    choose, num_tokens, budget = Chooser(settings, ends), 0, max_tokens
+    attempt = decode if settings.beams == 1 and decodes(model) else _with_transformers
+
+    def told(finished: Sequence[Text], new: int) -> None:
+        nonlocal num_tokens
+        num_tokens += new
+        for text in finished:
+            del waiting[text.number]
+        progress(Decoded({text.number: text.new for text in finished}, num_tokens))
+
+    while waiting:
+        for text in waiting.values():
+            text.new.clear()
+        if _fits(partial(attempt, model, list(waiting.values()), choose, pad=pad, max_tokens=budget, told=told)):
+            break
+        longest = max(len(text.prompt) for text in waiting.values()) + settings.max_new_tokens
+        if budget <= longest * settings.beams:
+            raise RunError(
+                f"memory ran out while one text of up to {longest} tokens was generated; "
+                "lower generation.max_new_tokens, generation.beams or batch.max_length"
+            )
+        budget = max(budget // 2, longest * settings.beams)
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+    if budget < max_tokens:
+        note(f"memory ran out while generating: batches of {budget} padded tokens instead of {max_tokens}")
+    return [text.new for text in texts]
+
+
+def _fits(work: Callable[[], None]) -> bool:
+    """False where memory ran out. What the failed work held is free again when this has returned."""
+    try:
+        work()
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        return False
+    return True
+
+
+def out_of_memory(error: BaseException) -> bool:
+    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return known or any(text in str(error) for text in OUT_OF_MEMORY)
+
+
+# ------------------------------------------------------------------ transformers' generate
+
+
+def _with_transformers(
+    model: PreTrainedModel,
+    texts: Sequence[Text],
+    choose: Chooser,
+    *,
+    pad: int,
+    max_tokens: int,
+    told: Callable[[list[Text], int], None],
+) -> None:
+    """As `decode`; a batch ends with its last text."""
     from transformers import GenerationConfig
 
+    settings = choose.settings
     config = GenerationConfig(
         do_sample=False,
         num_beams=settings.beams,
         max_new_tokens=settings.max_new_tokens,
         length_penalty=settings.length_penalty,
-        eos_token_id=ends,
+        early_stopping=settings.early_stopping,
+        eos_token_id=choose.ends,
         pad_token_id=pad,
         decoder_start_token_id=getattr(model.config, "decoder_start_token_id", None),
         use_cache=True,
     )
-    results: list[list[int]] = [[] for _ in prompts]
-    done = 0
-    for indices in _sorted_batches(prompts, max_tokens=max_tokens, new=settings.max_new_tokens, beams=settings.beams):
-        ids_BT, mask_BT = _left_padded([prompts[index] for index in indices], pad=pad, device=model.device)
-        start = 1 if model.config.is_encoder_decoder else ids_BT.shape[1]
-        processors = [NoRepeatNgram(settings.no_repeat_ngram, start=start)] if settings.no_repeat_ngram else []
-        with torch.no_grad():
+    for batch in _batches(texts, max_tokens=max_tokens, new=settings.max_new_tokens, beams=settings.beams):
+        pairs = model.config.is_encoder_decoder
+        ids_BT, mask_BT = padded([text.prompt for text in batch], pad=pad, left=not pairs, device=model.device)
+        start = 1 if pairs else ids_BT.shape[1]
+        with torch.no_grad(), _without_defaults(model):
             out_BT = model.generate(
-                ids_BT, attention_mask=mask_BT, generation_config=config, logits_processor=processors
+                ids_BT,
+                attention_mask=mask_BT,
+                generation_config=config,
+                logits_processor=[_Rule(choose, batch, start=start)],
             )
-        for index, new in zip(indices, out_BT[:, start:].tolist(), strict=True):
-            results[index] = _before_end(new, ends)
-        done += len(indices)
-        progress(done)
-    return results
+        for text, new in zip(batch, out_BT[:, start:].tolist(), strict=True):
+            text.new[:] = _before_end(new, choose.ends)
+        told(batch, sum(len(text.new) for text in batch))
 
 
-class NoRepeatNgram:
-    """No n-gram twice among the generated tokens. transformers' own rule counts a causal model's prompt too, and so
-    forbids it to copy from there; microsoft/LoRA and fairseq count as here."""
+@contextmanager
+def _without_defaults(model: Any) -> Iterator[None]:
+    """While it lasts nothing comes from the model's own generation_config.json (penalties, forced tokens), which
+    transformers would take wherever it was told nothing: the study's settings alone change a number."""
+    from transformers import GenerationConfig
 
-    def __init__(self, size: int, *, start: int) -> None:
-        self.size, self.start = size, start
+    asked = model.models[0] if isinstance(model, Ensemble) else model
+    held = asked.generation_config
+    asked.generation_config = GenerationConfig()
+    try:
+        yield
+    finally:
+        asked.generation_config = held
+
+
+class _Rule:
+    """The chooser as one of transformers' logits processors."""
+
+    def __init__(self, choose: Chooser, texts: Sequence[Text], *, start: int) -> None:
+        self.choose, self.texts, self.start = choose, texts, start
 
     def __call__(self, ids_BT: torch.Tensor, scores_BV: torch.Tensor) -> torch.Tensor:
-        for row, ids in enumerate(ids_BT[:, self.start :].tolist()):
-            tail = ids[len(ids) - self.size + 1 :]
-            if len(tail) < self.size - 1:
-                continue
-            starts = range(len(ids) - self.size + 1)
-            seen = [ids[at + self.size - 1] for at in starts if ids[at : at + self.size - 1] == tail]
-            scores_BV[row, seen] = -torch.inf
-        return scores_BV
+        new = ids_BT[:, self.start :].tolist()
+        if not self.choose.settings.temperature:
+            return self.choose.rule(scores_BV, new)
+        for text, tokens in zip(self.texts, new, strict=True):
+            text.new[:] = tokens
+        drawn = torch.tensor(self.choose(scores_BV, self.texts), device=scores_BV.device)
+        return torch.full_like(scores_BV, -torch.inf).scatter(1, drawn[:, None], 0.0)
 
 
-def _sorted_batches(prompts: Sequence[np.ndarray], *, max_tokens: int, new: int, beams: int) -> list[list[int]]:
-    order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
-    batches: list[list[int]] = []
-    for index in order:
-        longest = len(prompts[batches[-1][0]]) if batches else 0
+def _batches(texts: Sequence[Text], *, max_tokens: int, new: int, beams: int) -> list[list[Text]]:
+    """The longest prompt first."""
+    batches: list[list[Text]] = []
+    for text in texts:
+        longest = len(batches[-1][0].prompt) if batches else 0
         if batches and (longest + new) * beams * (len(batches[-1]) + 1) <= max_tokens:
-            batches[-1].append(index)
+            batches[-1].append(text)
         else:
-            batches.append([index])
+            batches.append([text])
     return batches
-
-
-def _left_padded(rows: list[np.ndarray], *, pad: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    longest = max(1, *(len(row) for row in rows)) if rows else 1
-    ids = np.full((len(rows), longest), pad, dtype=np.int64)
-    mask = np.zeros((len(rows), longest), dtype=np.int64)
-    for position, row in enumerate(rows):
-        ids[position, longest - len(row) :] = row
-        mask[position, longest - len(row) :] = 1
-    return torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device)
 
 
 def _before_end(ids: list[int], ends: list[int]) -> list[int]:

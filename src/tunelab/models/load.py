@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunelab.config.schema import ModelSource
-from tunelab.contracts import Located, TextSide
 from tunelab.errors import ModelError
 from tunelab.models.configurations import EMBEDDED, read_known
+from tunelab.records import Located, TextSide
 
 if TYPE_CHECKING:
     import torch

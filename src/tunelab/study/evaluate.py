@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from tunelab.config.read import read_study
 from tunelab.config.schema import RunConfig
@@ -13,11 +12,13 @@ from tunelab.config.study_yaml import dump_yaml
 from tunelab.errors import ConfigError
 from tunelab.evaluation.evaluate import score
 from tunelab.near import did_you_mean
-from tunelab.records import Prediction, RunResult
+from tunelab.records import RunResult
 from tunelab.study.bundled import names as bundled_names
 from tunelab.study.bundled import study_path
-from tunelab.study.execute import Progress, predictions, scored_result, verified_rows
+from tunelab.study.execute import scored_result, verified_rows
+from tunelab.study.harness import harness_results
 from tunelab.study.plan import Plan, Revisions, RunParts, load_backend, make_plan
+from tunelab.study.predict import Progress, open_log, predictions
 from tunelab.study.prepare import prepare
 from tunelab.study.provenance import provenance
 from tunelab.study.run_config import base_run
@@ -29,43 +30,39 @@ SETTINGS = {"batch", "data", "precision", "threads"}
 """What an evaluation takes over from the run whose model it scores."""
 
 
-class Measured(NamedTuple):
-    result: RunResult
-    predictions: list[Prediction]
-
-
 def evaluate(
     model: str,
     *,
-    task: str | None = None,
+    tasks: Sequence[str] = (),
     overrides: Sequence[str] = (),
     out: Path | None = None,
     progress: Progress = lambda event: None,
-) -> RunResult:
-    """Score a run, an adapter, a model folder or a base model.
+) -> list[RunResult]:
+    """Score a run, an adapter, a model folder or a base model on each task.
 
     Args:
-        task: the name of a task, or STUDY:TASK for one of a study's; left out: the task that the run was trained on.
+        tasks: names of tasks, or STUDY:TASK for those of a study's; none: the task that the run was trained on.
         overrides: `--set` texts; the task is `tasks.0`.
-        out: where run.json, predictions.jsonl and result.json go.
+        out: where run.json, predictions.jsonl and result.json go; of several tasks in a folder each, by its name.
 
     Raises:
-        ConfigError, DataError, ModelError: nothing is written then.
+        ConfigError, DataError, ModelError: nothing is written then of the task, and every task is planned first.
     """
     saved = find_saved(model)
-    plan = _plan(saved, task, overrides)
-    folder = None if out is None else _checked(out)
-    run, task_parts = _run(saved, plan)
-    result, predicted = _measure(saved, run, task_parts, progress)
-    result = result.model_copy(update={"notes": [f"evaluated from {model}, nothing was trained", *result.notes]})
-    if folder is not None:
-        folder.write_run(run, result.provenance.model_dump(mode="json"))
-        folder.write_predictions(predicted)
-        folder.write_result(result)
-    return result
+    planned = [_run(saved, _plan(saved, task, overrides)) for task in (tasks or (None,))]
+    folders = _folders(out, [run.task for run, _ in planned])
+    if out is None and any(run.evaluation.harness for run, _ in planned):
+        raise ConfigError("evaluation.harness: where do its results go? Give --out DIR")
+    results = []
+    for (run, task_parts), folder in zip(planned, folders, strict=True):
+        note = f"evaluated from {model}, nothing was trained"
+        results.append(_evaluate(saved, run, task_parts, progress, folder=folder, note=note))
+    return results
 
 
-def _measure(saved: Saved, run: RunConfig, task_parts: RunParts, progress: Progress) -> Measured:
+def _evaluate(
+    saved: Saved, run: RunConfig, task_parts: RunParts, progress: Progress, *, folder: RunFolder | None, note: str
+) -> RunResult:
     meter = Meter(task_parts.backend.memory(), on_phase=lambda name: progress({"event": "phase", "phase": name}))
     with meter.phase("load"):
         opened = open_saved(saved, run)
@@ -73,18 +70,40 @@ def _measure(saved: Saved, run: RunConfig, task_parts: RunParts, progress: Progr
     with meter.phase("prepare"):
         data = prepare(task_parts.task, opened.text, run, training=False)
         opened.session.verify(verified_rows(data.test_rows))
+        log = None if folder is None else open_log(folder.texts, run, data, weights=saved.folder)
     with meter.phase("evaluate"):
-        scored = score(predictions(opened.session, opened.text, data, run, task_parts, progress), task_parts.metrics)
+        found = predictions(opened.session, opened.text, data, run, task_parts, progress, log=log)
+        scored = score(found, task_parts.metrics)
+    harness = None
+    if run.evaluation.harness:
+        with meter.phase("harness"):
+            harness = harness_results(opened.session, opened.text, run)
     result = scored_result(
         run,
         opened.session,
-        scored.scores,
+        dict(scored.scores),
         meter,
         loaded_gib=loaded_gib,
-        notes=[*opened.notes, *data.notes],
+        notes=[note, *opened.notes, *data.notes],
         where=provenance(run, device=task_parts.backend.device()),
     )
-    return Measured(result, list(scored.predictions))
+    if folder is not None:
+        folder.write_run(run, result.provenance.model_dump(mode="json"))
+        folder.write_predictions(list(scored.predictions))
+        if harness is not None:
+            folder.write_harness(harness)
+        folder.write_result(result)
+        folder.texts.unlink()
+    return result
+
+
+def _folders(out: Path | None, tasks: Sequence[str]) -> list[RunFolder | None]:
+    if out is None:
+        return [None] * len(tasks)
+    if len(set(tasks)) < len(tasks):
+        twice = next(task for task in tasks if tasks.count(task) > 1)
+        raise ConfigError(f"--task {twice}: stands there twice, and both would be written to {out / twice}; give one")
+    return [_checked(out / task if len(tasks) > 1 else out) for task in tasks]
 
 
 def _plan(saved: Saved, task: str | None, overrides: Sequence[str]) -> Plan:

@@ -1,23 +1,25 @@
-"""One run from start to result: load, prepare, train, save, evaluate. Resumes where an earlier process was killed."""
+"""One run from start to result: load, prepare, train, save, evaluate. Resumes where an earlier process was killed, and
+evaluates a finished run again, without training, where only what is evaluated has changed."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from tunelab.config.schema import RunConfig
-from tunelab.contracts import Session, TextSide
-from tunelab.data.batching import micro_batches
+from tunelab.contracts import Session
 from tunelab.data.packing import excerpt
 from tunelab.data.token_store import sizes
 from tunelab.errors import DataError, ModelError
 from tunelab.evaluation.evaluate import score
-from tunelab.records import Batch, Prediction, Provenance, RunResult, Score, StepRecord, TokenRow
+from tunelab.records import Batch, Provenance, RunResult, Score, StepRecord, TextSide, TokenRow
+from tunelab.study.harness import harness_results
 from tunelab.study.parents import Parent, finished_parents, training_cost, training_note
 from tunelab.study.plan import RunParts
+from tunelab.study.predict import Progress, open_log, predictions
 from tunelab.study.prepare import RunData, prepare, write_summary
 from tunelab.study.provenance import provenance
 from tunelab.study.store import RunFolder
@@ -28,7 +30,24 @@ from tunelab.training.telemetry import Meter
 
 FIRST_STEPS = 3
 """Steps whose speed is told apart: allocation and kernel choice happen there."""
-Progress = Callable[[dict[str, Any]], None]
+EVALUATION = ("evaluate", "harness")
+"""Phases that are measured anew when a run is evaluated again."""
+AGAIN = "evaluated again from its saved model after its training, with other settings of generation or evaluation"
+
+
+class Work(NamedTuple):
+    """A run while it is executed."""
+
+    run: RunConfig
+    parts: RunParts
+    folder: RunFolder
+    session: Session
+    text: TextSide
+    meter: Meter
+    progress: Progress
+    notes: list[str]
+    """The session adds to them."""
+    loaded_gib: float | None
 
 
 def execute(
@@ -43,51 +62,101 @@ def execute(
     with folder.lock():
         where = provenance(run, device=parts.backend.device())
         folder.write_run(run, where.model_dump(mode="json"))
-        notes = list(notes)
-        meter = Meter(parts.backend.memory(), on_phase=lambda name: progress({"event": "phase", "phase": name}))
-        with meter.phase("load"):
-            located = parts.backend.locate(run.model)
-            if located.revision != run.model_revision:
-                raise ModelError(f"model '{run.model.name}' changed since the study was started; start the study again")
-            text = parts.backend.text(run.model, located)
-            session = parts.backend.session(run, parts.method, located=located, text=text, notes=notes)
-            loaded_gib = meter.memory.current_gib()
-        parents = finished_parents(run, folder)
-        trains = parts.method is not None and parts.method.trains
-        with meter.phase("prepare"):
-            data = _prepared(run, parts, text, folder, notes)
-            session.verify(verified_rows(data.train or data.test_rows))
-            checkpoints = Checkpoints(folder.checkpoint, seconds=run.checkpoint.seconds)
-            if trains and checkpoints.latest() is None:
-                parts.method.prepare(session, run_order(run, data.train), run)
-                checkpoints.save(LoopState(costs=meter.state()), session.save)
-        state, saved_mib = LoopState(), None
-        if trains:
-            state = _train(session, run, data, folder, checkpoints, meter, progress)
-        elif parts.method is not None:
-            state = _combine(session, run, data, parents, meter)
-            notes.append(training_note(parents))
-        if parts.method is not None:
-            with meter.phase("save"):
-                saved_mib = _write_model(session, folder)
-        with meter.phase("evaluate"):
-            scored = score(predictions(session, text, data, run, parts, progress), parts.metrics)
-            folder.write_predictions(list(scored.predictions))
-        result = scored_result(run, session, scored.scores, meter, loaded_gib=loaded_gib, notes=notes, where=where)
-        trained = {
-            "saved_mib": saved_mib,
-            **_speed(folder.steps()),
-            "num_steps": state.step,
-            "num_tokens": state.num_tokens,
-            "num_supervised_tokens": state.num_supervised_tokens,
-            "validation_loss": state.validation_loss,
-            "optimizer": session.optimizer(),
-            "phases": {**result.phases, "train": training_cost(parents)} if parents else result.phases,
-        }
-        result = result.model_copy(update=trained)
+        work = _load(run, parts, folder, progress, list(notes))
+        earlier = folder.read_trained()
+        result = _train_and_evaluate(work, where) if earlier is None else _evaluate_again(work, earlier)
         folder.write_result(result)
+        folder.texts.unlink(missing_ok=True)
         shutil.rmtree(folder.checkpoint, ignore_errors=True)
         return result
+
+
+def _load(run: RunConfig, parts: RunParts, folder: RunFolder, progress: Progress, notes: list[str]) -> Work:
+    meter = Meter(parts.backend.memory(), on_phase=lambda name: progress({"event": "phase", "phase": name}))
+    with meter.phase("load"):
+        located = parts.backend.locate(run.model)
+        if located.revision != run.model_revision:
+            raise ModelError(f"model '{run.model.name}' changed since the study was started; start the study again")
+        text = parts.backend.text(run.model, located)
+        session = parts.backend.session(run, parts.method, located=located, text=text, notes=notes)
+        loaded_gib = meter.memory.current_gib()
+    return Work(run, parts, folder, session, text, meter, progress, notes, loaded_gib)
+
+
+def _train_and_evaluate(work: Work, where: Provenance) -> RunResult:
+    run, folder, session, meter, notes = work.run, work.folder, work.session, work.meter, work.notes
+    method = work.parts.method
+    parents = finished_parents(run, folder)
+    trains = method is not None and method.trains
+    with meter.phase("prepare"):
+        data = _prepared(work, training=method is not None)
+        session.verify(verified_rows(data.train or data.test_rows))
+        checkpoints = Checkpoints(folder.checkpoint, seconds=run.checkpoint.seconds)
+        if trains and checkpoints.latest() is None:
+            folder.texts.unlink(missing_ok=True)  # of weights that nobody has any more
+            method.prepare(session, run_order(run, data.train), run)
+            checkpoints.save(LoopState(costs=meter.state()), session.save)
+    state, saved_mib = LoopState(), None
+    if trains:
+        state = _train(work, data, checkpoints)
+    elif method is not None:
+        state = _combine(session, run, data, parents, meter)
+        notes.append(training_note(parents))
+    if method is not None:
+        with meter.phase("save"):
+            saved_mib = _write_model(session, folder)
+    scores = _evaluate(work, data)
+    _ask_harness(work)
+    result = scored_result(run, session, scores, meter, loaded_gib=work.loaded_gib, notes=notes, where=where)
+    trained = {
+        "saved_mib": saved_mib,
+        **_speed(folder.steps()),
+        "num_steps": state.step,
+        "num_tokens": state.num_tokens,
+        "num_supervised_tokens": state.num_supervised_tokens,
+        "validation_loss": state.validation_loss,
+        "optimizer": session.optimizer(),
+        "phases": {**result.phases, "train": training_cost(parents)} if parents else result.phases,
+    }
+    return result.model_copy(update=trained)
+
+
+def _evaluate_again(work: Work, earlier: RunResult) -> RunResult:
+    """From the saved model. What the run's training left stays as it is; predictions that are there still count."""
+    folder, session, meter = work.folder, work.session, work.meter
+    with meter.phase("prepare"):
+        if work.parts.method is not None:
+            if not folder.model.is_dir():
+                raise ModelError(f"{folder.path}: its saved model is gone; delete the folder to train it again")
+            session.read_model(folder.model)
+        data = _prepared(work, training=False)
+        session.verify(verified_rows(data.test_rows))
+    scores = earlier.scores if folder.has_predictions else _evaluate(work, data)
+    _ask_harness(work)
+    notes = [AGAIN, *(note for note in work.notes if note != AGAIN)]
+    return earlier.model_copy(
+        update={
+            "scores": scores,
+            "phases": {**earlier.phases, **{name: cost for name, cost in meter.costs().items() if name in EVALUATION}},
+            "notes": list(dict.fromkeys([*earlier.notes, *notes])),
+        }
+    )
+
+
+def _evaluate(work: Work, data: RunData) -> dict[str, Score]:
+    run, parts = work.run, work.parts
+    with work.meter.phase("evaluate"):
+        log = open_log(work.folder.texts, run, data)
+        found = predictions(work.session, work.text, data, run, parts, work.progress, log=log)
+        scored = score(found, parts.metrics)
+        work.folder.write_predictions(list(scored.predictions))
+    return dict(scored.scores)
+
+
+def _ask_harness(work: Work) -> None:
+    if set(work.run.evaluation.harness) - set(work.folder.harness_tasks()):
+        with work.meter.phase("harness"):
+            work.folder.write_harness(harness_results(work.session, work.text, work.run))
 
 
 def scored_result(
@@ -118,14 +187,14 @@ def scored_result(
     )
 
 
-def _prepared(run: RunConfig, parts: RunParts, text: TextSide, folder: RunFolder, notes: list[str]) -> RunData:
-    if parts.task.fingerprint() != run.data_revision:
+def _prepared(work: Work, *, training: bool) -> RunData:
+    run, task = work.run, work.parts.task
+    if task.fingerprint() != run.data_revision:
         raise DataError(f"task {run.task}: the data changed since the study was started; start the study again")
-    training = parts.method is not None
-    data = prepare(parts.task, text, run, training=training)
-    notes.extend(data.notes)
+    data = prepare(task, work.text, run, training=training)
+    work.notes.extend(data.notes)
     if training:
-        write_summary(folder.study_folder, data)
+        write_summary(work.folder.study_folder, data)
     return data
 
 
@@ -140,26 +209,18 @@ def verified_rows(rows: Sequence[TokenRow]) -> Batch:
     return Batch(tuple(excerpt(row) if row.starts else row for row in (rows[int(place)] for place in chosen)))
 
 
-def _train(
-    session: Session,
-    run: RunConfig,
-    data: RunData,
-    folder: RunFolder,
-    checkpoints: Checkpoints,
-    meter: Meter,
-    progress: Progress,
-) -> LoopState:
+def _train(work: Work, data: RunData, checkpoints: Checkpoints) -> LoopState:
     return train(
-        session,
+        work.session,
         Loop(
-            run=run,
-            peak_learning_rate=run.method["learning_rate"],
+            run=work.run,
+            peak_learning_rate=work.run.method["learning_rate"],
             rows=data.train,
             validation_rows=data.validation,
-            records=folder,
+            records=work.folder,
             checkpoints=checkpoints,
-            meter=meter,
-            progress=progress,
+            meter=work.meter,
+            progress=work.progress,
         ),
     )
 
@@ -187,48 +248,6 @@ def _write_model(session: Session, folder: RunFolder) -> float:
     shutil.rmtree(folder.model, ignore_errors=True)
     temporary.rename(folder.model)
     return size
-
-
-def predictions(
-    session: Session, text: TextSide, data: RunData, run: RunConfig, parts: RunParts, progress: Progress
-) -> list[Prediction]:
-    reads = {metric.reads for metric in parts.metrics.values()}
-    texts: list[str | None] = [None] * len(data.test)
-    losses: list[Any] = [None] * len(data.test)
-    if "likelihood" in reads:
-        losses = session.evaluate(micro_batches(data.test_rows, max_tokens=run.batch.max_tokens))
-    if "text" in reads:
-        ids = session.generate(
-            data.test_prompts,
-            run.generation,
-            progress=lambda done: progress({"event": "generate", "done": done, "total": len(data.test)}),
-        )
-        texts = [text.tokenizer.decode(one, skip_special_tokens=True).strip() for one in ids]
-    return [
-        Prediction(
-            id=example.id,
-            prompt=example.prompt,
-            prediction=prediction,
-            references=example.references or (example.target,),
-            loss_sum=None if loss is None else loss.loss_sum,
-            num_tokens=None if loss is None else loss.num_tokens,
-            num_bytes=None if loss is None else supervised_bytes(row, text.tokenizer),
-        )
-        for example, row, prediction, loss in zip(data.test, data.test_rows, texts, losses, strict=True)
-    ]
-
-
-def supervised_bytes(row: TokenRow, tokenizer: Any) -> int:
-    """UTF-8 bytes of the text whose tokens are in the row's loss: less than the target's where that was cut, more where
-    earlier answers are learned too. A stretch is what its tokens add to the text before them, because a tokenizer may
-    drop the space at a text's beginning."""
-
-    def num_bytes(end: int) -> int:
-        text = tokenizer.decode(row.ids[:end].tolist(), skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return len(text.encode(errors="replace"))
-
-    edges = np.flatnonzero(np.diff(row.supervised.astype(np.int8), prepend=0, append=0))
-    return sum(num_bytes(int(end)) - num_bytes(int(start)) for start, end in edges.reshape(-1, 2))
 
 
 def _speed(steps: list[StepRecord]) -> dict[str, float | None]:

@@ -18,15 +18,15 @@ from tunelab.config.schema import Generation, LearningRate, MethodEntry, RunConf
 from tunelab.contracts import Backend, Method, Metric, Task
 from tunelab.errors import ConfigError, DataError
 from tunelab.near import did_you_mean
+from tunelab.study.engines import engine_problems
 from tunelab.study.labels import labels
 from tunelab.study.needs import missing_needs, with_needed
 from tunelab.study.option_paths import absolute_paths, names_of_paths
 
 BACKENDS = {"torch": ("tunelab.backends.torch_hf", "TorchHf")}
 BASE = {"name": "base", "label": "base"}
-NOT_HASHED = {"id", "precision", "threads", "checkpoint"}
-"""Recorded, but no part of a run's identity: an upgrade or another cadence does not lose finished work."""
-
+NOT_HASHED = {"id", "precision", "threads", "checkpoint", "generation", "evaluation"}
+"""Recorded, but no part of a run's identity: an upgrade or other decoding does not lose what was trained."""
 
 PlannedOptions = tuple[str, Method, tuple[float | None, ...]]
 """Name, method, learning rates."""
@@ -108,6 +108,8 @@ def make_plan(read: ReadStudy) -> Plan:
     planned = [PlannedMethod(n, label, m, rates) for (n, m, rates), label in zip(methods, named, strict=False)]
     for index, fault in missing_needs(planned):
         problems.append(read.problem(f"methods.{index}.{planned[index].name}", fault))
+    asked = [task.task.generation for task in tasks]
+    problems += [read.problem(key, fault) for key, fault in engine_problems(read.config, planned, asked)]
     if problems:
         raise ConfigError(*problems)
     planned = with_needed(planned)
@@ -164,7 +166,7 @@ def identity(run: RunConfig, *, revisions: bool = True) -> str:
     """Hash of everything that can change the run's numbers; without `revisions`, of what the study file says."""
     facts = run.model_dump(mode="json", exclude=NOT_HASHED | (set() if run.parents else {"parents"}))
     options = facts["task_options"]
-    metrics = options.pop("metrics", ())
+    metrics, _ = options.pop("metrics", ()), options.pop("generation", None)
     facts["task_options"] = names_of_paths(catalogue.load("tasks", _task_class(run.task, options)), options)
     facts["model"]["name"] = facts["model"]["name"].rsplit("/", 1)[-1]
     facts["reads"] = sorted({metric_of(name).reads for name in metrics})  # a further metric is scored, not trained for
@@ -280,10 +282,9 @@ def _task(read: ReadStudy, index: int, entry: dict[str, Any]) -> PlannedTask:
     except ConfigError as error:
         hint = "; for your own data give it train: FILE"
         raise ConfigError(*(read.problem(f"{path}.name", problem + hint) for problem in error.problems)) from None
-    explicit = _explicit_generation(read, entry)
     task = _build(read, path, cls, absolute_paths(read, path, cls, entry))
-    generation = Generation(**(task.generation.model_dump() | explicit))
-    task = task.model_copy(update={"generation": generation})
+    settings = task.generation.model_dump() | _explicit_generation(read, entry)
+    task = task.model_copy(update={"generation": _build(read, f"{path}.generation", Generation, settings)})
     metrics = {}
     for position, name in enumerate(task.metrics):
         try:
@@ -292,8 +293,7 @@ def _task(read: ReadStudy, index: int, entry: dict[str, Any]) -> PlannedTask:
             raise ConfigError(*(read.problem(f"{path}.metrics.{position}", text) for text in error.problems)) from None
     if problems := task.problems():
         raise ConfigError(*(read.problem(path, problem) for problem in problems))
-    options = task.model_dump(mode="json", exclude={"name"})
-    return PlannedTask(task.name, options, task, metrics)
+    return PlannedTask(task.name, task.model_dump(mode="json", exclude={"name"}), task, metrics)
 
 
 def _task_class(name: str, options: dict[str, Any]) -> str:

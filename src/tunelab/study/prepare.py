@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tunelab.config.schema import RunConfig
-from tunelab.contracts import Task, TextSide
+from tunelab.contracts import Task
 from tunelab.data import cache
 from tunelab.data.counts import Split, count_notes
 from tunelab.data.fingerprint import fingerprint, of_reading, of_tokenizer
@@ -22,7 +22,7 @@ from tunelab.data.token_store import NamedRow, TokenRows, write_rows
 from tunelab.data.tokenise import Tokeniser
 from tunelab.errors import DataError
 from tunelab.files import write_atomically
-from tunelab.records import Example, TokenRow, Turn
+from tunelab.records import Example, TextSide, TokenRow, Turn
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 

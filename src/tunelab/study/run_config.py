@@ -10,7 +10,8 @@ from tunelab.study.plan import BASE, Plan, PlannedMethod, PlannedTask, Revisions
 
 
 def base_run(plan: Plan, task: PlannedTask, backend: str, revisions: Revisions) -> RunConfig:
-    """The untouched base model; greedy and beam decoding draw nothing, so one seed is enough."""
+    """The untouched base model; greedy and beam decoding draw nothing, so one seed is enough; texts
+    drawn at a temperature are those of the first seed."""
     return _run(plan, task, backend, plan.study.seeds[0], dict(BASE), revisions)
 
 
@@ -66,6 +67,7 @@ def _run(
         precision=revisions.precision,
         threads=revisions.threads,
         generation=task.task.generation,
+        evaluation=study.evaluation,
         checkpoint=study.checkpoint,
         **{name: getattr(study, name) for name in sections},
     )

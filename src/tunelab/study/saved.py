@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tunelab.config.schema import ModelSource, RunConfig
-from tunelab.contracts import Method, Session, TextSide
+from tunelab.contracts import Method, Session
 from tunelab.errors import ModelError
 from tunelab.files import write_atomically
 from tunelab.models.load import local_folder
+from tunelab.records import TextSide
 from tunelab.study.plan import BASE, load_backend, method_of, parts, recognise
 from tunelab.study.store import RunFolder
 

@@ -36,6 +36,15 @@ class RunFolder:
         return self.path / "model"
 
     @property
+    def texts(self) -> Path:
+        """Generated texts of an evaluation that is not finished; see text_log.py."""
+        return self.path / "texts.jsonl"
+
+    @property
+    def trained(self) -> Path:
+        return self.path / "trained.json"
+
+    @property
     def log(self) -> Path:
         return self.path / "log.txt"
 
@@ -84,17 +93,47 @@ class RunFolder:
         text = "".join(f"{prediction.model_dump_json()}\n" for prediction in predictions)
         write_atomically(self.path / "predictions.jsonl", text)
 
+    @property
+    def has_predictions(self) -> bool:
+        return (self.path / "predictions.jsonl").exists()
+
     def read_predictions(self) -> list[Prediction]:
         return [Prediction.model_validate_json(line) for line in _complete_lines(self.path / "predictions.jsonl")]
 
     def write_result(self, result: RunResult) -> None:
         """Last of all: from here on the run is finished."""
         write_atomically(self.path / "result.json", result.model_dump_json(indent=2) + "\n")
+        self.trained.unlink(missing_ok=True)
         self.forget_failure()
 
     def forget_failure(self) -> None:
         """It is being tried again."""
         (self.path / "failure.json").unlink(missing_ok=True)
+
+    def reopen(self, run: RunConfig) -> bool:
+        """Where the run has finished with texts that were generated in another way, or without a task of the harness
+        that is asked for now: make it one that is trained and not evaluated. Nothing is trained again."""
+        if not self.finished or (earlier := self.read_run()) == run:
+            return False
+        how = [(each.generation, each.evaluation.engine) for each in (earlier, run)]
+        stale = how[0] != how[1] and any(one.prediction is not None for one in self.read_predictions())
+        if not stale and not set(run.evaluation.harness) - set(self.harness_tasks()):
+            return False
+        if stale:
+            (self.path / "predictions.jsonl").unlink()
+        (self.path / "result.json").replace(self.trained)
+        return True
+
+    def read_trained(self) -> RunResult | None:
+        """The result of an evaluation before, of a run that is to be evaluated again."""
+        return RunResult.model_validate_json(self.trained.read_text()) if self.trained.exists() else None
+
+    def write_harness(self, results: dict[str, Any]) -> None:
+        write_atomically(self.path / "harness.json", json.dumps(results, indent=2, default=str) + "\n")
+
+    def harness_tasks(self) -> list[str]:
+        path = self.path / "harness.json"
+        return json.loads(path.read_text())["tasks"] if path.exists() else []
 
     def read_result(self) -> RunResult | None:
         return RunResult.model_validate_json((self.path / "result.json").read_text()) if self.finished else None

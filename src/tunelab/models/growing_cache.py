@@ -1,0 +1,94 @@
+"""Keys and values of a batch whose rows come and go: room to grow in place, and rows that are replaced in place.
+
+transformers' own DynamicLayer copies everything at each token, and knows no row that joins later.
+"""
+# B rows, H heads, T tokens, D head size
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import Cache, DynamicLayer
+
+ROOM = 32
+"""Least number of tokens that fit before the next copy; a quarter of the length where that is more."""
+
+
+class GrowingLayer(DynamicLayer):
+    """`keys` and `values`, shape (B, H, T, D), are a window into tensors with room to the right. Rows are aligned on
+    the right: what one has less than the longest is on its left, and masked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._room: tuple[Tensor, Tensor] = ()
+        self._start = self._end = 0
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object) -> tuple[Tensor, ...]:
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+            self.keys, self.values = key_states[:, :, :0], value_states[:, :, :0]
+        added = key_states.shape[-2]
+        if not self._room or self._end + added > self._room[0].shape[-2]:
+            self._settle(self.keys, self.values, right=added)
+        for room, states in zip(self._room, (key_states, value_states), strict=True):
+            room[:, :, self._end : self._end + added] = states
+        self._end += added
+        self._look()
+        return self.keys, self.values
+
+    def drop_left(self, count: int) -> None:
+        """Forget the first `count` tokens of every row; nothing is copied."""
+        self._start += count
+        self._look()
+
+    def widen(self, count: int) -> None:
+        """`count` more tokens on the left of every row, to be masked."""
+        self._settle(self.keys, self.values, left=count)
+
+    def select(self, rows_B: Tensor) -> None:
+        """Keep these rows, in this order; one may stand several times."""
+        self._settle(self.keys[rows_B], self.values[rows_B])
+
+    def replace(self, rows_N: Tensor, other: GrowingLayer) -> None:
+        """Put the N rows of `other`, which is at most as long, in the places `rows_N`."""
+        begin = self.keys.shape[-2] - other.keys.shape[-2]
+        self.keys[rows_N, :, begin:] = other.keys
+        self.values[rows_N, :, begin:] = other.values
+
+    def _settle(self, keys: Tensor, values: Tensor, *, left: int = 0, right: int = 0) -> None:
+        """Copy into new tensors, with empty tokens on the left and room on the right."""
+        batch, heads, length, _ = keys.shape
+        size = left + length + right + max(ROOM, length // 4)
+        self._room = tuple(held.new_zeros(batch, heads, size, held.shape[-1]) for held in (keys, values))
+        for room, held in zip(self._room, (keys, values), strict=True):
+            room[:, :, left : left + length] = held
+        self._start, self._end = 0, left + length
+        self._look()
+
+    def _look(self) -> None:
+        self.keys, self.values = (room[:, :, self._start : self._end] for room in self._room)
+
+
+class GrowingCache(Cache):
+    """A GrowingLayer for each of the model's layers, made when it is first written."""
+
+    def __init__(self) -> None:
+        super().__init__(layer_class_to_replicate=GrowingLayer)
+
+    def drop_left(self, count: int) -> None:
+        for layer in self.layers:
+            layer.drop_left(count)
+
+    def widen(self, count: int) -> None:
+        for layer in self.layers:
+            layer.widen(count)
+
+    def select(self, rows: Sequence[int]) -> None:
+        for layer in self.layers:
+            layer.select(torch.tensor(rows, device=layer.keys.device))
+
+    def replace(self, rows: Sequence[int], other: GrowingCache) -> None:
+        for layer, joining in zip(self.layers, other.layers, strict=True):
+            layer.replace(torch.tensor(rows, device=layer.keys.device), joining)

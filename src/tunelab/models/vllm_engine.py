@@ -1,0 +1,91 @@
+"""Texts by vLLM, from the merged weights: greedy and sampling on a GPU. Never executed by this project.
+
+Written from vLLM's documentation of `LLM.generate` and `SamplingParams`; no machine of the project has vLLM, so the
+tests check only what is handed to a stand-in of that interface.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tunelab.config.schema import Generation
+from tunelab.contracts import Session
+from tunelab.models.inference import end_tokens
+from tunelab.records import Decoded, TextSide
+
+PART = 1024
+"""Prompts of one call: texts are kept after each."""
+
+
+class VllmEngine:
+    def __init__(self, session: Session, text: TextSide, *, seed: int) -> None:
+        self.session, self.text, self.seed = session, text, seed
+
+    def generate(
+        self,
+        prompts: Sequence[np.ndarray],
+        settings: Generation,
+        *,
+        progress: Callable[[Decoded], None],
+        examples: Sequence[int] | None = None,
+    ) -> list[list[int]]:
+        """As Session.generate; draws are vLLM's own, seeded by run and example."""
+        if not prompts:
+            return []
+        places = range(len(prompts)) if examples is None else examples
+        sampling = [self._sampling(settings, place) for place in places]
+        texts: list[list[int]] = []
+        num_tokens = 0
+        with tempfile.TemporaryDirectory(prefix="tunelab-vllm-") as folder:
+            engine = self._engine(Path(folder))
+            for begin in range(0, len(prompts), PART):
+                asked = [{"prompt_token_ids": ids.tolist()} for ids in prompts[begin : begin + PART]]
+                outputs = engine.generate(asked, sampling[begin : begin + PART], use_tqdm=False)
+                new = [list(output.outputs[0].token_ids) for output in outputs]
+                num_tokens += sum(map(len, new))
+                texts += [self._without_end(ids) for ids in new]
+                progress(Decoded(dict(enumerate(texts[begin:], begin)), num_tokens))
+        return texts
+
+    def _engine(self, folder: Path) -> Any:
+        """The weights leave the GPU before vLLM takes its share of it."""
+        import torch
+        from vllm import LLM
+
+        plain = self.session.plain_model()
+        plain.save_pretrained(folder)
+        self.text.tokenizer.save_pretrained(folder)
+        self.session.model.to("cpu")
+        plain.to("cpu")
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return LLM(model=str(folder), dtype="float32", seed=self.seed)
+
+    def _sampling(self, settings: Generation, place: int) -> Any:
+        from vllm import SamplingParams
+
+        drawn = {
+            "top_p": settings.top_p,
+            "top_k": settings.top_k or -1,
+            "seed": int(np.random.SeedSequence((self.seed, place)).generate_state(1)[0]),
+        }
+        return SamplingParams(
+            temperature=settings.temperature,
+            max_tokens=settings.max_new_tokens,
+            min_tokens=settings.min_new_tokens,
+            stop_token_ids=self._ends(),
+            detokenize=False,
+            **(drawn if settings.temperature else {}),
+        )
+
+    def _ends(self) -> list[int]:
+        return end_tokens(self.session.model, self.text.tokenizer.eos_token_id)
+
+    def _without_end(self, ids: list[int]) -> list[int]:
+        """vLLM gives the token that ended a text as its last one."""
+        return ids[:-1] if ids and ids[-1] in self._ends() else ids

@@ -1,0 +1,46 @@
+"""What a terminal shows while texts are generated."""
+
+import io
+
+from rich.console import Console
+
+import tiny
+from tunelab.launch.view import LiveView, PlainView
+
+RUN = tiny.run_config(task="restaurants", method={"name": "lora", "label": "lora"})
+TRAINED = {"event": "step", "step": 4, "num_steps": 4, "ema_loss": 1.0, "tokens_per_second": 5.0, "seconds": 0.1}
+
+
+def generated(done: int) -> dict:
+    return {"event": "generate", "done": done, "total": 50, "num_tokens": 90, "tokens_per_second": 1234.5}
+
+
+def test_a_log_tells_texts_and_tokens_a_second_now_and_then_and_at_the_end():
+    out = io.StringIO()
+    view = PlainView(Console(file=out, width=200), every_seconds=1000.0)
+    view._last = -1e9
+    for done in (5, 6, 7, 50):
+        view.event(RUN, generated(done))
+    assert out.getvalue().splitlines() == [
+        "test: generated 5/50 texts 1,234 tokens/s",
+        "test: generated 50/50 texts 1,234 tokens/s",
+    ]
+
+
+def shown(*events: dict) -> str:
+    console = Console(file=io.StringIO(), width=160)
+    view = LiveView(console)
+    for event in events:
+        view.event(RUN, event)
+    console.print(view._render())
+    return console.file.getvalue()
+
+
+def test_a_terminal_shows_the_share_of_texts_and_their_speed():
+    before = shown(TRAINED, {"event": "phase", "phase": "evaluate"})
+    while_generating = shown(TRAINED, {"event": "phase", "phase": "evaluate"}, generated(25))
+    assert "5 tokens/s" in before
+    assert "generate 25/50" in while_generating and "1,234 tokens/s" in while_generating
+    assert while_generating.count("━") == 10 and before.count("━") == 20, "half of the texts is half of the bar"
+    after = shown(TRAINED, generated(50), {"event": "phase", "phase": "save"})
+    assert "5 tokens/s" in after and "1,234" not in after
