@@ -22,7 +22,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
 
 from tunelab.backends.torch_hf import medium_is_exact
 from tunelab.backends.torch_session import TorchSession
-from tunelab.config.schema import ModelSource, RunConfig
+from tunelab.config.run import RunConfig
+from tunelab.config.schema import ModelSource
 from tunelab.kernels.projector import Projector, overlap
 from tunelab.methods.full import Full
 from tunelab.methods.galore import Galore

@@ -22,7 +22,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from tunelab.backends.torch_hf import set_storage
 from tunelab.backends.torch_session import TorchSession
-from tunelab.config.schema import ModelSource, RunConfig
+from tunelab.config.run import RunConfig
+from tunelab.config.schema import ModelSource
 from tunelab.contracts import Method
 from tunelab.methods.lora import Lora
 from tunelab.methods.rosa import Rosa

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, GPT2Config, LlamaConfig, T5Config
 
-from tunelab.config.schema import ModelSource, RunConfig
+from tunelab.config.run import RunConfig
+from tunelab.config.schema import ModelSource
 from tunelab.models.load import EMBEDDED
 from tunelab.records import TokenRow
 

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PrivateAttr
 
-from tunelab.config.schema import Generation, MethodEntry, ModelSource, Optimizer, RunConfig, StudyConfig
+from tunelab.config.run import RunConfig
+from tunelab.config.schema import Generation, MethodEntry, ModelSource, Optimizer, StudyConfig
 from tunelab.records import Batch, Decoded, Example, Located, ParameterCount, Prediction, TextSide, TokenLoss
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ import torch
 
 from tunelab.backends.torch_session import TorchSession
 from tunelab.backends.torch_storage import parameter_count, set_storage
-from tunelab.config.schema import ModelSource, RunConfig
+from tunelab.config.run import RunConfig
+from tunelab.config.schema import ModelSource
 from tunelab.contracts import Backend, Memory, Method
 from tunelab.models.load import load_model, load_text, locate, read_configuration, skeleton
 from tunelab.models.quantise import require_nf4

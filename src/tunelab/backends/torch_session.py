@@ -24,7 +24,8 @@ from torch.nn import functional as F
 from tunelab.backends.torch_generation import GENERATION_BATCH, folded
 from tunelab.backends.torch_inputs import Inputs, collate
 from tunelab.backends.torch_storage import parameter_count, set_storage
-from tunelab.config.schema import Generation, RunConfig
+from tunelab.config.run import RunConfig
+from tunelab.config.schema import Generation
 from tunelab.contracts import Method, Session
 from tunelab.kernels.linear_cross_entropy import linear_cross_entropy, token_losses
 from tunelab.models import inference

@@ -1,4 +1,4 @@
-"""A study file's schema, and the configuration of one run cut from it. Frozen, keyword-only, unknown keys refused.
+"""A study file's schema. Frozen, keyword-only, unknown keys refused.
 
 Only `model`, `tasks` and `methods` are required. A method's and a task's own options are not here: they are the
 fields of the file in `methods/` or `tasks/` and are checked when the study is planned.
@@ -6,7 +6,6 @@ fields of the file in `methods/` or `tasks/` and are checked when the study is p
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Annotated, Any, Literal
 
@@ -286,52 +285,3 @@ class StudyConfig(Section):
     checkpoint: Checkpoint = Checkpoint()
     backends: Annotated[tuple[Literal["torch"], ...], Field(min_length=1)] = ("torch",)
     launch: Launch = Launch()
-
-
-class ParentRun(Section):
-    """A finished run that another builds on."""
-
-    id: str
-    method: dict[str, Any]
-    """name, label and its own fields, as in its own run.json."""
-
-
-class RunConfig(Section):
-    """One run, whole: what `run.json` holds and a worker executes."""
-
-    id: str
-    backend: str
-    task: str
-    """The task's name."""
-    task_options: dict[str, Any]
-    """The task entry as planned; paths absolute."""
-    seed: int
-    method: dict[str, Any]
-    """name, label, and the method's own fields with defaults; only name and label for the base."""
-    parents: tuple[ParentRun, ...] = ()
-    """The runs it is made of, in the order in which its method names them; they lie beside its own folder."""
-    model: ModelSource
-    model_revision: str
-    """Hub commit, or sha256 of the local or embedded files."""
-    data_revision: str
-    """The task's fingerprint."""
-    budget: Budget
-    batch: BatchSettings
-    data: DataSettings
-    precision: Literal["fp32", "bf16"]
-    threads: int
-    activation_checkpointing: bool
-    optimizer: Optimizer
-    schedule: Schedule
-    loss: Loss
-    validation: Validation
-    generation: Generation
-    evaluation: Evaluation = Evaluation()
-    checkpoint: Checkpoint
-
-    @classmethod
-    def from_run_json(cls, text: str | bytes) -> RunConfig:
-        """What run.json says of the run; where it ran (`provenance`) stands in the same file and is left out."""
-        facts = json.loads(text)
-        facts.pop("provenance", None)
-        return cls.model_validate(facts)

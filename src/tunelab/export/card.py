@@ -10,7 +10,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tunelab.config.schema import ModelSource, RunConfig
+from tunelab.config.run import RunConfig
+from tunelab.config.schema import ModelSource
 from tunelab.config.study_yaml import dump_yaml
 from tunelab.export.adapter import Copied
 from tunelab.export.merge import Merged

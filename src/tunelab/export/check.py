@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tunelab.config.schema import RunConfig
+from tunelab.config.run import RunConfig
 from tunelab.data.batching import micro_batches
 from tunelab.errors import DataError, RunError
 from tunelab.records import Batch, TextSide, TokenRow

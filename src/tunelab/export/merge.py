@@ -8,7 +8,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from tunelab.config.schema import RunConfig
+from tunelab.config.run import RunConfig
 from tunelab.errors import ModelError, RunError
 from tunelab.export.check import LIMITS, Agreement, CheckRows, Losses, compare, mean_loss, plain_session
 from tunelab.records import Located

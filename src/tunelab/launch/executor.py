@@ -13,7 +13,8 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
-from tunelab.config.schema import Launch, RunConfig
+from tunelab.config.run import RunConfig
+from tunelab.config.schema import Launch
 from tunelab.study.store import RunFolder
 
 Events = Callable[[RunConfig, dict[str, Any]], None]

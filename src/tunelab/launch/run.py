@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import yaml
 
 from tunelab.config.read import dump
-from tunelab.config.schema import RunConfig
+from tunelab.config.run import RunConfig
 from tunelab.contracts import Metric
 from tunelab.evaluation.evaluate import score
 from tunelab.files import write_atomically

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
-    from tunelab.config.schema import Optimizer, RunConfig
+    from tunelab.config.run import RunConfig
+    from tunelab.config.schema import Optimizer
     from tunelab.data.batching import Order
 
 FOLDERS = ("first", "second")

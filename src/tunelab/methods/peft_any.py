@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ConfigDict, PositiveFloat, model_validator
 
-from tunelab.config.schema import Optimizer, RunConfig
+from tunelab.config.run import RunConfig
+from tunelab.config.schema import Optimizer
 from tunelab.contracts import Method, Session, Updater
 from tunelab.errors import ConfigError
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
-    from tunelab.config.schema import RunConfig, StudyConfig
+    from tunelab.config.run import RunConfig
+    from tunelab.config.schema import StudyConfig
     from tunelab.contracts import Session
     from tunelab.data.batching import Order
     from tunelab.kernels.adapted_linear import AdaptedLinear

@@ -10,7 +10,7 @@ from typing import Literal, TypeVar
 
 from pydantic import ValidationError
 
-from tunelab.config.schema import RunConfig
+from tunelab.config.run import RunConfig
 from tunelab.records import Prediction, Record, RunEntry, RunResult, StepRecord, StudyRuns, ValidationRecord
 
 State = Literal["finished", "failed", "pending"]

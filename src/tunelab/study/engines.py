@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from tunelab.config.schema import Generation, RunConfig, StudyConfig
+from tunelab.config.run import RunConfig
+from tunelab.config.schema import Generation, StudyConfig
 from tunelab.contracts import Method, Session
 from tunelab.errors import ModelError
 from tunelab.records import Decoded, TextSide

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tunelab.config.read import read_study
-from tunelab.config.schema import RunConfig
+from tunelab.config.run import RunConfig
 from tunelab.config.study_yaml import dump_yaml
 from tunelab.errors import ConfigError
 from tunelab.evaluation.evaluate import score

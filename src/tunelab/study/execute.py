@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tunelab.config.schema import RunConfig
+from tunelab.config.run import RunConfig
 from tunelab.contracts import Session
 from tunelab.data.packing import excerpt
 from tunelab.data.token_store import sizes

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tunelab.config.run import RunConfig
 from tunelab.config.schema import (
     BatchSettings,
     Budget,
@@ -16,7 +17,6 @@ from tunelab.config.schema import (
     Generation,
     Loss,
     Optimizer,
-    RunConfig,
     Schedule,
     Validation,
 )

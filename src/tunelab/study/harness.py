@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from tunelab.config.schema import RunConfig
+from tunelab.config.run import RunConfig
 from tunelab.contracts import Session
 from tunelab.errors import RunError
 from tunelab.records import TextSide

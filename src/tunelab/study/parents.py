@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tunelab.config.schema import RunConfig
+from tunelab.config.run import RunConfig
 from tunelab.errors import ModelError
 from tunelab.records import PhaseCost, RunResult
 from tunelab.study.store import RunFolder

@@ -14,7 +14,8 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from tunelab import catalogue
 from tunelab.config.explain import explain, got
 from tunelab.config.read import ReadStudy
-from tunelab.config.schema import Generation, LearningRate, MethodEntry, RunConfig, StudyConfig
+from tunelab.config.run import RunConfig
+from tunelab.config.schema import Generation, LearningRate, MethodEntry, StudyConfig
 from tunelab.contracts import Backend, Method, Metric, Task
 from tunelab.errors import ConfigError, DataError
 from tunelab.near import did_you_mean

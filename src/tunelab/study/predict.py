@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tunelab.config.schema import RunConfig
+from tunelab.config.run import RunConfig
 from tunelab.contracts import Session
 from tunelab.data.batching import micro_batches
 from tunelab.records import Decoded, Prediction, TextSide, TokenRow

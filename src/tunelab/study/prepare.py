@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tunelab.config.schema import RunConfig
+from tunelab.config.run import RunConfig
 from tunelab.contracts import Task
 from tunelab.data import cache
 from tunelab.data.counts import Split, count_notes

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 import tunelab
-from tunelab.config.schema import RunConfig
+from tunelab.config.run import RunConfig
 from tunelab.records import Provenance
 
 PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "safetensors", "numpy", "sacrebleu", "rouge-score")

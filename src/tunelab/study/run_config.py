@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tunelab.config.schema import ParentRun, RunConfig
+from tunelab.config.run import ParentRun, RunConfig
 from tunelab.study.plan import BASE, Plan, PlannedMethod, PlannedTask, Revisions, identity
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tunelab.config.schema import RunConfig
+from tunelab.config.run import RunConfig
 from tunelab.records import RunEntry
 from tunelab.study.plan import Plan, PlannedMethod, PlannedTask, Revisions, identity
 from tunelab.study.run_config import base_run, cells, method_run

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tunelab.config.schema import ModelSource, RunConfig
+from tunelab.config.run import RunConfig
+from tunelab.config.schema import ModelSource
 from tunelab.contracts import Method, Session
 from tunelab.errors import ModelError
 from tunelab.files import write_atomically

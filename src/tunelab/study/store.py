@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from tunelab.config.schema import RunConfig
+from tunelab.config.run import RunConfig
 from tunelab.errors import RunBusy
 from tunelab.files import write_atomically
 from tunelab.records import Prediction, RunResult, StepRecord, ValidationRecord
