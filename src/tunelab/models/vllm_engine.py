@@ -84,7 +84,7 @@ class VllmEngine:
         )
 
     def _ends(self) -> list[int]:
-        return end_tokens(self.session.model, self.text.tokenizer.eos_token_id)
+        return end_tokens(self.session.model, self.text.tokenizer)
 
     def _without_end(self, ids: list[int]) -> list[int]:
         """vLLM gives the token that ended a text as its last one."""
