@@ -7,7 +7,7 @@ than the mask; the source and the document starts where there are any; and the i
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,9 +19,9 @@ from tunelab.data.lazy import Lazy
 from tunelab.records import TokenRow
 
 BATCH = 4096
-RELEASE = 1 << 14
+RELEASE = 64
 """Rows after which the pages that were looked at are given back to the system: they are in its file cache, and would
-count as this process's memory."""
+count as this process's memory. A row in an arbitrary place brings about half a MiB of them."""
 _LISTS = ("ids", "changes", "source", "starts")
 _SCHEMA = pa.schema(
     [
@@ -87,13 +87,20 @@ def sizes(rows: Sequence[TokenRow]) -> Sizes:
     )
 
 
+_NO_SIZES = Sizes(*(np.empty(0, kind) for kind in (np.int32, np.int32, np.int32, np.int64, bool, bool)))
+
+
 class TokenRows(Lazy[TokenRow]):
     def __init__(self, buffer: pa.Buffer, mapped: mmap.mmap | None = None) -> None:
         self._mapped, self._asked = mapped, 0
         reader = pa.ipc.open_file(pa.BufferReader(buffer))
-        self._batches = [_columns(reader.get_batch(number)) for number in range(reader.num_record_batches)]
-        self.sizes = _sizes(self._batches)
-        self._release()
+        self._batches, parts = [], []
+        for number in range(reader.num_record_batches):
+            columns = _columns(reader.get_batch(number))
+            self._batches.append(columns)
+            parts.append(_sizes(columns))
+            self._release()
+        self.sizes = Sizes(*(np.concatenate([none, *arrays]) for none, *arrays in zip(_NO_SIZES, *parts, strict=True)))
 
     @classmethod
     def open(cls, path: Path) -> TokenRows:
@@ -151,17 +158,14 @@ def _columns(batch: pa.RecordBatch) -> dict[str, Any]:
     }
 
 
-def _sizes(batches: list[dict[str, Any]]) -> Sizes:
-    def joined(arrays: Iterator[np.ndarray], kind: type = np.int32) -> np.ndarray:
-        return np.concatenate([np.empty(0, kind), *arrays])
-
+def _sizes(columns: dict[str, Any]) -> Sizes:
     return Sizes(
-        joined(np.diff(columns["ids"].offsets) for columns in batches),
-        joined(np.diff(columns["source"].offsets) for columns in batches),
-        joined(columns["num_supervised"] for columns in batches),
-        joined((columns["example"] for columns in batches), np.int64),
-        joined((np.diff(columns["changes"].offsets) % 2 == 1 for columns in batches), bool),
-        joined((np.diff(columns["starts"].offsets) > 0 for columns in batches), bool),
+        np.diff(columns["ids"].offsets),
+        np.diff(columns["source"].offsets),
+        columns["num_supervised"].copy(),
+        columns["example"].copy(),
+        np.diff(columns["changes"].offsets) % 2 == 1,
+        np.diff(columns["starts"].offsets) > 0,
     )
 
 
