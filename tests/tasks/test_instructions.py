@@ -165,8 +165,9 @@ def test_wrong_options_and_rows_are_explained(tmp_path):
     (problem,) = Instructions(sources=["alpaca"], alpaca={"path": tmp_path / "absent"}).problems()
     assert "absent: no such folder; get alpaca_data.json from github.com/tatsu-lab/stanford_alpaca" in problem
     folder = tulu(tmp_path, *[[{"role": "tool", "content": "42"}]] * 20)
-    (problem,) = Instructions(sources=["tulu_v2"], tulu_v2={"path": folder}).problems()
-    assert 'row 1, message 1: the role "tool" is unknown' in problem
+    of_train, of_test = Instructions(sources=["tulu_v2"], tulu_v2={"path": folder}).problems()
+    assert '(train): row 1, message 1: the role "tool" is unknown' in of_train
+    assert '(test): row 1, message 1: the role "tool" is unknown' in of_test
 
 
 def test_no_row_with_an_answer_is_an_error(tmp_path):

@@ -13,9 +13,9 @@ from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 from tunelab.contracts import Options, Task
 from tunelab.data.fingerprint import fingerprint
 from tunelab.data.mixing import Part, mix
+from tunelab.data.readable import unreadable
 from tunelab.data.rehearsal import SCORED_ROWS, TRAIN_ROWS
 from tunelab.data.sources import SOURCES, source_fingerprint, write_generated
-from tunelab.errors import DataError
 from tunelab.records import Example
 
 Split = Literal["train", "validation", "test"]
@@ -82,15 +82,9 @@ class MixedTask(Task):
 
     def problems(self) -> list[str]:
         """What reading the sets on this machine says; the hub is not asked while planning."""
-        found = []
-        for name in self.sources:
-            if self.options_of(name).path is not None:
-                try:
-                    for split in ("train", "test"):
-                        self.set_rows(name, split)
-                except DataError as error:
-                    found.append(str(error))
-        return found
+        local = {name: self.options_of(name) for name in self.sources if self.options_of(name).path is not None}
+        alone = [type(self)(sources=(name,), seed=self.seed, **{name: options}) for name, options in local.items()]
+        return [problem for task in alone for problem in unreadable(task)]
 
     def fingerprint(self) -> str:
         options = {name: self.options_of(name).model_dump(mode="json", exclude={"path"}) for name in self.sources}
