@@ -1,17 +1,23 @@
-# Nothing is needed but Python >= 3.10 with venv and pip. A stamp in the environment makes repeated calls quick.
+# Nothing is needed but Python >= 3.10 with venv and pip; the tests of METEOR also use Java. A stamp in the environment
+# makes repeated calls quick.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint
+.PHONY: demo test lint java
 
 # The embedded quickstart, to a finished report under results/quickstart.
 demo: $(VENV)/.tunelab
 	$(BIN)/tunelab run
 
 # Two processes; each test process computes with one thread (see tests/conftest.py).
-test: $(VENV)/.tunelab-dev
+test: $(VENV)/.tunelab-dev java
 	$(BIN)/python -m pytest -n 2 --dist worksteal -o faulthandler_timeout=300
+
+# METEOR and the E2E script's tokeniser are Java programs. Where it is missing and cannot be installed their tests skip.
+java:
+	@command -v java >/dev/null || test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null \
+	  || { apt-get update -qq && apt-get install -y -qq --no-install-recommends default-jre-headless; }
 
 lint: $(VENV)/.tunelab-dev
 	$(BIN)/ruff check .

@@ -12,7 +12,7 @@ def test_importing_tunelab_imports_nothing_heavy():
 
 
 def test_everything_named_is_there_and_callable():
-    assert set(tunelab.__all__) == {"plan", "run", "load_study", "report", "generate"}
+    assert set(tunelab.__all__) == {"plan", "run", "load_study", "report", "generate", "score"}
     assert all(callable(getattr(tunelab, name)) for name in tunelab.__all__)
 
 

@@ -60,9 +60,9 @@ def test_arrows_point_downward(file):
         assert FLOORS[there] < FLOORS[own] or there in allowed_beside or there in BESIDE.get(own, ()), module
 
 
-BESIDE = {"launch": {"report"}, "export": {"report"}, "__main__": {"cli"}}
-"""Neighbours on one floor that may be used: the launcher writes the report when a study ends, and a model card shows
-numbers as the report does."""
+BESIDE = {"launch": {"report"}, "export": {"report"}, "metrics": {"evaluation"}, "__main__": {"cli"}}
+"""Neighbours on one floor that may be used: the launcher writes the report when a study ends, a model card shows
+numbers as the report does, and several metrics share the official tools' tokens."""
 
 
 @pytest.mark.parametrize("part", TORCH_FREE)

@@ -6,6 +6,7 @@
     outcome = tunelab.run("study.yaml")                 # execute what is not finished, write the report
     tunelab.report("results/study")                     # the report again, from records
     tunelab.generate("results/study/runs/RUN", ["..."])
+    tunelab.score(["an output"], [["a reference"]], metrics=["bleu", "chrf"])
 
 Everything heavy is imported when it is called: importing tunelab imports no torch.
 """
@@ -20,11 +21,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tunelab.launch.run import Outcome, View
+    from tunelab.records import Score
     from tunelab.report.frame import Comparison
     from tunelab.study.plan import Plan
     from tunelab.study.preview import Preview
 
-__all__ = ["generate", "load_study", "plan", "report", "run"]
+__all__ = ["generate", "load_study", "plan", "report", "run", "score"]
 __version__ = "0.1.0"
 
 
@@ -124,6 +126,32 @@ def generate(
     from tunelab.study.generate import generate as generate_text
 
     return generate_text(str(model), prompts, max_new_tokens=max_new_tokens, beams=beams)
+
+
+def score(
+    hypotheses: str | Path | Sequence[str],
+    references: str | Path | Sequence[str | Sequence[str]],
+    *,
+    metrics: Sequence[str] = ("bleu", "rouge_l"),
+) -> dict[str, Score]:
+    """Score texts without a model: value, 95 % interval over the examples and signature of each metric.
+
+    Args:
+        hypotheses: a file (see `tunelab score --help`), or the outputs themselves.
+        references: a file, or for every output a text or a list of texts.
+        metrics: names as in a study, a variant after a colon.
+
+    Raises:
+        ConfigError: an unknown metric.
+        DataError: a file that cannot be read so, with its line, or unequal lengths.
+
+    Example:
+        >>> tunelab.score(["The Eagle is cheap."], [["The Eagle is a cheap pub."]], metrics=["rouge_1"])["rouge_1"].n
+        1
+    """
+    from tunelab.study.score import score_texts
+
+    return score_texts(hypotheses, references, metrics=metrics)
 
 
 class _Report(ModuleType):

@@ -209,6 +209,33 @@ def generate(
 
 
 @app.command()
+def score(
+    hypotheses: Annotated[Path, typer.Argument(metavar="HYPOTHESES", help="Outputs: one a line, or .jsonl.")],
+    references: Annotated[
+        Path,
+        typer.Argument(
+            metavar="REFERENCES",
+            help="One a line (tabs separate several), groups separated by blank lines, the E2E table, or .jsonl.",
+        ),
+    ],
+    metrics: Annotated[
+        str, typer.Option(metavar="NAMES", help="Separated by commas, a variant after a colon: bleu:e2e,nist.")
+    ] = "bleu,rouge_l",
+    as_json: Json = False,
+) -> None:
+    """Score text files, without a model."""
+    import tunelab
+    from tunelab.study import score as scoring
+
+    names = [name.strip() for name in metrics.split(",") if name.strip()]
+    scores = tunelab.score(hypotheses, references, metrics=names)
+    if as_json:
+        _print_json({"scores": scoring.as_json(scores)})
+        return
+    print(scoring.scores_text(scores))
+
+
+@app.command()
 def report(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Results folders of `tunelab run`.")],
     out: Annotated[

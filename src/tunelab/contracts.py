@@ -255,15 +255,21 @@ class Metric(ABC):
     reads: ClassVar[Literal["text", "likelihood"]] = "text"
     """Whether it needs generated text or token losses."""
     higher_is_better: ClassVar[bool] = True
-    bounds: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
+    bounds: tuple[float, float] = (-math.inf, math.inf)
     """Smallest and largest score there can be; intervals are cut there."""
+    corpus_weights: ClassVar[bool] = False
+    """An example's statistics weigh words by the references of all examples; intervals hold these weights fixed."""
 
     def __init__(self, variant: str = "") -> None:
         self.variant = variant
 
+    def missing(self) -> str:
+        """What it needs and this machine lacks, with the way out; asked while planning. Empty: nothing."""
+        return ""
+
     @abstractmethod
     def statistics(self, predictions: Sequence[Prediction]) -> np.ndarray:
-        """float64, shape N x K: one row an example; K is the metric's own."""
+        """float64, shape N x K: one row an example; K is the metric's own. Raises CannotScore: the score is missing."""
 
     @abstractmethod
     def aggregate(self, totals: np.ndarray) -> np.ndarray:

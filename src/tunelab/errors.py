@@ -37,3 +37,8 @@ class RunError(TunelabError):
 
 class RunBusy(RunError):
     """A run's folder is being written by another living process; nothing is wrong with the run."""
+
+
+class CannotScore(TunelabError):
+    """A metric that cannot be computed from these texts or on this machine (no Java); the message says why. The score
+    is then missing with that reason, and nothing else fails."""

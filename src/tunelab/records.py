@@ -165,6 +165,8 @@ class Score(Record):
     signature: str
     """Everything that changes the number: variant, tokenisation, smoothing, library version."""
     higher_is_better: bool
+    missing: str = ""
+    """Why there is no value: what the metric needs and did not find."""
 
 
 class ParameterCount(NamedTuple):

@@ -17,6 +17,7 @@ VERBS = {
     "show": ["WHAT", "--examples", "--rows", "--set"],
     "evaluate": ["MODEL", "--task", "--set", "--out", "--json"],
     "generate": ["MODEL", "--prompt", "--file", "--max-new-tokens", "--beams"],
+    "score": ["HYPOTHESES", "REFERENCES", "--metrics", "--json"],
     "report": ["FOLDERS", "--out"],
     "export": ["RUN", "FOLDER", "--merge", "--dtype", "--json"],
     "list": ["WHAT"],

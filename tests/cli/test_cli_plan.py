@@ -69,3 +69,11 @@ def test_a_search_shows_every_rate_and_what_waits(command):
     answer = command("plan", "quickstart", "--json", "--set", "methods.1.lora.learning_rate=[1e-4, 1e-3]")
     rates = [(run["seed"], run["learning_rate"]) for run in json.loads(answer.out)["runs"] if run["method"] == "lora"]
     assert rates == [(0, 1e-4), (0, 1e-3), (1, None)]
+
+
+def test_a_metric_that_cannot_be_computed_here_is_told_before_anything_runs(command, monkeypatch):
+    monkeypatch.setenv("PATH", "/nonexistent")
+    metrics = "tasks.0.metrics=[rouge_l, meteor, 'rouge_l:coco']"
+    notes = json.loads(command("plan", "quickstart", "--json", "--set", metrics).out)["notes"]
+    said = [note for note in notes if "will be missing on this machine" in note]
+    assert [note.split()[0] for note in said] == ["meteor", "rouge_l:coco"] and "needs Java" in said[0]

@@ -204,4 +204,5 @@ def test_doctor_says_what_is_here(command, monkeypatch):
     assert {"packages", "device", "precision", "threads", "medium_products_exact", "cache", "hub_reachable"} <= set(
         found
     )
+    assert found["meteor"] is ("meteor" not in found["advice"])
     assert found["hub_reachable"] is False and "hub_reachable" in found["advice"]

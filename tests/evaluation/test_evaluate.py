@@ -7,6 +7,7 @@ from tunelab.errors import DataError, RunError
 from tunelab.evaluation.evaluate import score, score_from_statistics, stored_statistics
 from tunelab.metrics.bleu import Bleu
 from tunelab.metrics.exact_match import ExactMatch
+from tunelab.metrics.gsm8k_exact_match import Gsm8kExactMatch
 from tunelab.metrics.perplexity import Perplexity
 from tunelab.metrics.rouge_l import RougeL
 from tunelab.records import Prediction
@@ -108,3 +109,13 @@ def test_runs_on_other_examples_are_refused_and_a_missing_metric_is_missing():
     assert stored_statistics([], "bleu") is None
     with pytest.raises(DataError, match="run 2 of 2"):
         stored_statistics([rows, rows[::-1]], "bleu")
+
+
+def test_a_metric_that_cannot_be_computed_is_missing_with_its_reason_and_the_others_are_there():
+    metrics = {"gsm8k_exact_match:openai": Gsm8kExactMatch("openai"), "bleu": Bleu()}
+    scored = score(generated(count=3), metrics, resamples=10)
+    missing = scored.scores["gsm8k_exact_match:openai"]
+    assert missing.value is None and missing.low is None and missing.n == 3
+    assert "'#### N'" in missing.missing
+    assert scored.scores["bleu"].value > 0 and not scored.scores["bleu"].missing
+    assert set(scored.predictions[0].statistics) == {"bleu"}

@@ -65,3 +65,11 @@ def test_scores_of_one_signature_are_left_as_they_are(folders):
     before = [(folder.path / "result.json").stat().st_mtime_ns for folder in folders]
     score_alike(folders, {"exact_match": ExactMatch()})
     assert [(folder.path / "result.json").stat().st_mtime_ns for folder in folders] == before
+
+
+def test_a_metric_that_was_missing_is_computed_when_it_can_be(folders):
+    result = folders[0].read_result()
+    gone = result.scores["exact_match"].model_copy(update={"value": None, "missing": "no Java"})
+    folders[0].write_result(result.model_copy(update={"scores": {"exact_match": gone}}))
+    score_alike(folders, {"exact_match": ExactMatch()})
+    assert scores(folders[0], "exact_match").value == 1.0 and not scores(folders[0], "exact_match").missing

@@ -1,9 +1,21 @@
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tunelab.evaluation.java import METEOR, TOKENISER
 from tunelab.records import Prediction
+
+
+@pytest.fixture(scope="session")
+def java() -> None:
+    """Java and the extra `meteor`. Where they are missing the test is skipped; with TUNELAB_REQUIRE_ALL=1 it fails."""
+    reason = TOKENISER.missing() or METEOR.missing()
+    if reason and os.environ.get("TUNELAB_REQUIRE_ALL") == "1":
+        pytest.fail(reason)
+    if reason:
+        pytest.skip(reason)
 
 
 @pytest.fixture

@@ -27,13 +27,26 @@ METRICS = [
     for variant in found.variants
 ]
 
+# Every example has a reference with "#### N", which gsm8k_exact_match:openai asks for.
 TEXTS = [
-    ("The Eagle is a cheap pub near the river.", ("The Eagle is a cheap pub by the river.", "A cheap pub: The Eagle.")),
-    ("", ("An answer was expected here.",)),
-    ("Yes.", ("Yes.", "No.", "Maybe, if it is open.")),
-    ("prices are high , at  £30 &amp; more", ("Prices are high, at £30 & more.", "It costs 1,000.50 dollars")),
-    ("The Eagle is a cheap pub near the river.", ("The Eagle is a cheap pub near the river.",)),
+    (
+        "The Eagle is a cheap pub near the river.",
+        ("#### 1. The Eagle is a cheap pub by the river.", "A cheap pub: The Eagle."),
+    ),
+    ("", ("An answer was expected here. #### 1,000",)),
+    ("Yes. #### 5", ("Yes. #### 5", "No.", "Maybe, if it is open.")),
+    ("prices are high , at  £30 &amp; more", ("Prices are high, at £30 & more.", "It costs #### 1,000.50 dollars")),
+    ("The Eagle is a cheap pub near the river #### 2", ("The Eagle is a cheap pub near the river #### 2",)),
 ]
+
+
+JAVA = {"cider", "meteor", "rouge_l:coco"}
+
+
+@pytest.fixture(autouse=True)
+def java_where_it_is_needed(request):
+    if hasattr(request.node, "callspec") and request.node.callspec.id in JAVA:
+        request.getfixturevalue("java")
 
 
 @pytest.fixture
@@ -61,12 +74,35 @@ def test_a_file_holds_one_metric_and_says_what_it_is(name):
 
 @pytest.mark.parametrize(("metric_class", "variant"), METRICS)
 def test_statistics_of_a_concatenation_are_the_concatenated_statistics(metric_class, variant, predictions):
+    if metric_class.corpus_weights:
+        return  # they weigh words by the references of the whole corpus; see below
     apart = [metric_class(variant).statistics(part) for part in (predictions[:2], predictions[2:])]
     whole = metric_class(variant).statistics(predictions)
     assert whole.dtype == np.float64 and whole.ndim == 2 and len(whole) == len(predictions)
     assert np.array_equal(np.concatenate(apart), whole)
     aggregate = metric_class(variant).aggregate
     assert aggregate(sum(part.sum(axis=0) for part in apart)) == pytest.approx(aggregate(whole.sum(axis=0)), rel=1e-12)
+
+
+@pytest.mark.parametrize(("metric_class", "variant"), METRICS)
+def test_an_examples_statistics_do_not_depend_on_the_order_of_examples(metric_class, variant, predictions):
+    order = np.random.default_rng(0).permutation(len(predictions))
+    straight = metric_class(variant).statistics(predictions)
+    shuffled = metric_class(variant).statistics([predictions[row] for row in order])
+    assert np.allclose(shuffled, straight[order], rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize(("metric_class", "variant"), METRICS)
+def test_corpus_weights_are_declared_and_come_from_references_alone(metric_class, variant, predictions):
+    """With other outputs beside it an example's statistics stay; with other references only where that is declared."""
+    if metric_class.reads == "likelihood":
+        return
+    straight = metric_class(variant).statistics(predictions)[0]
+    silent = [predictions[0], *(row.model_copy(update={"prediction": "the river"}) for row in predictions[1:])]
+    assert np.allclose(metric_class(variant).statistics(silent)[0], straight, rtol=1e-12)
+    same = [predictions[0], *(row.model_copy(update={"references": ("the river #### 1",)}) for row in predictions[1:])]
+    moved = not np.allclose(metric_class(variant).statistics(same)[0], straight, rtol=1e-12)
+    assert moved == metric_class.corpus_weights
 
 
 @pytest.mark.parametrize(("metric_class", "variant"), METRICS)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tunelab.contracts import Metric
-from tunelab.errors import DataError, RunError
+from tunelab.errors import CannotScore, DataError, RunError
 from tunelab.evaluation.significance import interval
 from tunelab.records import Prediction, Score
 
@@ -28,14 +28,19 @@ def score(
 ) -> Scored:
     """Score one run by every metric; the keys of `metrics` are the names as the task writes them ('bleu:e2e').
 
+    A metric that cannot be computed here has a Score with `missing` instead of a value, and no statistics.
+
     Raises:
         RunError: a metric's statistics are not finite, as after a diverged training.
     """
-    statistics = {name: _finite_statistics(name, metric, predictions) for name, metric in metrics.items()}
-    scores = {
-        name: score_from_statistics(statistics[name], metric, resamples=resamples, seed=seed)
-        for name, metric in metrics.items()
-    }
+    statistics, scores = {}, {}
+    for name, metric in metrics.items():
+        try:
+            statistics[name] = _finite_statistics(name, metric, predictions)
+        except CannotScore as reason:
+            scores[name] = _missing_score(metric, predictions, str(reason))
+            continue
+        scores[name] = score_from_statistics(statistics[name], metric, resamples=resamples, seed=seed)
     rows = {name: values.tolist() for name, values in statistics.items()}
     filled = [
         prediction.model_copy(
@@ -63,6 +68,16 @@ def score_from_statistics(
         n=found.num_examples,
         signature=metric.signature() if signature is None else signature,
         higher_is_better=metric.higher_is_better,
+    )
+
+
+def _missing_score(metric: Metric, predictions: Sequence[Prediction], reason: str) -> Score:
+    return Score(
+        value=None,
+        n=len(predictions),
+        signature=metric.signature(),
+        higher_is_better=metric.higher_is_better,
+        missing=reason,
     )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import tunelab
+from tunelab.evaluation.java import METEOR, TOKENISER
 from tunelab.study.plan import load_backend
 
 GIB = 1024**3
@@ -48,7 +49,14 @@ def _software() -> list[Finding]:
     versions |= {name: metadata.version(name) for name in PACKAGES if find_spec(name)}
     text = ", ".join(f"{name} {version}" for name, version in versions.items())
     advice = "" if find_spec("peft") else "pip install 'tunelab[dev]' brings peft, which only the parity tests need"
-    return [Finding("packages", versions, text, advice)]
+    without_java = TOKENISER.missing() or METEOR.missing()
+    found = "here" if not without_java else "missing: these scores are then missing too"
+    return [
+        Finding("packages", versions, text, advice),
+        Finding(
+            "meteor", not without_java, f"Java and the jars of meteor, cider, rouge_l:coco are {found}", without_java
+        ),
+    ]
 
 
 def _devices() -> list[Finding]:

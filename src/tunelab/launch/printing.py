@@ -71,6 +71,7 @@ def result_text(result: RunResult) -> str:
     lines = [f"{result.method} on {result.task}, seed {result.seed}"]
     for name, score in result.scores.items():
         shown = interval(score.value, score.low, score.high, score_decimals([score.value]))
+        shown += f" ({score.missing})" if score.missing else ""
         lines.append(f"  {name:<16} {shown}  n={score.n}  {score.signature}")
     for name, cost in result.phases.items():
         lines.append(f"  {name:<16} {duration(cost.seconds)}, peak {memory(cost.peak_gib)}")

@@ -118,8 +118,9 @@ def settle(plan: Plan, store: Store) -> tuple[Plan, Revisions]:
 
 
 def score_alike(folders: Sequence[RunFolder], metrics: Mapping[str, Metric]) -> None:
-    """Score finished runs of one task by metrics that were named later, and anew by those that were not computed in
-    one way for all (another library's version), from their stored text and losses, without a model."""
+    """Score finished runs of one task by metrics that were named later or could not be computed then (no Java), and
+    anew by those that were not computed in one way for all (another library's version), from their stored text and
+    losses, without a model."""
     results = [(folder, result) for folder in folders if (result := folder.read_result()) is not None]
     differing = {
         name
@@ -127,7 +128,8 @@ def score_alike(folders: Sequence[RunFolder], metrics: Mapping[str, Metric]) -> 
         if len({result.scores[name].signature for _, result in results if name in result.scores}) > 1
     }
     for folder, result in results:
-        wanted = {name: metric for name, metric in metrics.items() if name in differing or name not in result.scores}
+        known = {name for name, score in result.scores.items() if not score.missing}
+        wanted = {name: metric for name, metric in metrics.items() if name in differing or name not in known}
         if wanted:
             scored = score(folder.read_predictions(), wanted)
             folder.write_predictions(list(scored.predictions))

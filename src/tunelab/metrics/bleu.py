@@ -1,64 +1,103 @@
-"""Corpus BLEU-4 (0 to 100), as sacrebleu computes it: 13a tokens, exponential smoothing, closest reference length.
+"""Corpus BLEU-4: sacrebleu's (0 to 100) by default, the E2E challenge script's two (0 to 1) as variants.
 
     BLEU = min(1, exp(1 - reference length / output length)) * (p1 p2 p3 p4)^(1/4)
-    pn = 100 * matched n-grams / n-grams of the output, summed over the whole corpus
+    pn = matched n-grams / n-grams of the output, summed over the whole corpus; the closest reference length
 
-Papineni et al. 2002; Post 2018 (arXiv:1804.08771). An order without a match counts as 1/2, 1/4, ... matches
-(method 3 of Chen and Cherry 2014); no match at all, or no 4-gram in the whole output, is 0. The statistics are
-sacrebleu's own; the last formula is vectorised here over resamples and follows sacrebleu 2.6 `BLEU.compute_bleu`
-(compared in tests/metrics/test_bleu.py).
+Papineni et al. 2002; Post 2018 (arXiv:1804.08771). What differs is the tokens and what a zero becomes:
+
+- default: 13a tokens, case counts. An order without a match counts as 1/2, 1/4, ... matches (method 3 of Chen and
+  Cherry 2014); no match at all, or no 4-gram in the whole output, is 0. The statistics are sacrebleu's own; the last
+  formula follows sacrebleu 2.6 `BLEU.compute_bleu` (compared in tests/metrics/test_bleu.py).
+- e2e: mteval-v13a in perl (tuetschek/e2e-metrics 1b9c4d8, mteval/mteval-v13a-sig.pl lines 891-919), which the script
+  calls by default. The same smoothing, also where nothing matches; an order of which the outputs have no n-gram at all
+  has p = 1; no output at all is 0.
+- e2e-python: the port that the script calls with -p (metrics/pymteval.py lines 187-214). No smoothing: matches are at
+  least 1e-15 and n-grams 1e-9. An empty output has one word, and -1, -2, -3 n-grams of order 2, 3, 4, as any output
+  shorter than n - 1 words has: so it can exceed the perl score.
+
+Tokens of both: evaluation/mteval.py. Compared with both programs in tests/metrics/test_mteval.py.
 """
 # N examples
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import zip_longest
-from typing import final
+from typing import ClassVar, final
 
 import numpy as np
 
 from tunelab.contracts import Metric
+from tunelab.evaluation.mteval import Dialect, closest_length, corpus, matches, num_ngrams
+from tunelab.evaluation.sacre import sacre_statistics, unseen
 from tunelab.records import Prediction
 
 MAX_ORDER = 4
+DIALECTS: dict[str, Dialect] = {"e2e": "perl", "e2e-python": "python"}
+FEWEST_MATCHES, FEWEST_NGRAMS, FEWEST_WORDS = 1e-15, 1e-9, 1e-5
+"""What the python port puts in the place of zeros."""
 
 
 @final
 class Bleu(Metric):
-    bounds = (0.0, 100.0)
+    variants: ClassVar[dict[str, str]] = {
+        "": "sacrebleu, 0 to 100",
+        "e2e": "the E2E script's mteval-v13a in perl, 0 to 1",
+        "e2e-python": "the E2E script's python port, 0 to 1",
+    }
 
     def __init__(self, variant: str = "") -> None:
         super().__init__(variant)
         from sacrebleu.metrics import BLEU
 
-        self._bleu = BLEU()
-        # Part of the signature. Known once references were seen; sacrebleu leaves a None out.
-        self._bleu.num_refs = None
+        self.bounds = (0.0, 1.0) if variant else (0.0, 100.0)
+        self._bleu = unseen(BLEU())
 
     def statistics(self, predictions: Sequence[Prediction]) -> np.ndarray:
         """N x 10: output length, closest reference length, matches of order 1 to 4, n-grams of order 1 to 4."""
-        for prediction in predictions:
-            assert prediction.prediction is not None, f"example {prediction.id}: bleu needs generated text"
-            assert prediction.references, f"example {prediction.id}: bleu needs a reference"
-        if not predictions:
-            return np.zeros((0, 2 + 2 * MAX_ORDER))
-        # sacrebleu wants one list per reference position; None stands where an example has fewer.
-        streams = list(zip_longest(*(prediction.references for prediction in predictions)))
-        texts = [prediction.prediction for prediction in predictions]
-        return np.array(self._bleu._extract_corpus_statistics(texts, streams), dtype=np.float64)
+        if self.variant:
+            return _script_statistics(predictions, DIALECTS[self.variant])
+        return sacre_statistics("bleu", self._bleu, predictions, num_statistics=2 + 2 * MAX_ORDER)
 
     def aggregate(self, totals: np.ndarray) -> np.ndarray:
         length, reference_length = totals[..., 0], totals[..., 1]
         matched, counted = totals[..., 2 : 2 + MAX_ORDER], totals[..., 2 + MAX_ORDER :]
+        if self.variant == "e2e-python":
+            return _python_bleu(length, reference_length, matched, counted)
         with np.errstate(divide="ignore", invalid="ignore"):
             brevity = np.where(length < reference_length, np.exp(1 - reference_length / length), 1.0)
-            halvings = np.cumsum(matched == 0, axis=-1)
-            precision = 100 * np.where(matched == 0, 0.5**halvings, matched) / counted
-            score = brevity * np.exp(np.log(precision).sum(axis=-1) / MAX_ORDER)
+            halvings = np.cumsum((matched == 0) & (counted > 0), axis=-1)
+            precision = np.where(matched == 0, 0.5**halvings, matched) / counted
+            if self.variant == "e2e":
+                score = brevity * np.exp(np.log(np.where(counted > 0, precision, 1.0)).sum(axis=-1) / MAX_ORDER)
+                return np.where(length > 0, score, 0.0)
+            score = brevity * np.exp(np.log(100 * precision).sum(axis=-1) / MAX_ORDER)
         defined = (matched > 0).any(axis=-1) & (counted > 0).all(axis=-1)
         return np.where(defined, score, 0.0)
 
     def signature(self) -> str:
         """sacrebleu's own, of the examples last given to `statistics`; before that without `nrefs`."""
+        if self.variant:
+            smooth = "exp" if self.variant == "e2e" else "1e-15"
+            tokens = f"mteval-v13a-{DIALECTS[self.variant]}"
+            return f"nrefs:any|case:lc|eff:no|tok:{tokens}|smooth:{smooth}|scale:1|script:e2e-metrics"
         return str(self._bleu.get_signature())
+
+
+def _script_statistics(predictions: Sequence[Prediction], dialect: Dialect) -> np.ndarray:
+    texts = corpus("bleu", predictions, dialect)
+    examples = zip(texts.outputs, texts.references, strict=True)
+    lengths = [(len(output), closest_length(output, references, dialect)) for output, references in examples]
+    matched = [
+        np.bincount(found.outputs.text, weights=found.hits, minlength=len(predictions))
+        for found in matches(texts, MAX_ORDER).orders
+    ]
+    return np.column_stack([np.array(lengths, dtype=np.float64).reshape(-1, 2), *matched, num_ngrams(texts, MAX_ORDER)])
+
+
+def _python_bleu(
+    length: np.ndarray, reference_length: np.ndarray, matched: np.ndarray, counted: np.ndarray
+) -> np.ndarray:
+    words = np.where(length == 0, FEWEST_WORDS, length)
+    brevity = np.where(length <= reference_length, np.exp(1 - reference_length / words), 1.0)
+    precision = np.maximum(matched, FEWEST_MATCHES) / np.maximum(counted, FEWEST_NGRAMS)
+    return brevity * np.exp(np.log(precision).sum(axis=-1) / MAX_ORDER)

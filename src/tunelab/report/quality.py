@@ -71,6 +71,7 @@ def assess(runs: Mapping[str, Sequence[RunRecords]], *, names: Sequence[str], me
         of_name = [] if tested is None else [Pair(name, test) for test in tested.pairs]
         pairs += of_name
         for method, done in comparable.items():
+            notes[method] += _missing(name, done)
             beats_base = _beats_base(method, of_name, metric)
             cells[method][name] = _cell(method, name, done, tested)._replace(beats_base=beats_base)
     return Quality(cells, tuple(pairs), notes)
@@ -112,6 +113,12 @@ def _cell(method: str, name: str, done: Sequence[RunRecords], tested: Comparison
         return ScoreCell(mean, interval.low, interval.high, tested.tied_best[method], None)
     low, high = (scores[0].low, scores[0].high) if len(scores) == 1 else (None, None)
     return ScoreCell(mean, low, high, None, None)
+
+
+def _missing(name: str, done: Sequence[RunRecords]) -> list[str]:
+    """Why a metric has no value; once for all seeds that say the same."""
+    reasons = [run.result.scores[name].missing for run in done if name in run.result.scores]
+    return [f"{name} is missing: {reason}" for reason in dict.fromkeys(reasons) if reason]
 
 
 def _beats_base(method: str, pairs: Sequence[Pair], metric: Metric | None) -> bool | None:

@@ -128,7 +128,7 @@ def parts(run: RunConfig) -> RunParts:
     task_class = catalogue.load("tasks", _task_class(run.task, run.task_options))
     task = task_class(**{"name": run.task, **run.task_options})
     method = method_of(run.method, [method_of(parent.method) for parent in run.parents])
-    return RunParts(load_backend(run.backend), task, {name: _metric(name) for name in task.metrics}, method)
+    return RunParts(load_backend(run.backend), task, {name: metric_of(name) for name in task.metrics}, method)
 
 
 def build_method(name: str, options: dict[str, Any]) -> Method:
@@ -167,7 +167,7 @@ def identity(run: RunConfig, *, revisions: bool = True) -> str:
     metrics = options.pop("metrics", ())
     facts["task_options"] = names_of_paths(catalogue.load("tasks", _task_class(run.task, options)), options)
     facts["model"]["name"] = facts["model"]["name"].rsplit("/", 1)[-1]
-    facts["reads"] = sorted({_metric(name).reads for name in metrics})  # a further metric is scored, not trained for
+    facts["reads"] = sorted({metric_of(name).reads for name in metrics})  # a further metric is scored, not trained for
     if not revisions:
         facts.pop("model_revision")
         facts.pop("data_revision")
@@ -287,7 +287,7 @@ def _task(read: ReadStudy, index: int, entry: dict[str, Any]) -> PlannedTask:
     metrics = {}
     for position, name in enumerate(task.metrics):
         try:
-            metrics[name] = _metric(name)
+            metrics[name] = metric_of(name)
         except ConfigError as error:
             raise ConfigError(*(read.problem(f"{path}.metrics.{position}", text) for text in error.problems)) from None
     if problems := task.problems():
@@ -307,11 +307,11 @@ def _explicit_generation(read: ReadStudy, entry: dict[str, Any]) -> dict[str, An
     return read.config.generation.model_dump(exclude_unset=True) | (own if isinstance(own, dict) else {})
 
 
-def _metric(name: str) -> Metric:
+def metric_of(name: str) -> Metric:
+    """The metric of that name, a variant after a colon. Raises ConfigError: unknown, with the nearest name."""
     public, _, variant = name.partition(":")
-    cls = catalogue.load("metrics", public)
-    if variant not in cls.variants:
-        known = [key for key in cls.variants if key]
-        accepted = f"it has {', '.join(known)}" if known else "it has none"
-        raise ConfigError(f"metric {public!r} has no variant {variant!r}.{did_you_mean(variant, known)} ({accepted})")
-    return cls(variant)
+    if variant in (cls := catalogue.load("metrics", public)).variants:
+        return cls(variant)
+    known = ", ".join(filter(None, cls.variants)) or "none"
+    hint = did_you_mean(variant, cls.variants)
+    raise ConfigError(f"metric {public!r} has no variant {variant!r}.{hint} It has {known}")

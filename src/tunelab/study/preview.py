@@ -99,4 +99,6 @@ def _notes(plan: Plan, counts: dict[tuple[str, str], ParameterCount | None]) -> 
         )
     if any(len(method.learning_rates) > 1 for method in plan.methods):
         notes.append("A searched learning rate is chosen on the first seed; the other seeds wait for it")
-    return notes
+    metrics = {name: metric for task in plan.tasks for name, metric in task.metrics.items()}
+    missing = {name: metric.missing() for name, metric in metrics.items()}
+    return notes + [f"{name} will be missing on this machine: {reason}" for name, reason in missing.items() if reason]

@@ -1,0 +1,95 @@
+"""tunelab score: text files in, official numbers out."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+import tunelab
+from tunelab.errors import ConfigError, DataError
+
+
+def score(*arguments):
+    command = [sys.executable, "-m", "tunelab", "score", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def files(tmp_path):
+    hypotheses, references = tmp_path / "out.txt", tmp_path / "ref.txt"
+    hypotheses.write_text("the pub is cheap and near the river\n\na pub\n")
+    references.write_text("the pub is cheap and near the river\nit is near\n\nthe pub\n\na pub\n")
+    return hypotheses, references
+
+
+def test_json_is_one_object_with_value_interval_number_and_signature(files):
+    done = score(*files, "--metrics", "bleu:e2e, nist,rouge_1:stem", "--json")
+    assert done.returncode == 0, done.stderr
+    scores = json.loads(done.stdout)["scores"]
+    assert list(scores) == ["bleu:e2e", "nist", "rouge_1:stem"]
+    for name, cell in scores.items():
+        assert set(cell) == {"value", "low", "high", "n", "signature"}
+        assert cell["n"] == 3 and cell["low"] <= cell["value"] <= cell["high"], name
+    assert scores["rouge_1:stem"]["value"] == pytest.approx(2 / 3)
+
+
+def test_text_is_a_line_a_metric(files):
+    done = score(*files)
+    assert done.returncode == 0, done.stderr
+    names = [line.split()[0] for line in done.stdout.splitlines()]
+    assert names == ["bleu", "rouge_l"] and "n=3" in done.stdout
+
+
+def test_unequal_lengths_are_told_with_both_counts(files):
+    hypotheses, references = files
+    hypotheses.write_text("one\ntwo\n")
+    done = score(hypotheses, references, "--metrics", "bleu")
+    assert done.returncode == 2 and done.stdout == ""
+    assert "out.txt has 2 outputs and" in done.stderr and "ref.txt references for 3 examples" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_every_wrong_metric_is_told_at_once(files):
+    done = score(*files, "--metrics", "blue,bleu:e3e,loss")
+    assert done.returncode == 2
+    for said in ("Did you mean 'bleu'?", "has no variant 'e3e'", "metric 'loss' needs a model's losses"):
+        assert said in done.stderr
+
+
+def test_scoring_imports_no_torch(files):
+    code = (
+        "import sys, tunelab; tunelab.score(['a'], ['a'], metrics=['bleu', 'nist']); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_api_takes_texts_as_well_as_files(files):
+    lists = tunelab.score(["a pub", "x"], [["a pub", "pub"], "y"], metrics=["rouge_1"])["rouge_1"]
+    assert lists.value == 0.5 and lists.n == 2
+    assert tunelab.score(*files, metrics=["rouge_1"])["rouge_1"].value == pytest.approx(2 / 3)
+    with pytest.raises(DataError, match="no reference for example 1"):
+        tunelab.score(["a"], [[]], metrics=["bleu"])
+    with pytest.raises(DataError, match="the list has 1 outputs and the list references for 0 examples"):
+        tunelab.score(["a"], [], metrics=["bleu"])
+    with pytest.raises(ConfigError, match="no metric given"):
+        tunelab.score(["a"], ["a"], metrics=[])
+
+
+def test_a_metric_that_needs_java_is_missing_with_the_reason_and_the_others_are_there(monkeypatch):
+    from tunelab.evaluation import coco
+
+    coco.ptb_lines.cache_clear()
+    monkeypatch.setenv("PATH", "/nonexistent")
+    scores = tunelab.score(["a pub"], ["a pub"], metrics=["meteor", "rouge_1"])
+    assert scores["meteor"].value is None and "needs Java" in scores["meteor"].missing
+    assert scores["rouge_1"].value == 1.0
+    from tunelab.study.score import as_json, scores_text
+
+    assert as_json(scores)["meteor"]["missing"] == scores["meteor"].missing
+    assert "missing: the PTB tokeniser needs Java" in scores_text(scores)
+
+
+def test_a_score_that_the_official_tool_cannot_give_is_missing_too():
+    scores = tunelab.score(["pub"], ["pub"], metrics=["nist:e2e-python"])
+    assert scores["nist:e2e-python"].value is None
