@@ -82,7 +82,7 @@ def test_killed_while_generating_and_resumed_equals_not_stopped(method, generati
     assert cut.finished, cut.log.read_text()
 
     first = next(event for event in told if event["event"] == "generate")
-    assert first["done"] > len(before) >= KILL_AT[-1], "it generated again what was on disk"
+    assert first["done"] >= len(before) >= KILL_AT[-1], "it generated again what was on disk"
     assert not [event for event in told if event["event"] == "step"], "it trained again"
     assert (cut.path / "predictions.jsonl").read_bytes() == (whole.path / "predictions.jsonl").read_bytes()
     assert cut.read_result().scores == whole.read_result().scores

@@ -15,6 +15,7 @@ from tunelab.launch.run import run_study
 from tunelab.launch.view import PlainView
 from tunelab.study.evaluate import evaluate
 from tunelab.study.plan import make_plan
+from tunelab.study.preview import preview
 from tunelab.study.store import Store
 
 STUDY = """
@@ -66,9 +67,12 @@ def finish(study: str, out, *overrides: str):
 )
 def test_a_missing_package_is_told_while_planning(study, monkeypatch, override, words):
     installed(monkeypatch)
+    plan = make_plan(read_study(text=study, overrides=[override]))  # enough for a report of what others executed
     for word in words:
         with pytest.raises(ConfigError, match=word):
-            make_plan(read_study(text=study, overrides=[override]))
+            preview(plan)
+        with pytest.raises(ConfigError, match=word):
+            evaluate("tunelab/tiny", tasks=["restaurants"], overrides=[override])
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from tunelab.config.run import RunConfig
-from tunelab.config.schema import Generation, StudyConfig
+from tunelab.config.schema import Evaluation, Generation
 from tunelab.contracts import Method, Session
 from tunelab.errors import ModelError
 from tunelab.records import Decoded, TextSide
@@ -60,19 +60,24 @@ def _plain(method: Method) -> bool:
     return method.one_model and method.base_storage == "float"
 
 
-def engine_problems(
-    study: StudyConfig, methods: Sequence[PlannedMethod], settings: Sequence[Generation]
-) -> Iterator[tuple[str, str]]:
-    """Keys of a study and what is wrong with them, as far as planning can tell."""
-    if study.evaluation.harness and importlib.util.find_spec("lm_eval") is None:
+def missing_packages(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
+    """Keys of a study and which package they want that is not here. Asked where something is to be executed: a report
+    of what was executed elsewhere needs none of them."""
+    if evaluation.harness and importlib.util.find_spec("lm_eval") is None:
         yield "evaluation.harness", f"lm-evaluation-harness is not installed: {INSTALL['lm_eval']}"
-    several = [each.label for each in methods if not each.method.one_model]
-    if study.evaluation.harness and several:
-        yield "evaluation.harness", f"the harness asks one model, and {several[0]} is several; leave one of them out"
-    if study.evaluation.engine != "vllm":
-        return
-    if importlib.util.find_spec("vllm") is None:
+    if evaluation.engine == "vllm" and importlib.util.find_spec("vllm") is None:
         yield "evaluation.engine", f"vllm is not installed: {INSTALL['vllm']}"
+
+
+def engine_problems(
+    evaluation: Evaluation, methods: Sequence[PlannedMethod], settings: Sequence[Generation]
+) -> Iterator[tuple[str, str]]:
+    """Keys of a study and what is wrong with them."""
+    several = [each.label for each in methods if not each.method.one_model]
+    if evaluation.harness and several:
+        yield "evaluation.harness", f"the harness asks one model, and {several[0]} is several; leave one of them out"
+    if evaluation.engine != "vllm":
+        return
     if any(each.beams > 1 or each.no_repeat_ngram for each in settings):
         rule = "vllm has neither beam search as it is here nor no_repeat_ngram; set beams: 1 and no_repeat_ngram: 0"
         yield "evaluation.engine", f"{rule}, or engine: torch"

@@ -15,6 +15,7 @@ from tunelab.near import did_you_mean
 from tunelab.records import RunResult
 from tunelab.study.bundled import names as bundled_names
 from tunelab.study.bundled import study_path
+from tunelab.study.engines import missing_packages
 from tunelab.study.execute import scored_result, verified_rows
 from tunelab.study.harness import harness_results
 from tunelab.study.plan import Plan, Revisions, RunParts, load_backend, make_plan
@@ -49,7 +50,12 @@ def evaluate(
         ConfigError, DataError, ModelError: nothing is written then of the task, and every task is planned first.
     """
     saved = find_saved(model)
-    planned = [_run(saved, _plan(saved, task, overrides)) for task in (tasks or (None,))]
+    plans = [_plan(saved, task, overrides) for task in (tasks or (None,))]
+    if missing := dict.fromkeys(
+        f"{key}: {fault}" for plan in plans for key, fault in missing_packages(plan.study.evaluation)
+    ):
+        raise ConfigError(*missing)
+    planned = [_run(saved, plan) for plan in plans]
     folders = _folders(out, [run.task for run, _ in planned])
     if out is None and any(run.evaluation.harness for run, _ in planned):
         raise ConfigError("evaluation.harness: where do its results go? Give --out DIR")

@@ -110,7 +110,7 @@ def make_plan(read: ReadStudy) -> Plan:
     for index, fault in missing_needs(planned):
         problems.append(read.problem(f"methods.{index}.{planned[index].name}", fault))
     asked = [task.task.generation for task in tasks]
-    problems += [read.problem(key, fault) for key, fault in engine_problems(read.config, planned, asked)]
+    problems += [read.problem(key, fault) for key, fault in engine_problems(read.config.evaluation, planned, asked)]
     if problems:
         raise ConfigError(*problems)
     planned = with_needed(planned)

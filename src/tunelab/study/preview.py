@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from tunelab.errors import ConfigError
 from tunelab.records import ParameterCount
+from tunelab.study.engines import missing_packages
 from tunelab.study.plan import BASE, Plan, Revisions, load_backend
 from tunelab.study.runs import study_runs
 from tunelab.study.store import Store
@@ -64,13 +65,13 @@ def preview(plan: Plan) -> Preview:
 
 
 def count_parameters(plan: Plan) -> dict[tuple[str, str], ParameterCount | None]:
-    """By backend and label. This is also the check that every method fits the model.
+    """By backend and label. This is also the check that every method fits the model and every engine is installed.
 
     Raises:
         ConfigError, ModelError: as `preview`.
     """
     counts: dict[tuple[str, str], ParameterCount | None] = {}
-    problems = []
+    problems = [plan.read.problem(key, fault) for key, fault in missing_packages(plan.study.evaluation)]
     for name in plan.study.backends:
         backend = load_backend(name)
         counts[name, BASE["label"]] = backend.count(plan.study.model, None)
