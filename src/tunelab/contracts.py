@@ -250,8 +250,8 @@ class Metric(ABC):
 
     variants: ClassVar[dict[str, str]] = {"": ""}
     """Accepted variants (after the colon), a line each; '' is the default."""
-    reads: ClassVar[Literal["text", "likelihood"]] = "text"
-    """Whether it needs generated text or token losses."""
+    reads: ClassVar[Literal["text", "likelihood", "general"]] = "text"
+    """Generated text, token losses, or token losses of a fixed general text beside those of the study's base."""
     higher_is_better: ClassVar[bool] = True
     bounds: tuple[float, float] = (-math.inf, math.inf)
     """Smallest and largest score there can be; intervals are cut there."""

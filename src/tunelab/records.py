@@ -113,6 +113,8 @@ class Prediction(Record):
     num_tokens: int | None = None
     num_bytes: int | None = None
     """UTF-8 bytes of the supervised text."""
+    base_loss_sum: float | None = None
+    """The untouched base's loss on the same text; of general text only."""
     statistics: dict[str, tuple[float, ...]] = {}
     """Per metric: this example's sufficient statistics (see contracts.Metric)."""
 

@@ -60,6 +60,7 @@ def predictions() -> list[Prediction]:
             loss_sum=3.5 + row,
             num_tokens=4 + row,
             num_bytes=20 + row,
+            base_loss_sum=3.0 + 0.1 * row,
         )
         for row, (text, references) in enumerate(TEXTS)
     ]

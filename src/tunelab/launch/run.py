@@ -14,7 +14,7 @@ from tunelab.contracts import Metric
 from tunelab.evaluation.evaluate import score
 from tunelab.files import write_atomically
 from tunelab.launch.executor import Executor
-from tunelab.records import RunResult, StudyRuns
+from tunelab.records import BASE, RunResult, StudyRuns
 from tunelab.report.frame import Comparison
 from tunelab.report.write import write_report
 from tunelab.study.needs import unfinished_parents
@@ -78,7 +78,8 @@ def run_study(plan: Plan, *, out: Path, cluster: str | None, view: View) -> Outc
             attempted |= executor.wait()
     for task in plan.tasks:
         folders = [store.run(known.run.id) for known in runs if known.run is not None and known.run.task == task.name]
-        score_alike(folders, task.metrics)
+        score_alike(folders, {name: metric for name, metric in task.metrics.items() if metric.reads != "general"})
+        score_beside_base(folders, {name: metric for name, metric in task.metrics.items() if metric.reads == "general"})
     comparison = write_study_report(plan, store)
     failed = sum(1 for study_run in runs if study_run.run and not store.run(study_run.run.id).finished)
     return Outcome(comparison, out, failed, rehearsed(out))
@@ -132,6 +133,20 @@ def score_alike(folders: Sequence[RunFolder], metrics: Mapping[str, Metric]) -> 
             given = result.scores.get(name)
             if given is None or given.missing or len(computed) > 1:
                 _score_again(folder, result, {name: metric})
+
+
+def score_beside_base(folders: Sequence[RunFolder], metrics: Mapping[str, Metric]) -> None:
+    """Score finished runs of one task by metrics of the general text, each beside the base's losses on it."""
+    finished = [folder for folder in folders if metrics and folder.finished]
+    labels = {folder: folder.read_run().method["label"] for folder in finished}
+    base = next((folder.read_general() for folder in finished if labels[folder] == BASE), [])
+    losses = {prediction.id: prediction.loss_sum for prediction in base}
+    for folder in finished:
+        beside = [row.model_copy(update={"base_loss_sum": losses.get(row.id)}) for row in folder.read_general()]
+        scored = score(beside, metrics)
+        result = folder.read_result()
+        folder.write_general(list(scored.predictions))
+        folder.write_result(result.model_copy(update={"scores": {**result.scores, **scored.scores}}))
 
 
 def _score_again(folder: RunFolder, result: RunResult, metrics: dict[str, Metric]) -> None:

@@ -98,9 +98,11 @@ def _of_one_signature(
 def _tested(
     runs: Mapping[str, Sequence[RunRecords]], name: str, metric: Metric | None, shared: list[str]
 ) -> Comparison | None:
+    if metric is not None and metric.reads == "general":
+        shared = [row.id for row in next((run.general for done in runs.values() for run in done if run.general), ())]
     if metric is None or not shared:
         return None
-    return compare({method: _statistics_SNK(done, name, shared) for method, done in runs.items()}, metric)
+    return compare({method: _statistics_SNK(done, name, metric, shared) for method, done in runs.items()}, metric)
 
 
 def _cell(method: str, name: str, done: Sequence[RunRecords], tested: Comparison | None) -> ScoreCell:
@@ -141,11 +143,11 @@ def _shared_ids(runs: Mapping[str, Sequence[RunRecords]], notes: dict[str, list[
     return [id for id in found[0] if id in shared]
 
 
-def _statistics_SNK(done: Sequence[RunRecords], name: str, shared: list[str]) -> np.ndarray | None:
+def _statistics_SNK(done: Sequence[RunRecords], name: str, metric: Metric, shared: list[str]) -> np.ndarray | None:
     """None when one of the method's runs lacks this metric's statistics."""
     seeds = []
     for run in done:
-        rows = {prediction.id: prediction.statistics.get(name) for prediction in run.predictions}
+        rows = {prediction.id: prediction.statistics.get(name) for prediction in run.scored_by(metric)}
         chosen = [rows.get(id) for id in shared]
         if any(row is None for row in chosen):
             return None

@@ -11,6 +11,7 @@ from typing import Literal, TypeVar
 from pydantic import ValidationError
 
 from tunelab.config.run import RunConfig
+from tunelab.contracts import Metric
 from tunelab.records import Prediction, Record, RunEntry, RunResult, StepRecord, StudyRuns, ValidationRecord
 
 State = Literal["finished", "failed", "pending"]
@@ -55,6 +56,14 @@ class RunRecords:
     @cached_property
     def predictions(self) -> tuple[Prediction, ...]:
         return self._lines("predictions.jsonl", Prediction)
+
+    @cached_property
+    def general(self) -> tuple[Prediction, ...]:
+        return self._lines("general.jsonl", Prediction)
+
+    def scored_by(self, metric: Metric) -> tuple[Prediction, ...]:
+        """The rows that hold this metric's statistics."""
+        return self.general if metric.reads == "general" else self.predictions
 
     def _result(self) -> RunResult | None:
         path = self.folder / "result.json"

@@ -19,7 +19,7 @@ from tunelab.records import Batch, Provenance, RunResult, Score, StepRecord, Tex
 from tunelab.study.harness import harness_results
 from tunelab.study.parents import Parent, finished_parents, training_cost, training_note
 from tunelab.study.plan import RunParts
-from tunelab.study.predict import Progress, open_log, predictions
+from tunelab.study.predict import Progress, general_losses, open_log, predictions
 from tunelab.study.prepare import RunData, prepare, write_summary
 from tunelab.study.provenance import provenance
 from tunelab.study.store import RunFolder
@@ -148,7 +148,10 @@ def _evaluate(work: Work, data: RunData) -> dict[str, Score]:
     with work.meter.phase("evaluate"):
         log = open_log(work.folder.texts, run, data)
         found = predictions(work.session, work.text, data, run, parts, work.progress, log=log)
-        scored = score(found, parts.metrics)
+        general = {name for name, metric in parts.metrics.items() if metric.reads == "general"}
+        if general:
+            work.folder.write_general(general_losses(work.session, work.text, run))
+        scored = score(found, {name: metric for name, metric in parts.metrics.items() if name not in general})
         work.folder.write_predictions(list(scored.predictions))
     return dict(scored.scores)
 

@@ -14,6 +14,8 @@ import numpy as np
 from tunelab.config.run import RunConfig
 from tunelab.contracts import Session
 from tunelab.data.batching import micro_batches
+from tunelab.data.general import general_text
+from tunelab.data.tokenise import tokenise
 from tunelab.records import Decoded, Prediction, TextSide, TokenRow
 from tunelab.study.engines import Generator, generator
 from tunelab.study.plan import RunParts
@@ -57,6 +59,29 @@ def predictions(
             num_bytes=None if loss is None else supervised_bytes(row, text.tokenizer),
         )
         for place, (example, row, loss) in enumerate(zip(data.test, data.test_rows, losses, strict=True))
+    ]
+
+
+def general_losses(session: Session, text: TextSide, run: RunConfig) -> list[Prediction]:
+    """Losses of the fixed general text, a document each; the study's end puts the base's beside them."""
+    examples = general_text()
+    tokenised = tokenise(
+        examples,
+        text.tokenizer,
+        max_length=run.batch.max_length,
+        encoder_decoder=text.encoder_decoder,
+        split="test",
+    )
+    losses = session.evaluate(micro_batches(tokenised.rows, max_tokens=run.batch.max_tokens))
+    return [
+        Prediction(
+            id=example.id,
+            prompt="",
+            loss_sum=loss.loss_sum,
+            num_tokens=loss.num_tokens,
+            num_bytes=supervised_bytes(row, text.tokenizer),
+        )
+        for example, row, loss in zip(examples, tokenised.rows, losses, strict=True)
     ]
 
 

@@ -100,6 +100,16 @@ class RunFolder:
     def read_predictions(self) -> list[Prediction]:
         return [Prediction.model_validate_json(line) for line in _complete_lines(self.path / "predictions.jsonl")]
 
+    def write_general(self, predictions: list[Prediction]) -> None:
+        """Losses of the fixed general text, for metrics that compare them with the base's."""
+        text = "".join(f"{prediction.model_dump_json()}\n" for prediction in predictions)
+        write_atomically(self.path / "general.jsonl", text)
+
+    def read_general(self) -> list[Prediction]:
+        """Empty where no metric asked for it."""
+        path = self.path / "general.jsonl"
+        return [Prediction.model_validate_json(line) for line in _complete_lines(path)] if path.exists() else []
+
     def write_result(self, result: RunResult) -> None:
         """Last of all: from here on the run is finished."""
         write_atomically(self.path / "result.json", result.model_dump_json(indent=2) + "\n")
