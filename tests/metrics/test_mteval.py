@@ -1,8 +1,8 @@
 """BLEU and NIST equal the E2E challenge script (tuetschek/e2e-metrics 1b9c4d8), perl and python.
 
 e2e_script_scores.json: made-up texts with what `run_mteval` and `run_pymteval` of its measure_scores.py gave for them
-(perl 5.36, its two printf formats widened to 15 decimals; null: the program stopped, dividing by zero). 2,000 further
-random corpora of the same words agreed to 1e-12.
+(perl 5.36, its two printf formats widened to 15 decimals; null: the program stopped, dividing by zero). 120 further
+random corpora of such words agreed to 1e-12.
 """
 
 import json
