@@ -82,14 +82,16 @@ def test_several_tasks_give_a_folder_of_records_each(command, finished, tmp_path
 def test_evaluating_goes_on_from_the_texts_on_disk_while_the_weights_are_the_same(
     command, finished, tmp_path, monkeypatch
 ):
+    class Killed(BaseException): ...
+
     def killed(*arguments, **options):
-        raise KeyboardInterrupt
+        raise Killed
 
     folder, adapter = RunFolder(tmp_path / "out"), tmp_path / "adapter"
     shutil.copytree(finished.run("lora") / "model", adapter)
     asked = ["evaluate", adapter, "--task", f"{finished.file}:restaurants", "--out", folder.path]
     monkeypatch.setattr("tunelab.study.evaluate.score", killed)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Killed):
         command(*asked)
     monkeypatch.undo()
     key, *lines = folder.texts.read_text().splitlines()

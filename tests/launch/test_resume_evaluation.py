@@ -115,7 +115,7 @@ def finish(study: str, out: Path, *overrides: str) -> Watching:
 @pytest.fixture
 def study(tmp_path):
     model = tiny.model_folder(tmp_path / "model")
-    return STUDY.format(model=model, generation="{max_new_tokens: 3}", max_tokens=256)
+    return STUDY.format(model=model, generation="{max_new_tokens: 3, temperature: 1.0}", max_tokens=256)
 
 
 def contents(out: Path) -> dict[str, dict]:
@@ -152,7 +152,7 @@ def test_other_decoding_generates_again_and_trains_nothing(study, tmp_path):
 def test_a_task_that_generates_nothing_is_not_asked_again(study, tmp_path):
     study = study.replace("[rouge_l, loss]", "[loss]")
     finish(study, tmp_path / "out")
-    assert not finish(study, tmp_path / "out", "generation.beams=4").events
+    assert not finish(study, tmp_path / "out", "generation.max_new_tokens=4").events
 
 
 def test_a_changed_learning_rate_still_is_another_run(study, tmp_path):
