@@ -1,7 +1,6 @@
 """Method, Task, Metric, Backend on one page: read this first.
 
-A **study** is methods x tasks x seeds on a base model. A **run** is one of each; a run leaves **records**.
-A **report** reads records.
+A **study** is methods x tasks x seeds on a model. A **run** is one of each; it leaves **records**. A **report** reads them.
 
 To add a method, a task or a metric, add one file to `methods/`, `tasks/` or `metrics/` (or to a package of your own,
 through the entry-point groups `tunelab.methods`, `tunelab.tasks`, `tunelab.metrics`). The file's name is the public
@@ -161,8 +160,7 @@ class Method(Options, ABC):
         return "adamw"
 
     def updater(self, model: PreTrainedModel, rule: Optimizer) -> Updater | None:
-        """How gradients become updates; None is the shared rule. Only a method that *is* an optimizer says more,
-        and then only what its paper changes."""
+        """Gradients to updates; None: the shared rule. A method that *is* an optimizer says what its paper changes."""
         return None
 
     @abstractmethod
@@ -236,9 +234,8 @@ class Task(Options, ABC):
         return []
 
     def rehearsal(self, folder: Path) -> Self:
-        """The same task on a few dozen rows that need no network: generated rows with the data set's exact columns
-        written into `folder`, or the first rows of the user's own files. Its options, and nothing else, lead to
-        those rows. By default the task as it is, which suits one whose rows are few, or made when they are asked."""
+        """The same task on a few dozen rows that need no network and that its options alone lead to: generated into
+        `folder` with the data set's exact columns, or the user's first ones. By default the task as it is."""
         return self
 
     @abstractmethod
@@ -331,8 +328,7 @@ class Session(ABC):
     def generate(
         self, prompts: Sequence[np.ndarray], settings: Generation, *, progress: Callable[[int], None]
     ) -> list[list[int]]:
-        """New token ids for each prompt (int32, without padding), the end token removed; `progress` is told how
-        many prompts are done."""
+        """New token ids for each prompt (int32), padding and end token removed; `progress` is told how many are done."""
 
     @abstractmethod
     def save(self, folder: Path) -> None:
