@@ -1,6 +1,6 @@
 """Method, Task, Metric, Backend on one page: read this first.
 
-A **study** is methods x tasks x seeds on a model. A **run** is one of each; it leaves **records**. A **report** reads them.
+A **study** is methods x tasks x seeds on a model. A **run** is one of each and leaves **records**. A **report** reads them.
 
 To add a method, a task or a metric, add one file to `methods/`, `tasks/` or `metrics/` (or to a package of your own,
 through the entry-point groups `tunelab.methods`, `tunelab.tasks`, `tunelab.metrics`). The file's name is the public
@@ -328,7 +328,7 @@ class Session(ABC):
     def generate(
         self, prompts: Sequence[np.ndarray], settings: Generation, *, progress: Callable[[int], None]
     ) -> list[list[int]]:
-        """New token ids for each prompt (int32), padding and end token removed; `progress` is told how many are done."""
+        """New token ids for each prompt (int32), padding and end token removed; `progress` hears how many are done."""
 
     @abstractmethod
     def save(self, folder: Path) -> None:
