@@ -1,7 +1,6 @@
 """Method, Task, Metric, Backend on one page: read this first.
 
-A **study** is methods x tasks x seeds on a base model. A **run** is one of each; a run leaves **records**.
-A **report** reads records.
+A **study** is methods x tasks x seeds on a model. A **run** is one of each and leaves **records**. A **report** reads them.
 
 To add a method, a task or a metric, add one file to `methods/`, `tasks/` or `metrics/` (or to a package of your own,
 through the entry-point groups `tunelab.methods`, `tunelab.tasks`, `tunelab.metrics`). The file's name is the public
@@ -162,8 +161,7 @@ class Method(Options, ABC):
         return "adamw"
 
     def updater(self, model: PreTrainedModel, rule: Optimizer) -> Updater | None:
-        """How gradients become updates; None is the shared rule. Only a method that *is* an optimizer says more,
-        and then only what its paper changes."""
+        """Gradients to updates; None: the shared rule. A method that *is* an optimizer says what its paper changes."""
         return None
 
     @abstractmethod
