@@ -11,6 +11,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, BloomConfig
 import tiny
 import tunelab
 from training_harness import make_session
+from tunelab.data.encoded import Encoded
+from tunelab.data.overlong import windows
 from tunelab.data.packing import Packer, documents
 from tunelab.methods.full import Full
 from tunelab.records import Batch, TokenRow
@@ -134,3 +136,21 @@ def test_rows_with_nothing_to_compare_are_not_chosen_for_it():
     assert all(row.num_supervised for row in verified_rows([empty, *tiny.rows(3), empty]).rows)
     session = make_session(Full(), toy("llama"))
     assert [loss.num_tokens for loss in session.evaluate([Batch((empty,))])] == [0]
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_a_long_document_s_loss_equals_a_per_token_reference(family):
+    """Every token given what stands before it in the window where it is first seen, one forward pass each."""
+    model, length = toy(family), 16
+    ids = np.random.default_rng(1).integers(2, tiny.VOCABULARY, size=45).astype(np.int32)
+    encoded = Encoded([], ids, np.ones(45, dtype=bool), 0)
+    rows = windows(encoded, 0, max_length=length)
+    (loss,) = make_session(Full(), model).evaluate([Batch((row,)) for row in rows])
+    expected = 0.0
+    for place in range(1, 45):
+        window = 0 if place < length else (place - length) // (length // 2) + 1
+        context = torch.from_numpy(ids[window * (length // 2) : place].astype(np.int64))[None]
+        with torch.no_grad():
+            expected -= model(context).logits[0, -1].double().log_softmax(-1)[ids[place]].item()
+    assert loss.num_tokens == 44
+    assert loss.loss_sum == pytest.approx(expected, rel=1e-6)

@@ -1,5 +1,6 @@
 """Every setting of data.overlong, for every kind of row and split; what is said of what was lost."""
 
+import numpy as np
 import pytest
 
 from tunelab.config.schema import DataSettings
@@ -81,6 +82,23 @@ def test_test_rows_are_cut_and_never_left_out(overlong):
     rows, counts = texts(row(0, 9, 3), row(1, 3, 2), split="test", overlong=overlong)
     assert rows == ["<ghiABC>", "<abcAB>"]
     assert counts.dropped == 0 and counts.prompts_cut == 1
+
+
+def document(number: int, length: int) -> Example:
+    text = "".join(chr(ord("a") + place % 26) for place in range(length))
+    return Example(f"row-{number}", "", text, (text,))
+
+
+def test_a_long_test_document_is_scored_whole_in_rows_that_move_on_by_half():
+    tokeniser = Tokeniser(Letters(), max_length=8, encoder_decoder=False, split="test")
+    rows = list(tokeniser.rows([document(0, 17), document(1, 3)]))
+    assert [row.example for row in rows] == [0, 0, 0, 0, 1]
+    assert all(len(row.ids) <= 8 for row in rows)
+    whole = next(Tokeniser(Letters(), max_length=99, encoder_decoder=False, split="test").rows([document(0, 17)]))
+    scored = np.concatenate([row.ids[row.supervised] for row in rows[:-1]])
+    assert scored.tolist() == whole.ids[whole.supervised].tolist()
+    assert all(not row.supervised[:4].any() for row in rows[1:-1])
+    assert tokeniser.counts().windowed == 1 and tokeniser.counts().targets_cut == 0
 
 
 def test_an_error_names_the_count_and_the_first_row():

@@ -127,7 +127,8 @@ class TorchSession(Session):
                 zeros = torch.zeros(len(batch.rows), dtype=torch.float64, device=loss_S.device)
                 sums = zeros.index_add(0, inputs.row_S, loss_S).tolist()
             for row, total in zip(batch.rows, sums, strict=True):
-                losses[row.example] = TokenLoss(total, row.num_supervised)
+                known = losses.get(row.example, TokenLoss(0.0, 0))  # a long document lies in several rows
+                losses[row.example] = TokenLoss(known.loss_sum + total, known.num_tokens + row.num_supervised)
         return [losses[example] for example in sorted(losses)]
 
     def logits(self, batch: Batch) -> Tensor:

@@ -31,6 +31,8 @@ class Counts(Record):
     """Left out by `data.overlong: drop`."""
     dropped_unsupervised: int
     """Left out because nothing of them would have been learned."""
+    windowed: int
+    """Documents of test that are read in several overlapping rows."""
     packed_documents: int
     split_documents: int
     """Packed documents that lie in more than one row."""
@@ -55,7 +57,7 @@ class Tally:
         self.split, self.max_length = split, max_length
         self.examples = self.overlong = self.prompts_cut = self.targets_cut = self.endless = 0
         self.dropped_overlong = self.dropped_unsupervised = self.packed_documents = self.split_documents = 0
-        self.plain_conversations = 0
+        self.plain_conversations = self.windowed = 0
         self.refused: Example | None = None
         """The first overlong example where that is an error."""
         self._supervised = 0
@@ -93,7 +95,7 @@ class Tally:
     def counts(self) -> Counts:
         lengths = np.array(self._lengths or [0])
         own = ("examples", "overlong", "prompts_cut", "targets_cut", "dropped_overlong", "dropped_unsupervised")
-        documents = ("packed_documents", "split_documents", "plain_conversations")
+        documents = ("windowed", "packed_documents", "split_documents", "plain_conversations")
         return Counts(
             rows=len(self._lengths),
             tokens=int(lengths.sum()),
@@ -123,6 +125,11 @@ def count_notes(split: str, counts: Counts) -> list[str]:
         notes.append(
             f"{split}: {counts.plain_conversations} conversations are written in the plain form (docs/data.md): the "
             "model has no chat template, or is an encoder-decoder"
+        )
+    if counts.windowed:
+        notes.append(
+            f"{split}: {counts.windowed} documents longer than batch.max_length are scored whole, in rows that move on "
+            "by half of it"
         )
     if counts.packed_documents:
         notes.append(

@@ -49,6 +49,24 @@ def cut(encoded: Encoded, position: int, *, max_length: int, rule: Rule) -> Cut:
     return Cut(row, len(encoded.source.ids) > max_length, target_cut)
 
 
+def windows(encoded: Encoded, position: int, *, max_length: int) -> list[TokenRow]:
+    """A long document in rows of `max_length` that move on by half of it: every token is in the loss once, and from
+    the second row on with at least half a row before it (the sliding window of the usual perplexity recipe)."""
+    ids = np.concatenate([np.array(encoded.start, dtype=np.int32), encoded.body])
+    supervised = np.concatenate([np.zeros(len(encoded.start), dtype=bool), encoded.supervised])
+    supervised[0] = False
+    rows, counted, stride = [], 0, max(1, max_length // 2)
+    for begin in range(0, len(ids), stride):
+        end = min(begin + max_length, len(ids))
+        mine = supervised[begin:end].copy()
+        mine[: counted - begin] = False
+        rows.append(TokenRow(position, ids[begin:end], mine))
+        counted = end
+        if end == len(ids):
+            break
+    return rows
+
+
 def cut_source(source: Source, *, max_length: int) -> list[int]:
     """The end goes, the closing tokens stay."""
     if len(source.ids) <= max_length:

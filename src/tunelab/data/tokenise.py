@@ -18,7 +18,7 @@ from tunelab.data.chat import ChatForm, plain_text
 from tunelab.data.chat_ids import encode_chats
 from tunelab.data.counts import Counts, Split, Tally
 from tunelab.data.encoded import Encoded, Tokenizer, encode_joined, encode_pairs, end_token
-from tunelab.data.overlong import cut, cut_prompt, is_overlong
+from tunelab.data.overlong import cut, cut_prompt, is_overlong, windows
 from tunelab.data.packing import Packer
 from tunelab.errors import DataError
 from tunelab.records import Example, TokenRow
@@ -53,8 +53,8 @@ def tokenise(
 class Tokeniser:
     """The rows of one split, in the order of its examples.
 
-    Training rows of plain text are packed. Test examples are always cut and never dropped: every method is scored on
-    the same ones.
+    Training rows of plain text are packed. Test examples are never dropped, so that every method is scored on the same
+    ones: a long document is read in overlapping rows, anything else is cut.
     """
 
     def __init__(
@@ -106,7 +106,11 @@ class Tokeniser:
         return self._tally.counts()
 
     def _is_packable(self, example: Example) -> bool:
-        return self.settings.packing and not (self.encoder_decoder or example.prompt or example.turns)
+        return self.settings.packing and self._is_document(example)
+
+    def _is_document(self, example: Example) -> bool:
+        """Plain text, of which all is learned."""
+        return not (self.encoder_decoder or example.prompt or example.turns)
 
     def _packed(self, encoded: Encoded, position: int, packer: Packer) -> Iterator[TokenRow]:
         document = cut(encoded, position, max_length=len(encoded.start) + len(encoded.body), rule="truncate").row
@@ -119,6 +123,9 @@ class Tokeniser:
         """The example's own row, or none."""
         tally, overlong = self._tally, is_overlong(encoded, max_length=self.max_length)
         tally.overlong += overlong
+        if overlong and self.split == "test" and self._is_document(example):
+            tally.windowed += 1
+            return windows(encoded, position, max_length=self.max_length)
         setting = "truncate_prompt" if self.split == "test" else self.settings.overlong
         if overlong and setting in ("drop", "error"):
             tally.leave_out(example, refuse=setting == "error")

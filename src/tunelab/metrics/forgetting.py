@@ -2,7 +2,7 @@
 
     forgetting = (summed loss of the tuned model - summed loss of the base) / (ln 2 * UTF-8 bytes)
 
-The text is data/general.py: 200 generated documents of several genres, each cut at batch.max_length. 0 for the base;
+The text is data/general.py: 200 generated documents of several genres, longer ones read in rows of batch.max_length. 0 for the base;
 below 0 where tuning helped on it. It is told in a study, where the base is a row.
 """
 # N documents

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,10 @@ def predictions(
     """
     reads = {metric.reads for metric in parts.metrics.values()}
     losses: list[Any] = [None] * len(data.test)
+    num_bytes: Counter[int] = Counter()
     if "likelihood" in reads:
         losses = session.evaluate(micro_batches(data.test_rows, max_tokens=run.batch.max_tokens))
+        num_bytes = _num_bytes(data.test_rows, text)
     engine = generator(run, session, text, parts.method)
     texts = _texts(engine, text, data, run, progress, log) if "text" in reads else {}
     return [
@@ -56,10 +59,18 @@ def predictions(
             references=example.references or (example.target,),
             loss_sum=None if loss is None else loss.loss_sum,
             num_tokens=None if loss is None else loss.num_tokens,
-            num_bytes=None if loss is None else supervised_bytes(row, text.tokenizer),
+            num_bytes=num_bytes[place] if loss is not None else None,
         )
-        for place, (example, row, loss) in enumerate(zip(data.test, data.test_rows, losses, strict=True))
+        for place, (example, loss) in enumerate(zip(data.test, losses, strict=True))
     ]
+
+
+def _num_bytes(rows: Iterable[TokenRow], text: TextSide) -> Counter[int]:
+    """Of each example, over all of its rows."""
+    found: Counter[int] = Counter()
+    for row in rows:
+        found[row.example] += supervised_bytes(row, text.tokenizer)
+    return found
 
 
 def general_losses(session: Session, text: TextSide, run: RunConfig) -> list[Prediction]:
@@ -73,15 +84,16 @@ def general_losses(session: Session, text: TextSide, run: RunConfig) -> list[Pre
         split="test",
     )
     losses = session.evaluate(micro_batches(tokenised.rows, max_tokens=run.batch.max_tokens))
+    num_bytes = _num_bytes(tokenised.rows, text)
     return [
         Prediction(
             id=example.id,
             prompt="",
             loss_sum=loss.loss_sum,
             num_tokens=loss.num_tokens,
-            num_bytes=supervised_bytes(row, text.tokenizer),
+            num_bytes=num_bytes[place],
         )
-        for example, row, loss in zip(examples, tokenised.rows, losses, strict=True)
+        for place, (example, loss) in enumerate(zip(examples, losses, strict=True))
     ]
 
 
