@@ -2,8 +2,8 @@
 
     forgetting = (summed loss of the tuned model - summed loss of the base) / (ln 2 * UTF-8 bytes)
 
-The text is data/general.py: 200 generated documents of several genres, longer ones read in rows of batch.max_length. 0 for the base;
-below 0 where tuning helped on it. It is told in a study, where the base is a row.
+The text is data/general.py: 200 generated documents of several genres; one longer than batch.max_length is read in
+overlapping rows. 0 for the base, below 0 where tuning helped on it. It is told in a study, where the base is a row.
 """
 # N documents
 
