@@ -20,8 +20,3 @@ def test_a_generator_is_followed_into_what_it_imports_and_no_further():
     assert fingerprint.of_generator(restaurants, options=options) != fingerprint.of_generator(
         arithmetic, options=options
     )
-
-
-def test_order_of_hub_rows_counts():
-    rows = [{"a": "1"}, {"a": "2"}]
-    assert fingerprint.of_rows(rows, options={}) != fingerprint.of_rows(rows[::-1], options={})

@@ -6,7 +6,7 @@ import huggingface_hub
 import pytest
 from huggingface_hub import errors
 
-from tunelab.data.hub import hub_rows
+from tunelab.data.hub import HubSet, hub_split
 from tunelab.errors import DataError
 
 # The HTTP client of the installed huggingface_hub: httpx, or its successor under another name.
@@ -48,14 +48,14 @@ def hub(monkeypatch, tmp_path):
 
 def test_rows_are_read_at_the_commit_behind_the_revision(hub):
     calls = hub()
-    assert hub_rows("a/b", split="train", revision="main") == [{"a": "1"}, {"a": "2"}]
+    assert hub_split(HubSet("a/b", None, "train", "main")) == [{"a": "1"}, {"a": "2"}]
     assert calls == [("a/b", None, "train", "c0ffee")]
 
 
 def test_offline_uses_what_was_downloaded(hub, monkeypatch):
     calls = hub(info=AssertionError("asked the hub"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert len(hub_rows("a/b", split="test", revision="v1")) == 2
+    assert len(hub_split(HubSet("a/b", None, "test", "v1"))) == 2
     assert calls == [("a/b", None, "test", "v1")]
 
 
@@ -74,7 +74,7 @@ def test_offline_uses_what_was_downloaded(hub, monkeypatch):
 def test_hub_errors_are_one_line(hub, error, message):
     hub(info=error)
     with pytest.raises(DataError) as raised:
-        hub_rows("a/b", split="train")
+        hub_split(HubSet("a/b", None, "train"))
     assert str(raised.value).startswith(message)
     assert "\n" not in str(raised.value)
 
@@ -96,5 +96,5 @@ def test_hub_errors_are_one_line(hub, error, message):
 def test_loading_errors_are_one_line(hub, error, message):
     hub(load=error)
     with pytest.raises(DataError) as raised:
-        hub_rows("a/b", split="x", offline_hint="buy a disk")
+        hub_split(HubSet("a/b", None, "x", hint="buy a disk"))
     assert str(raised.value).startswith(f"a/b: {message}")

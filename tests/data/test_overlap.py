@@ -5,11 +5,18 @@ import random
 import pytest
 
 from tunelab.data.near_rows import SIMILARITY, WORDS, NearRows
-from tunelab.data.overlap import Overlap, OverlapFinder, find_overlap, overlap_notes
+from tunelab.data.overlap import Overlap, OverlapFinder, overlap_notes
 from tunelab.records import Example
 
 TRAIN = [Example("1", "Where is it?", "Here."), Example("2", "Who?", "Me.")]
 LONG = "one two three four five six seven eight nine ten " * 2 + "and some more words that end this sentence here"
+
+
+def find_overlap(train, test) -> Overlap:
+    finder = OverlapFinder(test)
+    for _ in finder.watch(train, remove=False):
+        pass
+    return finder.overlap()
 
 
 def numbers(overlap: Overlap, *names: str) -> tuple:

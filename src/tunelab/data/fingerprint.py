@@ -62,15 +62,6 @@ def _imported_files(module: ModuleType) -> set[Path]:
     return found
 
 
-def of_rows(rows: Iterable[Mapping[str, Any]], *, options: Mapping[str, Any]) -> str:
-    """For rows of a hub, whose files have no place of their own here."""
-    digest = hashlib.sha256()
-    for row in rows:
-        digest.update(json.dumps(row, sort_keys=True, default=str).encode())
-        digest.update(b"\n")
-    return fingerprint(options={**options, "rows": digest.hexdigest()})
-
-
 def of_reading(task: Task, *more: Path, rows: str = "") -> str:
     """Over everything that decides what reading a task gives: its rows and options, the code of `data/`, the task's
     own file, and `more` files of code. `rows` is the task's fingerprint, where it is known already.

@@ -34,13 +34,6 @@ class HubSet(NamedTuple):
     """What else a user can do without the hub, for messages."""
 
 
-def hub_rows(
-    dataset: str, *, split: str, revision: str | None = None, config: str | None = None, offline_hint: str = ""
-) -> list[Row]:
-    """All rows of a split, in order; see HubSet for the arguments and `hub_split` for what it raises."""
-    return list(hub_split(HubSet(dataset, config, split, revision, offline_hint)))
-
-
 def hub_split(where: HubSet, *, keep: Keep | None = None) -> Sequence[Row]:
     """The rows of a split for which `keep` holds, in order, memory-mapped.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import NamedTuple
 
@@ -41,13 +41,6 @@ class Overlap(NamedTuple):
     @property
     def share_same_row(self) -> float | None:
         return self.num_same_row / self.num_test if self.num_test else None
-
-
-def find_overlap(train: Iterable[Example], test: Sequence[Example]) -> Overlap:
-    finder = OverlapFinder(test)
-    for _ in finder.watch(train, remove=False):
-        pass
-    return finder.overlap()
 
 
 class OverlapFinder:
