@@ -72,7 +72,8 @@ def assess(runs: Mapping[str, Sequence[RunRecords]], *, names: Sequence[str], me
         pairs += of_name
         for method, done in comparable.items():
             notes[method] += _missing(name, done)
-            beats_base = _beats_base(method, of_name, metric)
+            told = metric is not None and metric.reads != "general"  # a rise over the base cannot be below the base's
+            beats_base = _beats_base(method, of_name, metric) if told else None
             cells[method][name] = _cell(method, name, done, tested)._replace(beats_base=beats_base)
     return Quality(cells, tuple(pairs), notes)
 
