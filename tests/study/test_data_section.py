@@ -63,8 +63,9 @@ def test_what_is_left_out_of_train_stays_in_test():
     changes = {"batch": {"max_length": 24}, "data": {"overlong": "drop", "packing": False}}
     data = prepared(Texts(name="texts"), **changes)
     left_out = 40 - len(data.train)
-    assert left_out > 0 and len(data.test_rows) == len(data.test_prompts) == 40
-    assert [row.example for row in data.test_rows] == list(range(40))
+    assert left_out > 0 and len(data.test_prompts) == 40
+    examples = [row.example for row in data.test_rows]
+    assert sorted(set(examples)) == list(range(40)) and len(examples) > 40  # long documents lie in several rows
     assert any(note.startswith(f"train: {left_out} of 40 rows left out") for note in data.notes)
     assert any(note.startswith("WARNING train:") for note in data.notes)
     with pytest.raises(DataError, match="train: .* rows are longer than batch.max_length"):
