@@ -1,6 +1,6 @@
 """Method, Task, Metric, Backend on one page: read this first.
 
-A **study** is methods x tasks x seeds on a model. A **run** is one of each and leaves **records**. A **report** reads them.
+A **study** is methods x tasks x seeds on a model. A **run** is one of each and leaves **records** for a **report**.
 
 To add a method, a task or a metric, add one file to `methods/`, `tasks/` or `metrics/` (or to a package of your own,
 through the entry-point groups `tunelab.methods`, `tunelab.tasks`, `tunelab.metrics`). The file's name is the public
