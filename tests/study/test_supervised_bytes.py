@@ -14,8 +14,8 @@ TEXT = "The mill of Ålesund , says Zoë ( 24 ) , stands by the river.\n\nNobody
 def bytes_of(example: Example, *, model: str = "tunelab/tiny", max_length: int = 256) -> int:
     tokenizer = AutoTokenizer.from_pretrained(EMBEDDED[model])
     pair = model != "tunelab/tiny"
-    (row,) = tokenise([example], tokenizer, max_length=max_length, encoder_decoder=pair, split="test").rows
-    return supervised_bytes(row, tokenizer)
+    rows = tokenise([example], tokenizer, max_length=max_length, encoder_decoder=pair, split="test").rows
+    return sum(supervised_bytes(row, tokenizer) for row in rows)
 
 
 def pair(prompt: str, target: str) -> Example:
@@ -35,7 +35,12 @@ def test_of_a_plain_text_the_first_token_is_not_in_the_loss():
 
 def test_what_was_cut_at_max_length_is_not_counted():
     long = "one two three " * 200
-    assert 40 < bytes_of(pair("", long), max_length=32) < 200
+    assert 40 < bytes_of(pair("Say it:", long), max_length=32) < 200
+
+
+def test_a_long_document_s_bytes_are_counted_once_over_its_rows():
+    long = TEXT * 20
+    assert bytes_of(pair("", long), max_length=32) == bytes_of(pair("", long), max_length=10_000)
 
 
 def test_every_answer_of_a_conversation_is_counted():
