@@ -11,10 +11,10 @@ from tunelab.study.predict import supervised_bytes
 TEXT = "The mill of Ålesund , says Zoë ( 24 ) , stands by the river.\n\nNobody works there."
 
 
-def bytes_of(example: Example, *, model: str = "tunelab/tiny", max_length: int = 256) -> int:
+def bytes_of(*examples: Example, model: str = "tunelab/tiny", max_length: int = 256) -> int:
     tokenizer = AutoTokenizer.from_pretrained(EMBEDDED[model])
     pair = model != "tunelab/tiny"
-    rows = tokenise([example], tokenizer, max_length=max_length, encoder_decoder=pair, split="test").rows
+    rows = tokenise(examples, tokenizer, max_length=max_length, encoder_decoder=pair, split="test").rows
     return sum(supervised_bytes(row, tokenizer) for row in rows)
 
 
@@ -35,7 +35,7 @@ def test_of_a_plain_text_the_first_token_is_not_in_the_loss():
 
 def test_what_was_cut_at_max_length_is_not_counted():
     long = "one two three " * 200
-    assert 40 < bytes_of(pair("Say it:", long), max_length=32) < 200
+    assert 40 < bytes_of(pair("Say it:", long), pair("Short:", ""), max_length=32) < 200
 
 
 def test_a_long_document_s_bytes_are_counted_once_over_its_rows():
