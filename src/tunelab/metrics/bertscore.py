@@ -26,6 +26,7 @@ import numpy as np
 
 from tunelab.contracts import Metric
 from tunelab.errors import CannotScore
+from tunelab.evaluation.java import encoded
 from tunelab.records import Prediction
 
 MODEL, LAYERS, MAX_TOKENS = "roberta-large", 17, 512
@@ -78,7 +79,7 @@ class BertScore(Metric):
 
 def _clean(text: str) -> str:
     """Outer white space removed, as the package does; half a surrogate, which the tokenizer refuses, as `?`."""
-    return text.strip().encode("utf-8", "replace").decode("utf-8")
+    return encoded(text.strip()).decode("utf-8")
 
 
 @cache
