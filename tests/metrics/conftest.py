@@ -1,10 +1,14 @@
 import os
+import sys
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
 from tunelab.evaluation.java import METEOR, TOKENISER
+from tunelab.metrics import bertscore
 from tunelab.records import Prediction
 
 
@@ -32,3 +36,39 @@ def official_example(shared: Path) -> Callable[[str], list[Prediction]]:
         ]
 
     return read
+
+
+@pytest.fixture
+def bert_score(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A stand-in of bert-score and its tokenizer: F1 is the share of common words. Keeps what is asked."""
+    import torch
+    import transformers
+
+    asked = SimpleNamespace(models=[], tokenizers=[], pairs=[], weights=[])
+
+    class Model:
+        def to(self, device):
+            return self
+
+    def bert_cos_score_idf(model, refs, hyps, tokenizer, idf_dict, *, device):
+        assert isinstance(model, Model) and device in ("cpu", "cuda")
+        asked.pairs += zip(hyps, refs, strict=True)
+        asked.weights.append([idf_dict[token] for token in (tokenizer.cls_token_id, 5, tokenizer.sep_token_id)])
+        words = [(set(output.split()), set(text.split())) for output, text in zip(hyps, refs, strict=True)]
+        return torch.tensor([[0.0, 0.0, len(ours & theirs) / len(ours | theirs)] for ours, theirs in words])
+
+    def tokenizer(name, **options):
+        asked.tokenizers.append((name, options))
+        return SimpleNamespace(cls_token_id=0, sep_token_id=2)
+
+    package, utils = ModuleType("bert_score"), ModuleType("bert_score.utils")
+    package.__spec__ = ModuleSpec("bert_score", None)
+    utils.bert_cos_score_idf = bert_cos_score_idf
+    utils.get_model = lambda *arguments: asked.models.append(arguments) or Model()
+    utils.get_hash = lambda *arguments: "_".join(map(str, arguments))
+    monkeypatch.setitem(sys.modules, "bert_score", package)
+    monkeypatch.setitem(sys.modules, "bert_score.utils", utils)
+    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", tokenizer)
+    bertscore._scorer.cache_clear()
+    yield asked
+    bertscore._scorer.cache_clear()
