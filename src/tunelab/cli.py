@@ -250,7 +250,8 @@ def report(
     from tunelab.report.decision import terminal_text
 
     rebuilt = rebuild_report(folders, out=out)
-    print(terminal_text(rebuilt.comparison) + f"Report: {rebuilt.folder / 'report.html'}")
+    warning = f"{rebuilt.warning}.\n\n" if rebuilt.warning else ""
+    print(warning + terminal_text(rebuilt.comparison) + f"Report: {rebuilt.folder / 'report.html'}")
 
 
 @app.command()

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 
@@ -232,6 +232,12 @@ class Task(Options, ABC):
     def problems(self) -> list[str]:
         """What is wrong with the data, as far as it can be told without a network; asked while planning."""
         return []
+
+    def question(self, given: str | Mapping[str, Any], *, name: str) -> Example:
+        """A user's own text or row, asked as in training; `name` begins the message. Raises DataError."""
+        from tunelab.data.formats import asked
+
+        return asked(given, getattr(self, "prompt", None), name=name)
 
     def rehearsal(self, folder: Path) -> Self:
         """The same task on a few dozen rows that need no network, found by its options alone: generated ones in the

@@ -249,3 +249,8 @@ def test_lenient_reading_returns_the_problems_of_optional_sections():
     assert len(study.problems) == 1
     with pytest.raises(ConfigError):
         read_study(text="model: a\nbatch: {exampels: 3}\n", lenient=True)
+
+
+def test_a_seed_twice_is_refused():
+    (problem,) = problems("model: tunelab/tiny\ntasks: [restaurants]\nmethods: [full]\nseeds: [0, 1, 0]\n")
+    assert "seeds" in problem and "twice" in problem

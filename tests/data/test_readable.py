@@ -12,7 +12,7 @@ def empty_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("TUNELAB_CACHE", str(tmp_path / "cache"))
 
 
-def task(tmp_path, train: str = '{"q": "a", "a": "b"}\n', **options) -> Files:
+def task(tmp_path, train: str = '{"q": "a", "a": "b"}\n{"q": "e", "a": "f"}\n', **options) -> Files:
     for name, content in (("train", train), ("test", '{"q": "c", "a": "d"}\n')):
         (tmp_path / f"{name}.jsonl").write_text(content)
     files = {name: tmp_path / f"{name}.jsonl" for name in ("train", "test")}

@@ -58,3 +58,11 @@ def test_equal_methods_have_no_effect_and_nothing_to_find():
     test = paired_test(same, same, MEAN)
     assert (test.effect, test.examples_needed) == (None, None)
     assert effect_size(0.0, 0.0, 10) is None
+
+
+def test_a_difference_of_rounding_has_no_effect():
+    values = normal_runs(seeds=1)
+    nudged = values.copy()
+    nudged[..., 0] += 1e-16
+    test = paired_test(values, nudged * (1 + 1e-16), MEAN)
+    assert (test.effect, test.examples_needed) == (None, None)

@@ -8,6 +8,8 @@ import yaml
 
 import tunelab
 from tunelab.errors import ConfigError
+from tunelab.launch.printing import outcome_text
+from tunelab.launch.report import rebuild_report
 from tunelab.study import bundled
 from tunelab.study.plan import Plan
 from tunelab.study.rehearse import REHEARSED, rehearsal_folder, rehearse, rehearsed
@@ -82,6 +84,10 @@ def test_searches_parts_and_merged_runs_are_rehearsed(tmp_path):
     outcome = tunelab.run(study_file(tmp_path), out=tmp_path / "out", rehearse=True, view=Silent())
     assert outcome.comparison.failures == ()
     check_complete(outcome.folder, outcome)
+    said = outcome_text(outcome)
+    assert said.startswith(REHEARSED) and all(line in said for line in outcome.rehearsed)
+    both = rebuild_report([outcome.folder], out=tmp_path / "both")
+    assert REHEARSED in both.warning and REHEARSED in (tmp_path / "both/report.md").read_text()
     assert not (tmp_path / "out").exists()
     again = tunelab.report(outcome.folder)
     assert [row.num_seeds for row in again.rows] == [1, 2, 2, 2, 2, 2]

@@ -93,3 +93,12 @@ def test_problems_of_all_tasks_are_said_at_once(tmp_path):
     assert "absent.jsonl: no such file" in said
     assert "row 1 has no column 'chat'. Columns: question, answer" in said
     assert "study text:7: tasks.3: needs prompt and target, or text alone, or messages alone" in said
+
+
+def test_one_row_to_train_on_is_told_while_planning(tmp_path):
+    (tmp_path / "one.jsonl").write_text('{"prompt": "q", "completion": "a"}\n')
+    task = Files(name="t", train=tmp_path / "one.jsonl", test=tmp_path / "one.jsonl")
+    (problem,) = task.problems()
+    assert "train has 1 different prompt" in problem and "validation file" in problem
+    held_out = task.model_copy(update={"validation": tmp_path / "one.jsonl"})
+    assert held_out.problems() == []

@@ -227,3 +227,28 @@ def test_conversations_are_rehearsed_on_the_first_ones(tmp_path):
     task = whole.rehearsal(tmp_path / "rows")
     assert list(task.examples("train")) == list(whole.examples("train"))[:48]
     assert len(task.examples("test")) == 8
+
+
+def test_a_user_s_own_text_is_asked_as_the_rows_were(tmp_path):
+    """What `tunelab generate RUN` sends."""
+    write = {
+        "pair": '{"prompt": "q", "completion": "a"}\n{"prompt": "p", "completion": "b"}\n',
+        "chat": '{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}\n',
+    }
+    for name, text in write.items():
+        (tmp_path / f"{name}.jsonl").write_text(text)
+    made = {name: Files(name="t", train=tmp_path / f"{name}.jsonl", test=tmp_path / f"{name}.jsonl") for name in write}
+    assert made["pair"].question("q", name="1").prompt == made["pair"].examples("train")[0].prompt == "q\n"
+    assert made["chat"].question("q", name="1").turns == made["chat"].examples("train")[0].turns[:1]
+    row = {"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]}
+    assert [turn.text for turn in made["chat"].question(row, name="1").turns] == ["x"]
+    templated = Files(
+        name="t",
+        train=tmp_path / "pair.jsonl",
+        test=tmp_path / "pair.jsonl",
+        prompt="<{prompt}>",
+        target="{completion}",
+    )
+    assert templated.question("q", name="1").prompt == templated.question({"prompt": "q"}, name="1").prompt == "<q>"
+    with pytest.raises(DataError, match=r"1: has no turn of a user"):
+        made["chat"].question({"messages": []}, name="1")

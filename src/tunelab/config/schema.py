@@ -87,7 +87,7 @@ class DataSettings(Section):
 
     packing: bool = True
     """Plain text for a decoder-only model: documents share training rows of batch.max_length, and none sees another.
-    Validation and test keep one document a row."""
+    Validation keeps one document a row; a long one of test is scored whole, in overlapping rows."""
 
     overlap: Literal["report", "remove", "ignore"] = "report"
     """Rows of train that are, or nearly are, test rows. report: counted, loud above 1 %. remove: counted and taken out
@@ -245,6 +245,12 @@ TaskEntry = Annotated[dict[str, Any], BeforeValidator(_named_mapping)]
 MethodEntry = Annotated[dict[str, dict[str, Any]], BeforeValidator(_one_key_mapping)]
 
 
+def _different(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(seeds)) < len(seeds):
+        raise ValueError("a seed stands there twice, and its runs would count twice; let them differ")
+    return seeds
+
+
 class StudyConfig(Section):
     """methods x tasks x seeds on one base model."""
 
@@ -260,7 +266,7 @@ class StudyConfig(Section):
     methods: Annotated[list[MethodEntry], Field(min_length=1)]
     """One entry a row of the comparison; the same method may stand several times."""
 
-    seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] = (0, 1, 2)
+    seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1), AfterValidator(_different)] = (0, 1, 2)
     """Each seed is a run of every method: another order of the data and other initial values."""
 
     budget: Budget = Budget(epochs=3)

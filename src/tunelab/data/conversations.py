@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 from tunelab.data.chat import BETWEEN, HEADERS
 from tunelab.errors import DataError
 from tunelab.near import did_you_mean
-from tunelab.records import Turn
+from tunelab.records import Example, Turn
 
 Role = Literal["system", "user", "assistant"]
 
@@ -79,6 +79,16 @@ def alpaca_turns(row: Mapping[str, Any], *, row_name: str) -> list[Turn]:
     given = _text_column(row, "input", row_name) if row.get("input") is not None else ""
     asked = f"{instruction}\n\nInput: {given}" if given.strip() else instruction
     return [Turn("user", asked), Turn("assistant", output)]
+
+
+def question(given: str | Sequence[Turn], *, name: str) -> Example:
+    """A user's text, or turns up to the user's last, to be answered."""
+    turns = [Turn("user", given)] if isinstance(given, str) else list(given)
+    while turns and turns[-1].role != "user":
+        turns.pop()
+    if not turns:
+        raise DataError(f"{name}: has no turn of a user to be answered; write one")
+    return Example(name, turns[-1].text, "", turns=tuple(turns))
 
 
 def trim(turns: Sequence[Turn]) -> Trimmed:

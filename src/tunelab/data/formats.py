@@ -120,6 +120,22 @@ def format_rows(
     return Formatted(kept, len(rows), len(rows) - num_kept)
 
 
+def asked(given: str | Mapping[str, Any], prompt: str | None, *, name: str) -> Example:
+    """What a model is asked when a user gives a text, or a row of columns; a text fills a template of one column.
+
+    Raises:
+        DataError: a row without a template, or without its columns. `name` begins the message.
+    """
+    template = None if prompt is None else parse_template(prompt)
+    if isinstance(given, str):
+        if template is None or len(template.columns) != 1:
+            return Example(name, given, "")
+        given = {template.columns[0]: given}
+    if template is None:
+        raise DataError(f"{name}: is a row of columns, and there is no template to fill with them; give a text")
+    return Example(name, template.fill(given, row_name=name), "")
+
+
 def rows_with(rows: Sequence[Mapping[str, Any]], column: str) -> Sequence[Mapping[str, Any]]:
     """Those whose text in `column` is not empty or only whitespace."""
     places = array("q", (place for place, row in enumerate(rows) if (row[column] or "").strip()))

@@ -8,7 +8,11 @@ from pathlib import Path
 from tunelab.contracts import Task
 from tunelab.data import cache
 from tunelab.data.fingerprint import of_reading
+from tunelab.data.splits import split_validation
 from tunelab.errors import DataError
+
+FEW_ROWS = 1000
+"""Of so few, all may have one prompt; then nothing can be held out for validation."""
 
 
 def unreadable(task: Task) -> list[str]:
@@ -28,11 +32,17 @@ def unreadable(task: Task) -> list[str]:
 
 
 def _problems(task: Task) -> list[str]:
-    found = []
+    found, examples = [], {}
     for split in ("train", "validation", "test"):
         try:
-            if not task.examples(split) and split != "validation":
+            examples[split] = task.examples(split)
+            if not examples[split] and split != "validation":
                 found.append(f"no rows in {split}")
+        except DataError as error:
+            found.append(str(error))
+    if not found and not examples["validation"] and len(examples["train"]) <= FEW_ROWS:
+        try:
+            split_validation(examples["train"])
         except DataError as error:
             found.append(str(error))
     return list(dict.fromkeys(found))

@@ -306,6 +306,8 @@ def _pair(first: str, second: str, evidence: Mapping[str, _Evidence], *, level: 
     p = min(1.0, 2 * min(not_above, not_below) / (len(draws) + 1))
     low, high = _percentiles(draws)
     num_examples, over_examples = one.interval.num_examples, float(np.var(one.over_examples - other.over_examples))
+    if over_examples <= rounding**2 or abs(difference) <= rounding:
+        return PairTest(first, second, difference, low, high, p, p)
     needed = examples_needed(
         difference,
         examples_variance=over_examples,

@@ -18,6 +18,7 @@ from tunelab.report.decision import terminal_text
 from tunelab.report.numbers import MISSING, count, duration, interval, memory, percent, rate, score_decimals
 from tunelab.report.tables import Cell, Column, Table, plain, visible, words
 from tunelab.study.preview import PlannedRun, Preview
+from tunelab.study.rehearse import REHEARSED
 from tunelab.study.show import Piece, ShownExample, ShownFile, ShownTask
 from tunelab.study.store import RunFolder
 
@@ -57,8 +58,16 @@ def _plan_row(run: PlannedRun) -> tuple[Cell, ...]:
 def outcome_text(outcome: Outcome) -> str:
     """The comparison, what failed, and where the report is."""
     failures = [f"FAILED {failure.run}: {failure.error}" for failure in outcome.comparison.failures]
-    report = outcome.folder / "report.html"
-    return "\n".join([terminal_text(outcome.comparison), *map(visible, failures), f"Report: {report}"])
+    first = [f"{REHEARSED}.", ""] if outcome.rehearsed else []
+    lines = [*first, terminal_text(outcome.comparison), *map(visible, failures), *_rehearsal_lines(outcome)]
+    return "\n".join([*lines, f"Report: {outcome.folder / 'report.html'}"])
+
+
+def _rehearsal_lines(outcome: Outcome) -> list[str]:
+    if not outcome.rehearsed:
+        return []
+    end = f"{outcome.num_failed} runs FAILED" if outcome.num_failed else "every run finished"
+    return [f"{REHEARSED}. In it {end}.", *(f"  {visible(line)}" for line in outcome.rehearsed), ""]
 
 
 def result_text(result: RunResult) -> str:

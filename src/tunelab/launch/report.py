@@ -13,6 +13,7 @@ from tunelab.records import StudyRuns
 from tunelab.report.frame import Comparison
 from tunelab.report.write import write_report
 from tunelab.study.plan import Plan, make_plan
+from tunelab.study.rehearse import REHEARSED, rehearsed
 from tunelab.study.runs import runs_on_disk
 from tunelab.study.store import Store
 
@@ -20,6 +21,8 @@ from tunelab.study.store import Store
 class Rebuilt(NamedTuple):
     comparison: Comparison
     folder: Path
+    warning: str
+    """Said above the numbers; empty: nothing."""
 
 
 def rebuild_report(folders: Sequence[Path], *, out: Path | None = None) -> Rebuilt:
@@ -34,7 +37,8 @@ def rebuild_report(folders: Sequence[Path], *, out: Path | None = None) -> Rebui
         raise ConfigError(*(f"{folder}: no study.yaml; give a folder that `tunelab run` wrote" for folder in missing))
     plans = [make_plan(read_study(store.study_file)) for store in stores]
     if len(stores) == 1 and out is None:
-        return Rebuilt(write_study_report(plans[0], stores[0]), stores[0].folder)
+        own = stores[0].folder
+        return Rebuilt(write_study_report(plans[0], stores[0]), own, REHEARSED if rehearsed(own) else "")
     folder = out or Path("results") / "report"
     studies = [
         StudyRuns(_name(plan, store, plans), store.folder, tuple(runs_on_disk(plan, store)))
@@ -46,7 +50,10 @@ def rebuild_report(folders: Sequence[Path], *, out: Path | None = None) -> Rebui
         for study, plan in zip(studies, plans, strict=True)
         for key, value in config_facts(plan).items()
     }
-    return Rebuilt(write_report(studies, metrics=metrics, folder=folder, config_facts=facts), folder)
+    stand_ins = [str(store.folder) for store in stores if rehearsed(store.folder)]
+    warning = f"{', '.join(stand_ins)}: {REHEARSED}" if stand_ins else ""
+    written = write_report(studies, metrics=metrics, folder=folder, config_facts=facts, warning=warning)
+    return Rebuilt(written, folder, warning)
 
 
 def _name(plan: Plan, store: Store, plans: Sequence[Plan]) -> str:

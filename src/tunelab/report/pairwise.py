@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tunelab.evaluation.significance import PairTest
 from tunelab.report.frame import Group
-from tunelab.report.numbers import bounds, count, number, probability, score_decimals
+from tunelab.report.numbers import MISSING, bounds, count, number, probability, score_decimals
 from tunelab.report.quality import Pair
 from tunelab.report.tables import Cell, Column, Table, words
 
@@ -72,4 +72,6 @@ def pairwise_table(group: Group) -> Table | None:
 
 
 def _needed(test: PairTest) -> str:
+    if test.effect is None:  # nothing differs from one example to the next
+        return MISSING
     return "more seeds" if test.examples_needed is None else count(test.examples_needed)

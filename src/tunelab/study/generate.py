@@ -20,7 +20,7 @@ from tunelab.config.schema import (
     Schedule,
     Validation,
 )
-from tunelab.data.formats import Template, parse_template
+from tunelab.data.formats import asked
 from tunelab.data.tokenise import Tokeniser
 from tunelab.errors import ConfigError, DataError
 from tunelab.records import Example
@@ -37,8 +37,8 @@ Prompt = str | Mapping[str, Any]
 def generate(
     model: str, prompts: Sequence[Prompt], *, max_new_tokens: int | None = None, beams: int | None = None
 ) -> list[str]:
-    """One text a prompt. A run's own prompt template is filled when it has one column, so that the model is asked
-    as it was trained; every other model is given the text as it is.
+    """One text a prompt. A run's model is asked as it was trained: in its prompt template where that has one column, as
+    the user's turn of a conversation; every other model is given the text as it is.
 
     Raises:
         ConfigError, DataError, ModelError: no prompt, a row without the template's columns, a model that is not here.
@@ -47,12 +47,12 @@ def generate(
         raise ConfigError("no prompt given: use --prompt, --file, or standard input")
     saved = find_saved(model)
     run = _settings(saved, max_new_tokens=max_new_tokens, beams=beams)
-    texts = [_text(prompt, _template(saved), number) for number, prompt in enumerate(prompts, 1)]
+    examples = [_asked(prompt, saved, name=f"prompt {number}") for number, prompt in enumerate(prompts, 1)]
     opened = open_saved(saved, run)
     tokenizer = opened.text.tokenizer
     length = min(tokenizer.model_max_length, LONGEST_PROMPT)
     tokeniser = Tokeniser(tokenizer, max_length=length, encoder_decoder=opened.text.encoder_decoder, split="test")
-    ids = list(tokeniser.prompts(Example(str(number), text, "") for number, text in enumerate(texts)))
+    ids = list(tokeniser.prompts(examples))
     new = opened.session.generate(ids, run.generation, progress=lambda done: None)
     return [tokenizer.decode(one, skip_special_tokens=True).strip() for one in new]
 
@@ -87,19 +87,10 @@ def _json_prompt(line: str, where: str) -> Prompt:
     return value
 
 
-def _template(saved: Saved) -> Template | None:
-    text = getattr(parts(saved.run).task, "prompt", None) if saved.run is not None else None
-    return None if text is None else parse_template(text)
-
-
-def _text(prompt: Prompt, template: Template | None, number: int) -> str:
-    if isinstance(prompt, str):
-        if template is None or len(template.columns) != 1:
-            return prompt
-        prompt = {template.columns[0]: prompt}
-    if template is None:
-        raise DataError(f"prompt {number}: is a row of columns, and only a run's task has a template for them")
-    return template.fill(prompt, row_name=f"prompt {number}")
+def _asked(prompt: Prompt, saved: Saved, *, name: str) -> Example:
+    if saved.run is None:
+        return asked(prompt, None, name=name)
+    return parts(saved.run).task.question(prompt, name=name)
 
 
 def _settings(saved: Saved, *, max_new_tokens: int | None, beams: int | None) -> RunConfig:

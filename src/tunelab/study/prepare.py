@@ -108,7 +108,7 @@ def _prepared(task: Task, text: TextSide, run: RunConfig, training: bool, folder
         rows[name] = write_rows(made, folder and folder / f"{name}.arrow")
         watched[name].finish()
     if not watched["train"].num_examples:
-        raise DataError(f"task {task.name}: every row of train is, or nearly is, a test row; change data.overlap")
+        raise DataError(f"task {task.name}: every row of train is, or nearly is, a test row; give it another test file")
     counts = {name: tokeniser.counts() for name, tokeniser in tokenisers.items()}
     summary = {
         "max_length": run.batch.max_length,

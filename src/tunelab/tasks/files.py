@@ -14,9 +14,9 @@ from pydantic import AfterValidator, NonNegativeInt, PositiveInt, model_validato
 
 from tunelab.contracts import Task
 from tunelab.data.chat_rows import chat_examples
-from tunelab.data.conversations import alpaca_turns, read_turns
+from tunelab.data.conversations import alpaca_turns, question, read_turns
 from tunelab.data.fingerprint import fingerprint, row_options
-from tunelab.data.formats import TemplateText, format_rows
+from tunelab.data.formats import TemplateText, asked, format_rows
 from tunelab.data.readable import unreadable
 from tunelab.data.rehearsal import TRAIN_ROWS, with_fewer_rows, write_jsonl
 from tunelab.data.rows import read_rows
@@ -146,6 +146,15 @@ class Files(Task):
 
     def _path(self, split: Split) -> Path | None:
         return {"train": self.train, "validation": self.validation, "test": self.test}[split]
+
+    def question(self, given: str | Mapping[str, Any], *, name: str) -> Example:
+        if self.prompt is not None or self.text is not None:
+            return super().question(given, name=name)
+        shape = self._shape()
+        if shape.kind not in _TURNS:
+            return asked(given, shape.prompt, name=name)
+        turns = given if isinstance(given, str) else _TURNS[shape.kind](shape, given, row_name=name)
+        return question(turns, name=name)
 
     def _shape(self) -> Shape:
         """As the study says, else as the columns of train look; the other files are read the same way."""

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import PositiveInt
 
 from tunelab.data.chat_rows import chat_examples
-from tunelab.data.conversations import alpaca_turns, read_turns, system_in_front
+from tunelab.data.conversations import alpaca_turns, question, read_turns, system_in_front
 from tunelab.data.mixture import MixedTask, SetOptions, SetRows, Split
 from tunelab.data.sources import source_rows
 from tunelab.records import Example, Turn
@@ -49,6 +49,9 @@ class Instructions(MixedTask):
 
     def notes(self, split: Split) -> list[str]:
         return [] if split == "validation" else super().notes(split)
+
+    def question(self, given: str | Mapping[str, Any], *, name: str) -> Example:
+        return question(given if isinstance(given, str) else read_turns(given, "messages", row_name=name), name=name)
 
     def set_rows(self, name: str, split: Split) -> SetRows:
         options = self.options_of(name)
