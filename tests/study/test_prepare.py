@@ -186,7 +186,7 @@ def test_a_test_file_equal_to_the_train_file_is_loud(tmp_path, causal):
     write(tmp_path / "test.jsonl", ROWS)
     (note,) = prepare(*with_text(planned(tmp_path), causal), training=True).notes
     assert note.startswith("WARNING test: 36 of 40 test examples (90.0%) are rows of train: scores measure memory too")
-    with pytest.raises(DataError, match="every row of train is, or nearly is, a test row; change data.overlap"):
+    with pytest.raises(DataError, match="every row of train is, or nearly is, a test row; give it another test file"):
         prepare(*with_text(planned(tmp_path, data={"overlap": "remove"}), causal), training=True)
 
 
