@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from tunelab.records import BASE
 from tunelab.report.drawing import Look, looks, png, styled, svg
@@ -91,6 +92,8 @@ def _curves(group: Group, title: str, look: dict[str, Look]) -> Figure | None:
         right.axhline(float(np.mean(base)), color=look[BASE].colour, linestyle=look[BASE].dash, label=_label(BASE))
     left.set(xlabel="optimizer step", ylabel="loss (nats per token)", title=f"{title}: training, moving average")
     right.set(xlabel="optimizer step", title=f"{title}: validation")
+    for axes in (left, right):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     handles = {
         label: handle for axes in (left, right) for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
