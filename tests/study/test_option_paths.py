@@ -9,7 +9,12 @@ from tunelab.errors import ConfigError
 from tunelab.study.plan import Revisions, identity, make_plan
 from tunelab.study.run_config import base_run
 
-CHAT = {"dataset": "x", "id": "y", "messages": [{"role": role, "content": role} for role in ("user", "assistant")]}
+
+def chat(number: int) -> str:
+    messages = [{"role": role, "content": f"{role} {number}"} for role in ("user", "assistant")]
+    return json.dumps({"dataset": "x", "id": str(number), "messages": messages})
+
+
 STUDY = """
 model: tunelab/tiny
 tasks:
@@ -28,7 +33,7 @@ def plan(folder, path: str):
 
 def write_rows(folder):
     folder.mkdir(parents=True)
-    (folder / "train.jsonl").write_text("".join(json.dumps({**CHAT, "id": str(row)}) + "\n" for row in range(30)))
+    (folder / "train.jsonl").write_text("".join(f"{chat(row)}\n" for row in range(30)))
 
 
 def test_a_path_inside_an_option_s_mapping_is_relative_to_the_study(tmp_path):
