@@ -45,3 +45,10 @@ def test_without_a_cache_rows_are_read_each_time(tmp_path, monkeypatch):
     monkeypatch.setenv("TUNELAB_CACHE", str(tmp_path / "file"))
     assert unreadable(task(tmp_path)) == [] == unreadable(task(tmp_path))
     assert cache.find("readable") is None
+
+
+def test_a_part_of_a_mixture_may_be_too_few_rows_to_hold_some_out(tmp_path):
+    one = task(tmp_path, train='{"q": "a", "a": "b"}\n')
+    (problem,) = unreadable(one)
+    assert "train has 1 different prompt" in problem
+    assert unreadable(one, part=True) == [] != unreadable(one), "what is kept of one is not taken for the other"

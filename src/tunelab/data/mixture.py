@@ -84,7 +84,7 @@ class MixedTask(Task):
         """What reading the sets on this machine says; the hub is not asked while planning."""
         local = {name: self.options_of(name) for name in self.sources if self.options_of(name).path is not None}
         alone = [type(self)(sources=(name,), seed=self.seed, **{name: options}) for name, options in local.items()]
-        return [problem for task in alone for problem in unreadable(task)]
+        return [problem for task in alone for problem in unreadable(task, part=True)]
 
     def fingerprint(self) -> str:
         options = {name: self.options_of(name).model_dump(mode="json", exclude={"path"}) for name in self.sources}
