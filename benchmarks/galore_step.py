@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
 
-from tunelab.backends.torch_hf import medium_is_exact
-from tunelab.backends.torch_session import TorchSession
+from tunelab.backends.torch.backend import medium_is_exact
+from tunelab.backends.torch.session import TorchSession
 from tunelab.config.run import RunConfig
 from tunelab.config.schema import ModelSource
 from tunelab.kernels.projector import Projector, overlap

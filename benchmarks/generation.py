@@ -24,9 +24,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from tunelab.backends.torch_generation import GENERATION_BATCH
+from tunelab.backends.torch.generation import GENERATION_BATCH
 from tunelab.config.schema import BatchSettings, Generation, ModelSource
-from tunelab.data.tokenise import prompt_ids
+from tunelab.data.tokens.tokenise import prompt_ids
 from tunelab.models.inference import Prompts, end_tokens, generate
 from tunelab.models.load import load_model, load_text, locate
 from tunelab.tasks.arithmetic import Arithmetic

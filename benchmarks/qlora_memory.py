@@ -72,8 +72,8 @@ def run_one(study: Path, method: str, out: Path) -> dict[str, Any]:
 
     from tunelab.config.read import read_study
     from tunelab.launch.run import settle
-    from tunelab.study.execute import execute
-    from tunelab.study.plan import make_plan, method_run, parts
+    from tunelab.study.executing.execute import execute
+    from tunelab.study.planning.plan import make_plan, method_run, parts
     from tunelab.study.store import Store
     from tunelab.training.telemetry import ResidentMemory
 

@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import tiny
-from tunelab.backends.torch_session import TorchSession
-from tunelab.backends.torch_storage import set_storage
+from tunelab.backends.torch.session import TorchSession
+from tunelab.backends.torch.storage import set_storage
 from tunelab.contracts import Method
 from tunelab.records import StepRecord, ValidationRecord
-from tunelab.study.execute import verified_rows
+from tunelab.study.executing.execute import verified_rows
 from tunelab.training.loop import Loop, train
 from tunelab.training.state import Checkpoints, LoopState
 from tunelab.training.step import run_order
@@ -98,7 +98,7 @@ def run_training(
     )
     if folder is None:
         loop = loop._replace(checkpoints=NoCheckpoints())
-    if loop.checkpoints.latest() is None:  # as study/execute.py
+    if loop.checkpoints.latest() is None:  # as study/executing/execute.py
         method.prepare(session, run_order(run, rows), run)
         loop.checkpoints.save(LoopState(), session.save)
     train(session, loop)

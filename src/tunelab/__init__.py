@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from tunelab.launch.run import Outcome, View
     from tunelab.records import Score
     from tunelab.report.frame import Comparison
-    from tunelab.study.plan import Plan
-    from tunelab.study.preview import Preview
+    from tunelab.study.planning.plan import Plan
+    from tunelab.study.planning.preview import Preview
 
 __all__ = ["generate", "load_study", "plan", "report", "run", "score"]
 __version__ = "0.1.0"
@@ -44,8 +44,8 @@ def load_study(study: str | Path, *, overrides: Sequence[str] = ()) -> Plan:
         (0, 1)
     """
     from tunelab.config.read import read_study
-    from tunelab.study.bundled import study_path
-    from tunelab.study.plan import make_plan
+    from tunelab.study.planning.bundled import study_path
+    from tunelab.study.planning.plan import make_plan
 
     return make_plan(read_study(study_path(study), overrides=overrides, lenient=True))
 
@@ -60,7 +60,7 @@ def plan(study: str | Path = "quickstart", *, overrides: Sequence[str] = ()) -> 
         >>> [(run.method, run.trainable_parameters) for run in tunelab.plan("gpt2-ten-corpora").runs]
         [('base', 0), ('lora', 811008)]
     """
-    from tunelab.study.preview import preview
+    from tunelab.study.planning.preview import preview
 
     return preview(load_study(study, overrides=overrides))
 
@@ -94,13 +94,13 @@ def run(
 
     from tunelab.launch.run import run_study
     from tunelab.launch.view import PlainView
-    from tunelab.study.preview import count_parameters
+    from tunelab.study.planning.preview import count_parameters
 
     planned = load_study(study, overrides=overrides)
     folder = Path("results") / planned.study.name if out is None else Path(out)
     if rehearse:
-        from tunelab.study.rehearse import rehearsal_folder
-        from tunelab.study.rehearse import rehearse as smaller
+        from tunelab.study.planning.rehearse import rehearsal_folder
+        from tunelab.study.planning.rehearse import rehearse as smaller
 
         folder = rehearsal_folder(folder)
         planned = smaller(planned, folder)
@@ -123,7 +123,7 @@ def generate(
     Example:
         >>> tunelab.generate("tunelab/tiny", ["The kitchen was"], max_new_tokens=20)
     """
-    from tunelab.study.generate import generate as generate_text
+    from tunelab.study.verbs.generate import generate as generate_text
 
     return generate_text(str(model), prompts, max_new_tokens=max_new_tokens, beams=beams)
 
@@ -149,7 +149,7 @@ def score(
         >>> tunelab.score(["The Eagle is cheap."], [["The Eagle is a cheap pub."]], metrics=["rouge_1"])["rouge_1"].n
         1
     """
-    from tunelab.study.score import score_texts
+    from tunelab.study.verbs.score import score_texts
 
     return score_texts(hypotheses, references, metrics=metrics)
 

@@ -128,7 +128,7 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Overwrite.")] = False,
 ) -> None:
     """Write a commented study for your own data."""
-    from tunelab.study.init import write_study
+    from tunelab.study.verbs.init import write_study
 
     written = write_study(train=train, test=test, model=model, out=out, force=force)
     for path in written.files:
@@ -152,7 +152,7 @@ def show(
     if (what is None) == (rows is None):
         raise ConfigError("show what? Give a study, a run's folder, or --rows FILE|SOURCE")
     if rows is not None:
-        from tunelab.study.show import show_rows
+        from tunelab.study.verbs.show import show_rows
 
         print(printing.file_text(rows, show_rows(rows, overrides=overrides or ())))
     elif (Path(what) / "run.json").exists():
@@ -161,7 +161,7 @@ def show(
         print(printing.run_text(RunFolder(Path(what))))
     else:
         import tunelab
-        from tunelab.study.show import show_study
+        from tunelab.study.verbs.show import show_study
 
         shown = show_study(tunelab.load_study(what, overrides=overrides or ()), num_examples=examples)
         printing.print_tasks(shown, printing.console())
@@ -179,7 +179,7 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Score a run, an adapter, or any model on tasks."""
-    from tunelab.study.evaluate import evaluate as evaluate_model
+    from tunelab.study.verbs.evaluate import evaluate as evaluate_model
 
     results = evaluate_model(model, tasks=tasks or (), overrides=overrides or (), out=out)
     if as_json:
@@ -203,7 +203,7 @@ def generate(
 ) -> None:
     """Write a text for each prompt given."""
     import tunelab
-    from tunelab.study.generate import read_prompts
+    from tunelab.study.verbs.generate import read_prompts
 
     prompts = read_prompts(prompt=prompt, file=file)
     for text in tunelab.generate(model, prompts, max_new_tokens=max_new_tokens, beams=beams):
@@ -227,7 +227,7 @@ def score(
 ) -> None:
     """Score text files, without a model."""
     import tunelab
-    from tunelab.study import score as scoring
+    from tunelab.study.verbs import score as scoring
 
     names = [name.strip() for name in metrics.split(",") if name.strip()]
     scores = tunelab.score(hypotheses, references, metrics=names)
@@ -277,7 +277,7 @@ def export(
 @app.command(name="list")
 def list_names(what: Annotated[Listed, typer.Argument(help="What to list.")]) -> None:
     """List methods, tasks, metrics, models or studies, one line each."""
-    from tunelab.study.listing import listing, listing_text
+    from tunelab.study.verbs.listing import listing, listing_text
 
     print(listing_text(listing(what.value)))
 

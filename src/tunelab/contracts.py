@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
-    from tunelab.data.batching import Order
+    from tunelab.data.tokens.batching import Order
 
 
 class Options(BaseModel):
@@ -218,8 +218,8 @@ class Task(Options, ABC):
 
     @abstractmethod
     def examples(self, split: Literal["train", "validation", "test"]) -> Sequence[Example]:
-        """All rows of a split in a fixed order, a list or made when asked for (data/lazy.py); test rows with equal
-        prompts are one example with several references. No `validation`: it is drawn from train (data/splits.py).
+        """All rows of a split in a fixed order, a list or made when asked for (data/reading/lazy.py); test rows with equal
+        prompts are one example with several references. No `validation`: it is drawn from train (data/examples/splits.py).
 
         Raises:
             DataError: missing file, missing column, nothing in it.
@@ -235,7 +235,7 @@ class Task(Options, ABC):
 
     def question(self, given: str | Mapping[str, Any], *, name: str) -> Example:
         """A user's own text or row, asked as in training; `name` begins the message. Raises DataError."""
-        from tunelab.data.formats import asked
+        from tunelab.data.examples.formats import asked
 
         return asked(given, getattr(self, "prompt", None), name=name)
 

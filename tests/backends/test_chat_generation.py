@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 import tiny
-from tunelab.backends.torch_session import TorchSession
+from tunelab.backends.torch.session import TorchSession
 from tunelab.config.schema import Generation, ModelSource
 from tunelab.models.load import load_model, load_text, locate
 

@@ -6,7 +6,7 @@ import torch
 
 import tiny
 from training_harness import make_session
-from tunelab.backends.torch_generation import folded
+from tunelab.backends.torch.generation import folded
 from tunelab.config.schema import Generation
 from tunelab.kernels.adapted_linear import adapted_layers
 from tunelab.methods.lora import Lora

@@ -77,6 +77,6 @@ def test_the_line_says_what_is_wrong(command, tmp_path, monkeypatch, arguments, 
 
 
 def test_a_defect_keeps_its_traceback(command, monkeypatch):
-    monkeypatch.setattr("tunelab.study.listing.listing", lambda kind: 1 / 0)
+    monkeypatch.setattr("tunelab.study.verbs.listing.listing", lambda kind: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         command("list", "methods")

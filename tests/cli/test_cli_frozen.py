@@ -8,7 +8,7 @@ import typer.main
 
 import tunelab
 from tunelab.cli import app
-from tunelab.study.listing import KINDS
+from tunelab.study.verbs.listing import KINDS
 
 VERBS = {
     "run": ["STUDY", "--out", "--cluster", "--dry-run", "--set", "--rehearse"],

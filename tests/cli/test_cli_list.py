@@ -4,7 +4,7 @@ import pytest
 
 from tunelab import catalogue
 from tunelab.models.configurations import known_names
-from tunelab.study import bundled
+from tunelab.study.planning import bundled
 
 
 @pytest.mark.parametrize("kind", catalogue.KINDS)

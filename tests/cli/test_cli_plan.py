@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tunelab.study import bundled
+from tunelab.study.planning import bundled
 
 GPT2 = 124_439_808
 

@@ -84,7 +84,7 @@ def test_a_metric_that_needs_java_is_missing_with_the_reason_and_the_others_are_
     scores = tunelab.score(["a pub"], ["a pub"], metrics=["meteor", "rouge_1"])
     assert scores["meteor"].value is None and "needs Java" in scores["meteor"].missing
     assert scores["rouge_1"].value == 1.0
-    from tunelab.study.score import as_json, scores_text
+    from tunelab.study.verbs.score import as_json, scores_text
 
     assert as_json(scores)["meteor"]["missing"] == scores["meteor"].missing
     assert "missing: the PTB tokeniser needs Java" in scores_text(scores)

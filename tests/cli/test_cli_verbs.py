@@ -90,7 +90,7 @@ def test_evaluating_goes_on_from_the_texts_on_disk_while_the_weights_are_the_sam
     folder, adapter = RunFolder(tmp_path / "out"), tmp_path / "adapter"
     shutil.copytree(finished.run("lora") / "model", adapter)
     asked = ["evaluate", adapter, "--task", f"{finished.file}:restaurants", "--out", folder.path]
-    monkeypatch.setattr("tunelab.study.evaluate.score", killed)
+    monkeypatch.setattr("tunelab.study.verbs.evaluate.score", killed)
     with pytest.raises(Killed):
         command(*asked)
     monkeypatch.undo()
@@ -179,7 +179,7 @@ def test_show_rows_names_columns_and_types(command, tmp_path):
 
 
 def test_show_rows_of_a_named_data_set_from_its_original_files(command, tmp_path):
-    from tunelab.data.sources import write_generated
+    from tunelab.data.sets.named import write_generated
 
     write_generated("gsm8k", tmp_path, rows=8)
     lines = command("show", "--rows", "gsm8k", "--set", f"path={tmp_path}").out.splitlines()

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from tunelab.config.read import read_study
-from tunelab.config.template import study_template
+from tunelab.study.verbs.template import study_template
 from tunelab.errors import DataError
 from tunelab.tasks.files import Files
 

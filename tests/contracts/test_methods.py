@@ -10,10 +10,10 @@ from pydantic import ValidationError
 import tiny
 from training_harness import Records, Stopped, make_session, run_training
 from tunelab import catalogue
-from tunelab.backends.torch_session import TorchSession
+from tunelab.backends.torch.session import TorchSession
 from tunelab.contracts import Session
-from tunelab.data.batching import Order, micro_batches
-from tunelab.study.plan import build_method
+from tunelab.data.tokens.batching import Order, micro_batches
+from tunelab.study.planning.plan import build_method
 
 METHODS = [name for name in catalogue.names("methods") if catalogue.load("methods", name).trains]
 """What is made of finished runs has tests of its own: tests/contracts/test_methods_made_of_runs.py."""

@@ -7,9 +7,9 @@ from pydantic import ValidationError
 import tiny
 from training_harness import run_training
 from tunelab import catalogue
-from tunelab.backends.torch_session import TorchSession
-from tunelab.backends.torch_storage import set_storage
-from tunelab.study.plan import build_method
+from tunelab.backends.torch.session import TorchSession
+from tunelab.backends.torch.storage import set_storage
+from tunelab.study.planning.plan import build_method
 
 MADE = [name for name in catalogue.names("methods") if not catalogue.load("methods", name).trains]
 KINDS = ["llama", "gpt2", "t5"]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tunelab.config.schema import Budget
-from tunelab.data.batching import Order, micro_batches
+from tunelab.data.tokens.batching import Order, micro_batches
 from tunelab.records import TokenRow
 
 

@@ -8,8 +8,8 @@ from chat_templates import CHATML, EVIL, FAMILIES, GEMMA, LLAMA3, MISTRAL, REASO
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from tunelab.config.schema import DataSettings
-from tunelab.data.chat import ChatForm, end_tokens, plain_text
-from tunelab.data.tokenise import Tokeniser, tokenise
+from tunelab.data.tokens.chat import ChatForm, end_tokens, plain_text
+from tunelab.data.tokens.tokenise import Tokeniser, tokenise
 from tunelab.errors import DataError
 from tunelab.records import Example, Turn
 

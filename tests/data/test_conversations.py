@@ -2,8 +2,8 @@
 
 import pytest
 
-from tunelab.data.chat_rows import ChatCounts, chat_examples
-from tunelab.data.conversations import alpaca_turns, read_turns, readable, system_in_front, trim
+from tunelab.data.examples.chat_rows import ChatCounts, chat_examples
+from tunelab.data.examples.conversations import alpaca_turns, read_turns, readable, system_in_front, trim
 from tunelab.errors import DataError
 from tunelab.records import Example, Turn
 

@@ -1,7 +1,7 @@
 """Lines become articles, and texts that stand in many rows are taken once."""
 
-from tunelab.data.documents import articles, distinct
-from tunelab.data.sources import source_rows
+from tunelab.data.reading.documents import articles, distinct
+from tunelab.data.sets.named import source_rows
 
 
 def rows(*lines: str) -> list[dict]:

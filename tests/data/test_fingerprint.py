@@ -1,6 +1,6 @@
 """A fingerprint follows what shapes the rows and nothing else."""
 
-from tunelab.data import fingerprint
+from tunelab.data.examples import fingerprint
 from tunelab.data.synthetic import arithmetic, restaurants
 
 

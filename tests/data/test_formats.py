@@ -2,7 +2,7 @@
 
 import pytest
 
-from tunelab.data.formats import format_rows, parse_template
+from tunelab.data.examples.formats import format_rows, parse_template
 from tunelab.errors import DataError
 from tunelab.records import Example
 

@@ -6,7 +6,7 @@ import huggingface_hub
 import pytest
 from huggingface_hub import errors
 
-from tunelab.data.hub import HubSet, hub_split
+from tunelab.data.sets.hub import HubSet, hub_split
 from tunelab.errors import DataError
 
 # The HTTP client of the installed huggingface_hub: httpx, or its successor under another name.

@@ -9,11 +9,11 @@ import pyarrow.parquet
 import pytest
 
 from hub_server import COMMIT, NOWHERE, Repositories, run_against, serving
-from tunelab.data.synthetic.dataset_rows import dataset_rows
+from tunelab.data.sets.generated_rows import dataset_rows
 
 READ = """
 import json, sys
-from tunelab.data import sources
+from tunelab.data.sets import named as sources
 name, split, options, change = json.loads(sys.argv[1])
 source = sources.SOURCES[name]
 sources.SOURCES[name] = source._replace(**{"revision": None, **change})

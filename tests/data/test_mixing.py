@@ -2,7 +2,7 @@
 
 import pytest
 
-from tunelab.data.mixing import Part, mix
+from tunelab.data.sets.mixing import Part, mix
 from tunelab.errors import DataError
 from tunelab.records import Example
 

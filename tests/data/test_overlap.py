@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from tunelab.data.near_rows import SIMILARITY, WORDS, NearRows
-from tunelab.data.overlap import Overlap, OverlapFinder, overlap_notes
+from tunelab.data.overlap.near_rows import SIMILARITY, WORDS, NearRows
+from tunelab.data.overlap.overlap import Overlap, OverlapFinder, overlap_notes
 from tunelab.records import Example
 
 TRAIN = [Example("1", "Where is it?", "Here."), Example("2", "Who?", "Me.")]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tunelab.config.schema import DataSettings
-from tunelab.data.counts import count_notes
-from tunelab.data.tokenise import Tokeniser, tokenise
+from tunelab.data.tokens.counts import count_notes
+from tunelab.data.tokens.tokenise import Tokeniser, tokenise
 from tunelab.errors import DataError
 from tunelab.records import Example
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tunelab.data.packing import Packer, documents, excerpt, positions
+from tunelab.data.tokens.packing import Packer, documents, excerpt, positions
 from tunelab.records import TokenRow
 
 END = 1

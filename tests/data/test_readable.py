@@ -2,8 +2,8 @@
 
 import pytest
 
-from tunelab.data import cache
-from tunelab.data.readable import unreadable
+from tunelab.data.tokens import cache
+from tunelab.data.examples.readable import unreadable
 from tunelab.tasks.files import Files
 
 

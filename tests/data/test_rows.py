@@ -8,7 +8,7 @@ import random
 
 import pytest
 
-from tunelab.data.rows import read_rows, sha256
+from tunelab.data.reading.rows import read_rows, sha256
 from tunelab.errors import DataError
 
 ROWS = [{"question": "1+1?", "answer": "2"}, {"question": 'say "é",\nplease', "answer": "é"}]

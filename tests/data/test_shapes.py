@@ -2,7 +2,7 @@
 
 import pytest
 
-from tunelab.data.shapes import detect, first_columns
+from tunelab.data.examples.shapes import detect, first_columns
 from tunelab.errors import DataError
 
 

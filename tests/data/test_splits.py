@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from tunelab.data.splits import MAX_VALIDATION_ROWS, VALIDATION_SEED, VALIDATION_SHARE, draw, split_validation
+from tunelab.data.examples.splits import MAX_VALIDATION_ROWS, VALIDATION_SEED, VALIDATION_SHARE, draw, split_validation
 from tunelab.errors import DataError
 from tunelab.records import Example
 

@@ -3,7 +3,7 @@ import copy
 import pytest
 from transformers import AutoTokenizer
 
-from tunelab.data.tokenise import Tokeniser, tokenise
+from tunelab.data.tokens.tokenise import Tokeniser, tokenise
 from tunelab.errors import DataError
 from tunelab.models.load import EMBEDDED
 from tunelab.records import Example

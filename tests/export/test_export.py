@@ -11,7 +11,7 @@ import tunelab
 from tunelab.errors import ConfigError, ModelError, RunError
 from tunelab.export.export import as_json, export, export_text, find_run
 from tunelab.methods.lora import Lora
-from tunelab.study.saved import find_saved, open_saved
+from tunelab.study.executing.saved import find_saved, open_saved
 from tunelab.study.store import RunFolder
 
 IDS = np.random.default_rng(1).integers(0, 500, (2, 16))

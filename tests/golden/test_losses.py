@@ -11,7 +11,7 @@ import pytest
 import tiny
 from training_harness import run_training
 from tunelab import catalogue
-from tunelab.study.plan import build_method
+from tunelab.study.planning.plan import build_method
 
 FILE = Path(__file__).with_name("losses.json")
 METHODS = [name for name in catalogue.names("methods") if catalogue.load("methods", name).trains]

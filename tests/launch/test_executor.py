@@ -8,7 +8,7 @@ import tiny
 from launch.test_resume import STUDY
 from tunelab.config.read import read_study
 from tunelab.launch.run import run_study
-from tunelab.study.plan import make_plan
+from tunelab.study.planning.plan import make_plan
 from tunelab.study.store import Store
 
 SEARCH = STUDY.replace("full: {{learning_rate: 1e-3}}", "full: {{learning_rate: [1e-3, 3e-3]}}")

@@ -8,7 +8,7 @@ import tiny
 from tunelab.config.read import read_study
 from tunelab.launch.run import run_study
 from tunelab.report.frame import BASE
-from tunelab.study.plan import make_plan
+from tunelab.study.planning.plan import make_plan
 from tunelab.study.store import Store
 
 STUDY = """

@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from tunelab.launch.printing import print_tasks
-from tunelab.study.show import FirstStep, Piece, ShownExample, ShownTask
+from tunelab.study.verbs.show import FirstStep, Piece, ShownExample, ShownTask
 
 CUTS = {"prompts_cut": 1, "targets_cut": 0}
 COUNTS = {"rows": 5, "shortest": 3, "median": 9, "longest": 20, "supervised_tokens": 30, **CUTS}

@@ -14,8 +14,8 @@ from tunelab.config.read import read_study
 from tunelab.config.schema import Launch
 from tunelab.launch.executor import Executor, worker_environment
 from tunelab.launch.run import settle
-from tunelab.study.plan import make_plan
-from tunelab.study.runs import study_runs
+from tunelab.study.planning.plan import make_plan
+from tunelab.study.planning.runs import study_runs
 from tunelab.study.store import RunFolder, Store
 
 KILL_AFTER = [2, 9, 16]

@@ -16,7 +16,7 @@ from tunelab.config.read import read_study
 from tunelab.launch.executor import worker_environment
 from tunelab.launch.run import run_study
 from tunelab.launch.view import PlainView
-from tunelab.study.plan import make_plan
+from tunelab.study.planning.plan import make_plan
 from tunelab.study.store import RunFolder, Store
 
 KILL_AT = [2, 9]

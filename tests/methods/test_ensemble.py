@@ -7,9 +7,9 @@ import torch
 import tiny
 from contracts.test_methods_made_of_runs import combined, logits, trained_parents
 from tunelab.config.schema import Generation
-from tunelab.data.batching import micro_batches
+from tunelab.data.tokens.batching import micro_batches
 from tunelab.models.ensemble import mix
-from tunelab.study.plan import build_method
+from tunelab.study.planning.plan import build_method
 
 
 def ensemble(members, **options):

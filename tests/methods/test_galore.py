@@ -9,7 +9,7 @@ from pydantic import ValidationError
 import tiny
 from training_harness import Records, Stopped, make_session, run_training
 from tunelab.config.schema import Optimizer
-from tunelab.data.batching import micro_batches
+from tunelab.data.tokens.batching import micro_batches
 from tunelab.errors import ConfigError
 from tunelab.kernels.projector import Projector
 from tunelab.methods.full import Full

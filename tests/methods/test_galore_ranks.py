@@ -10,7 +10,7 @@ from torch import distributed
 
 import tiny
 from training_harness import make_session
-from tunelab.data.batching import micro_batches
+from tunelab.data.tokens.batching import micro_batches
 from tunelab.kernels.projector import Projector
 from tunelab.methods.galore import Galore
 

@@ -5,12 +5,12 @@ import torch
 
 import tiny
 from training_harness import make_session, run_training
-from tunelab.data.batching import micro_batches
+from tunelab.data.tokens.batching import micro_batches
 from tunelab.errors import ConfigError
 from tunelab.kernels.adapted_linear import AdaptedLinear
 from tunelab.models.hiding import hidden
 from tunelab.models.targets import linear_layers
-from tunelab.study.plan import build_method
+from tunelab.study.planning.plan import build_method
 
 
 def layerwise(first_part: str, second_part: str, *, rates=(1e-2, 1e-2), **options):

@@ -8,7 +8,7 @@ import torch
 
 import tiny
 from training_harness import Records, Stopped, make_session, run_training
-from tunelab.data.batching import micro_batches
+from tunelab.data.tokens.batching import micro_batches
 from tunelab.errors import ConfigError
 from tunelab.methods.full import Full
 from tunelab.methods.lisa import Lisa, blocks

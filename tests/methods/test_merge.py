@@ -8,7 +8,7 @@ from pydantic import ValidationError
 import tiny
 from contracts.test_methods_made_of_runs import combined, trained_parents
 from tunelab.kernels import task_vectors
-from tunelab.study.plan import build_method
+from tunelab.study.planning.plan import build_method
 
 
 def merge(members, **options):

@@ -7,7 +7,7 @@ from transformers.pytorch_utils import Conv1D
 
 import tiny
 from training_harness import Records, Stopped, make_session, run_training
-from tunelab.data.batching import micro_batches
+from tunelab.data.tokens.batching import micro_batches
 from tunelab.errors import ConfigError, ModelError
 from tunelab.methods.q_galore import QGalore
 from tunelab.models.int8 import BLOCK, Int8Linear, quantise

@@ -10,9 +10,9 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 import tiny
 from parity.test_lora import RATE, STEPS, TARGETS, copy_start, logits, reference_loss
 from training_harness import make_session, run_training
-from tunelab.backends import torch_hf
+from tunelab.backends.torch import backend as torch_hf
 from tunelab.config.schema import Generation, ModelSource
-from tunelab.data.batching import Order, micro_batches
+from tunelab.data.tokens.batching import Order, micro_batches
 from tunelab.errors import ConfigError, ModelError
 from tunelab.kernels.adapted_linear import AdaptedLinear
 from tunelab.methods.lora import Lora
@@ -20,7 +20,7 @@ from tunelab.methods.qlora import Qlora
 from tunelab.models.load import load_model, locate
 from tunelab.models.quantise import Nf4Linear
 from tunelab.models.targets import linear_layers
-from tunelab.study.plan import recognise
+from tunelab.study.planning.plan import recognise
 
 
 def qlora(kind: str = "llama", **options) -> Qlora:

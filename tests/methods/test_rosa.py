@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 import tiny
 from training_harness import Stopped, make_session, run_training
-from tunelab.data.batching import Order
+from tunelab.data.tokens.batching import Order
 from tunelab.errors import ConfigError, ModelError
 from tunelab.kernels.adapted_linear import adapted_layers
 from tunelab.methods import rosa
@@ -214,7 +214,7 @@ def test_killed_while_preparing_it_ends_as_if_never_stopped(stop, tmp_path, monk
     method = Rosa(rank=4, density=0.05, learning_rate=RATE, dropout=0.2, warmup_steps=2)
     settings = dict(checkpoint={"seconds": 0}, budget={"steps": 5})
     whole = run_training(method, tiny.model("llama"), rows_for("llama"), folder=tmp_path / "whole", **settings)
-    from tunelab.backends.torch_session import TorchSession
+    from tunelab.backends.torch.session import TorchSession
 
     accumulate, calls = TorchSession.accumulate, []
 
@@ -416,7 +416,7 @@ def test_saved_layout_is_the_documented_one(kind, tmp_path):
 
 @pytest.mark.parametrize("options", [{}, {"rank": 0, "schedule": "sparse_only"}, {"density": 0.0}, {"base": "nf4"}])
 def test_saved_folder_says_how_to_load_it(options, tmp_path):
-    from tunelab.study.plan import recognise
+    from tunelab.study.planning.plan import recognise
 
     method = Rosa(**{"density": 0.05, "targets": ("v_proj",), **options})
     session = prepared(method)
@@ -492,7 +492,7 @@ def test_options_that_do_not_fit_the_model_are_refused():
 )
 def test_a_run_without_mask_is_refused_while_planning(options, budget, message, tmp_path):
     from tunelab.config.read import read_study
-    from tunelab.study.plan import make_plan
+    from tunelab.study.planning.plan import make_plan
 
     file = tmp_path / "study.yaml"
     lines = ["model: tunelab/tiny", "tasks: [restaurants]", "methods:", f"- rosa: {json.dumps(options)}"]

@@ -7,10 +7,10 @@ from pydantic import ValidationError
 import tiny
 from training_harness import NoMemory, Records, Stopped, make_session, run_training
 from tunelab.config.schema import Budget
-from tunelab.data.batching import Order
+from tunelab.data.tokens.batching import Order
 from tunelab.errors import ConfigError
-from tunelab.study.execute import verified_rows
-from tunelab.study.plan import build_method
+from tunelab.study.executing.execute import verified_rows
+from tunelab.study.planning.plan import build_method
 from tunelab.training.loop import Loop, train
 from tunelab.training.state import Checkpoints, LoopState
 from tunelab.training.telemetry import Meter
@@ -49,7 +49,7 @@ def test_full_then_lora_equals_the_two_by_hand(kind):
 
 
 def tiny_batch(order, number):
-    from tunelab.data.batching import micro_batches
+    from tunelab.data.tokens.batching import micro_batches
 
     (batch,) = micro_batches(order.step(number), max_tokens=4096)
     return batch

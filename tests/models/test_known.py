@@ -2,7 +2,7 @@
 
 import pytest
 
-from tunelab.backends.torch_storage import parameter_count
+from tunelab.backends.torch.storage import parameter_count
 from tunelab.config.schema import ModelSource
 from tunelab.models.configurations import SHORT_NAMES, known_names, read_known
 from tunelab.models.load import read_configuration, skeleton

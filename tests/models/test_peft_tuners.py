@@ -19,8 +19,8 @@ from training_harness import run_training
 from tunelab.errors import ConfigError
 from tunelab.methods.peft_any import PeftAny
 from tunelab.models.peft_tuners import REFUSED, tuner_names
-from tunelab.study.labels import labels
-from tunelab.study.plan import recognise
+from tunelab.study.planning.labels import labels
+from tunelab.study.planning.plan import recognise
 
 SMALL = {
     "ADALORA": {"total_step": 6},
@@ -123,7 +123,7 @@ def test_the_names_are_those_that_peft_can_train():
 
 
 def test_names_are_read_without_importing():
-    code = "import sys; from tunelab.study.listing import listing; text = listing('methods')['peft_any']; "
+    code = "import sys; from tunelab.study.verbs.listing import listing; text = listing('methods')['peft_any']; "
     code += "assert 'ADALORA' in text and 'VERA' in text, text; print(sorted({'peft', 'torch'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 import tiny
 from training_harness import run_training
-from tunelab.data.batching import Order
+from tunelab.data.tokens.batching import Order
 from tunelab.methods.lora import Lora
 
 TARGETS = {"llama": ("q_proj", "v_proj", "down_proj"), "gpt2": ("c_attn", "c_proj"), "t5": ("q", "v", "wo")}

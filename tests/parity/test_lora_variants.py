@@ -10,10 +10,10 @@ from peft.optimizers import create_loraplus_optimizer
 import tiny
 from parity.test_lora import RATE, TARGETS, copy_start, logits, reference_loss
 from training_harness import make_session, run_training
-from tunelab.data.batching import Order
+from tunelab.data.tokens.batching import Order
 from tunelab.errors import ConfigError, ModelError
 from tunelab.methods.lora import Lora
-from tunelab.study.plan import recognise
+from tunelab.study.planning.plan import recognise
 
 STEPS = 10
 VARIANTS = {

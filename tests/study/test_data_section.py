@@ -8,7 +8,7 @@ from tunelab.contracts import Task
 from tunelab.errors import DataError
 from tunelab.models.load import load_text, locate
 from tunelab.records import Example, Turn
-from tunelab.study.prepare import prepare
+from tunelab.study.executing.prepare import prepare
 
 
 class Talks(Task):

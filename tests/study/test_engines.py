@@ -13,9 +13,9 @@ from tunelab.config.read import read_study
 from tunelab.errors import ConfigError
 from tunelab.launch.run import run_study
 from tunelab.launch.view import PlainView
-from tunelab.study.evaluate import evaluate
-from tunelab.study.plan import make_plan
-from tunelab.study.preview import preview
+from tunelab.study.verbs.evaluate import evaluate
+from tunelab.study.planning.plan import make_plan
+from tunelab.study.planning.preview import preview
 from tunelab.study.store import Store
 
 STUDY = """
@@ -169,7 +169,7 @@ def harness(monkeypatch):
     for name, module in modules.items():
         monkeypatch.setitem(sys.modules, name, module)
     installed(monkeypatch, "lm_eval")
-    monkeypatch.setattr("tunelab.study.harness.version", lambda name: "0.4.9")
+    monkeypatch.setattr("tunelab.study.executing.harness.version", lambda name: "0.4.9")
     return asked
 
 
@@ -244,7 +244,7 @@ def expected_accuracy(folder, rows) -> float:
     import torch
     from transformers import AutoTokenizer
 
-    from tunelab.study.saved import find_saved, open_saved
+    from tunelab.study.executing.saved import find_saved, open_saved
 
     saved = find_saved(str(folder.path))
     opened = open_saved(saved, saved.run)

@@ -6,8 +6,8 @@ import pytest
 
 from tunelab.config.read import read_study
 from tunelab.errors import ConfigError
-from tunelab.study.plan import Revisions, identity, make_plan
-from tunelab.study.run_config import base_run
+from tunelab.study.planning.plan import Revisions, identity, make_plan
+from tunelab.study.planning.run_config import base_run
 
 
 def chat(number: int) -> str:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tunelab.errors import ModelError
-from tunelab.study.saved import find_saved
+from tunelab.study.executing.saved import find_saved
 
 ADAPTER = {
     "peft_type": "LORA",

@@ -3,10 +3,10 @@
 import pytest
 from transformers import AutoTokenizer
 
-from tunelab.data.tokenise import tokenise
+from tunelab.data.tokens.tokenise import tokenise
 from tunelab.models.load import EMBEDDED
 from tunelab.records import Example, Turn
-from tunelab.study.predict import supervised_bytes
+from tunelab.study.executing.predict import supervised_bytes
 
 TEXT = "The mill of Ålesund , says Zoë ( 24 ) , stands by the river.\n\nNobody works there."
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tunelab.study.text_log import TextLog
+from tunelab.study.executing.text_log import TextLog
 
 TEXTS = {3: "a line\nand another", 0: "", 7: "ü \ud800 \u2028"}
 

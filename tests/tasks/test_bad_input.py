@@ -6,7 +6,7 @@ import pytest
 
 from tunelab.config.read import read_study
 from tunelab.errors import ConfigError
-from tunelab.study.plan import make_plan
+from tunelab.study.planning.plan import make_plan
 from tunelab.tasks.files import Files
 
 GOOD = {"question": "Q", "answer": "A"}

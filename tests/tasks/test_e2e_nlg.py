@@ -2,7 +2,7 @@
 
 import pytest
 
-from tunelab.data.sources import source_rows
+from tunelab.data.sets.named import source_rows
 from tunelab.errors import DataError
 from tunelab.tasks import e2e_nlg
 

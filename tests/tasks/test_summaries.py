@@ -4,7 +4,7 @@ import csv
 
 import pytest
 
-from tunelab.data.rows import read_rows
+from tunelab.data.reading.rows import read_rows
 from tunelab.tasks.news_summary import NewsSummary
 from tunelab.tasks.summarize import Summarize
 

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from tunelab.config.read import read_study
-from tunelab.study.plan import make_plan
+from tunelab.study.planning.plan import make_plan
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "tasks.md").read_text()
 

@@ -7,7 +7,7 @@ import torch
 import tiny
 from parity.test_lora import logits, reference_loss
 from training_harness import Records, Stopped, make_session, run_training
-from tunelab.data.batching import Order
+from tunelab.data.tokens.batching import Order
 from tunelab.errors import ConfigError
 from tunelab.methods.peft_any import PeftAny
 from tunelab.models import peft_tuners

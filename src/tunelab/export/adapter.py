@@ -13,7 +13,7 @@ from tunelab.errors import ConfigError
 from tunelab.export.check import LIMITS, Agreement, CheckRows, compare, plain_session
 from tunelab.export.merge import fp32_run, reopen
 from tunelab.records import Located
-from tunelab.study.saved import Opened, Saved, find_saved, open_saved, write_origin
+from tunelab.study.executing.saved import Opened, Saved, find_saved, open_saved, write_origin
 
 
 class Copied(NamedTuple):
@@ -73,7 +73,7 @@ def _with_peft(
         return None, (*notes, "peft is not installed: that PEFT reads the adapter was not checked")
     from peft import PeftModel
 
-    from tunelab.backends.torch_storage import set_storage
+    from tunelab.backends.torch.storage import set_storage
     from tunelab.models.load import load_model
 
     model = load_model(saved.source, base, seed=saved.run.seed)

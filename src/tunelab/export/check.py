@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tunelab.config.run import RunConfig
-from tunelab.data.batching import micro_batches
+from tunelab.data.tokens.batching import micro_batches
 from tunelab.errors import DataError, RunError
 from tunelab.records import Batch, TextSide, TokenRow
-from tunelab.study.plan import parts
-from tunelab.study.prepare import prepare
+from tunelab.study.planning.plan import parts
+from tunelab.study.executing.prepare import prepare
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from tunelab.backends.torch_session import TorchSession
+    from tunelab.backends.torch.session import TorchSession
 
 NUM_ROWS = 4
 NUM_LOSS_ROWS = 200
@@ -94,7 +94,7 @@ def mean_loss(session: TorchSession, rows: Sequence[TokenRow], *, max_tokens: in
 
 def plain_session(model: Any, run: RunConfig, text: TextSide) -> TorchSession:
     """A model that nothing is attached to, ready to be asked for logits."""
-    from tunelab.backends.torch_session import TorchSession
+    from tunelab.backends.torch.session import TorchSession
 
     return TorchSession(model, None, run, text.tokenizer, [])
 

@@ -12,7 +12,7 @@ from tunelab.config.run import RunConfig
 from tunelab.errors import ModelError, RunError
 from tunelab.export.check import LIMITS, Agreement, CheckRows, Losses, compare, mean_loss, plain_session
 from tunelab.records import Located
-from tunelab.study.saved import Opened, Saved, open_saved
+from tunelab.study.executing.saved import Opened, Saved, open_saved
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -81,7 +81,7 @@ def write_merged(
 
 def reopen(folder: Path, saved: Saved, opened: Opened):
     """What transformers' AutoModel reads from `folder`, in fp32, as a session."""
-    from tunelab.backends.torch_storage import set_storage
+    from tunelab.backends.torch.storage import set_storage
     from tunelab.models.load import load_model
 
     source = saved.run.model.model_copy(update={"name": str(folder), "revision": None, "initialize": "pretrained"})

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import tunelab
 from tunelab.evaluation.java import METEOR, TOKENISER
-from tunelab.study.plan import load_backend
+from tunelab.study.planning.plan import load_backend
 
 GIB = 1024**3
 HUB_SECONDS = 3.0
@@ -62,7 +62,7 @@ def _software() -> list[Finding]:
 def _devices() -> list[Finding]:
     import torch
 
-    from tunelab.backends.torch_hf import medium_is_exact
+    from tunelab.backends.torch.backend import medium_is_exact
 
     backend = load_backend("torch")
     precision, threads = backend.resolve(precision="auto", threads=None)

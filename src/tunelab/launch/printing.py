@@ -17,9 +17,9 @@ from tunelab.records import RunResult
 from tunelab.report.decision import terminal_text
 from tunelab.report.numbers import MISSING, count, duration, interval, memory, percent, rate, score_decimals
 from tunelab.report.tables import Cell, Column, Table, plain, visible, words
-from tunelab.study.preview import PlannedRun, Preview
-from tunelab.study.rehearse import REHEARSED
-from tunelab.study.show import Piece, ShownExample, ShownFile, ShownTask
+from tunelab.study.planning.preview import PlannedRun, Preview
+from tunelab.study.planning.rehearse import REHEARSED
+from tunelab.study.verbs.show import Piece, ShownExample, ShownFile, ShownTask
 from tunelab.study.store import RunFolder
 
 BARS = " ▁▂▃▄▅▆▇█"

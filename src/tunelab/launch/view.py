@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tunelab.config.run import RunConfig
-from tunelab.study.runs import StudyRun
+from tunelab.study.planning.runs import StudyRun
 from tunelab.study.store import Store
 
 

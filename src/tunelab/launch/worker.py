@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from tunelab.errors import RunBusy, TunelabError
-from tunelab.study.execute import Progress, execute
-from tunelab.study.plan import parts
+from tunelab.study.executing.execute import Progress, execute
+from tunelab.study.planning.plan import parts
 from tunelab.study.store import RunFolder
 
 PR_SET_PDEATHSIG = 1

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tunelab.config.run import RunConfig
     from tunelab.config.schema import Optimizer
-    from tunelab.data.batching import Order
+    from tunelab.data.tokens.batching import Order
 
 FOLDERS = ("first", "second")
 _LAYERS = "tunelab_layers"

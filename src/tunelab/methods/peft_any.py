@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
-    from tunelab.data.batching import Order
+    from tunelab.data.tokens.batching import Order
 
 TOTAL_STEP = "peft.total_step"
 

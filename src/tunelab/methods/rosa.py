@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tunelab.config.run import RunConfig
     from tunelab.config.schema import StudyConfig
     from tunelab.contracts import Session
-    from tunelab.data.batching import Order
+    from tunelab.data.tokens.batching import Order
     from tunelab.kernels.adapted_linear import AdaptedLinear
 
 NAME = "rosa"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tunelab.config.run import RunConfig
     from tunelab.config.schema import Optimizer
-    from tunelab.data.batching import Order
+    from tunelab.data.tokens.batching import Order
 
 FILE, FROZEN, LAST = "sequential.json", "frozen.safetensors", "last"
 _PART = "tunelab_part"

@@ -2,7 +2,7 @@
 
     forgetting = (summed loss of the tuned model - summed loss of the base) / (ln 2 * UTF-8 bytes)
 
-The text is data/general.py: 200 generated documents of several genres; one longer than batch.max_length is read in
+The text is data/examples/general.py: 200 generated documents of several genres; one longer than batch.max_length is read in
 overlapping rows. 0 for the base, below 0 where tuning helped on it. It is told in a study, where the base is a row.
 """
 # N documents
@@ -16,7 +16,7 @@ from typing import final
 import numpy as np
 
 from tunelab.contracts import Metric
-from tunelab.data.general import general_signature
+from tunelab.data.examples.general import general_signature
 from tunelab.errors import CannotScore
 from tunelab.records import Prediction
 

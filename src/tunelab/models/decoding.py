@@ -8,6 +8,7 @@ Those of an encoder-decoder begin together; finished ones leave.
 from __future__ import annotations
 
 import inspect
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -94,7 +95,7 @@ def _joining(rows: _Rows, waiting: deque[Text], *, new: int, max_tokens: int) ->
     return [waiting.popleft() for _ in range(free)]
 
 
-class _Rows:
+class _Rows(ABC):
     """Texts that go through the model together; None is a free place."""
 
     refills: bool
@@ -124,13 +125,13 @@ class _Rows:
         if (final or not self.refills) and 4 * len(kept) <= 3 * len(self.texts):
             self._select(kept)
 
+    @abstractmethod
     def join(self, texts: list[Text]) -> Tensor:
         """Take them in; scores of their first tokens, shape (N, V)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def step(self) -> Tensor:
         """Scores of the next tokens, shape (B, V)."""
-        raise NotImplementedError
 
     def _select(self, rows: list[int]) -> None:
         self.texts = [self.texts[row] for row in rows]

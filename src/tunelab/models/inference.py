@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from tunelab.config.schema import Generation
-from tunelab.data import chat
+from tunelab.data.tokens import chat
 from tunelab.errors import RunError
 from tunelab.models.choosing import Chooser, Text
 from tunelab.models.decoding import decode, decodes, padded

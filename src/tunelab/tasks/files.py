@@ -1,6 +1,6 @@
 """Your own data: jsonl, json, csv, tsv, parquet or txt files with prompts and targets, conversations or plain text.
 
-Without prompt, target, text and messages the columns decide (data/shapes.py); the task's notes say how they were read.
+Without prompt, target, text and messages the columns decide (data/examples/shapes.py); the task's notes say how they were read.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import AfterValidator, NonNegativeInt, PositiveInt, model_validator
 
 from tunelab.contracts import Task
-from tunelab.data.chat_rows import chat_examples
-from tunelab.data.conversations import alpaca_turns, question, read_turns
-from tunelab.data.fingerprint import fingerprint, row_options
-from tunelab.data.formats import TemplateText, asked, format_rows
-from tunelab.data.readable import unreadable
-from tunelab.data.rehearsal import TRAIN_ROWS, with_fewer_rows, write_jsonl
-from tunelab.data.rows import read_rows
-from tunelab.data.shapes import Shape, detect, first_columns
-from tunelab.data.splits import draw
+from tunelab.data.examples.chat_rows import chat_examples
+from tunelab.data.examples.conversations import alpaca_turns, question, read_turns
+from tunelab.data.examples.fingerprint import fingerprint, row_options
+from tunelab.data.examples.formats import TemplateText, asked, format_rows
+from tunelab.data.examples.readable import unreadable
+from tunelab.data.examples.rehearsal import TRAIN_ROWS, with_fewer_rows, write_jsonl
+from tunelab.data.reading.rows import read_rows
+from tunelab.data.examples.shapes import Shape, detect, first_columns
+from tunelab.data.examples.splits import draw
 from tunelab.errors import DataError
 from tunelab.records import Example, Turn
 

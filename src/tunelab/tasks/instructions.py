@@ -11,10 +11,10 @@ from typing import Any, Literal
 
 from pydantic import PositiveInt
 
-from tunelab.data.chat_rows import chat_examples
-from tunelab.data.conversations import alpaca_turns, question, read_turns, system_in_front
-from tunelab.data.mixture import MixedTask, SetOptions, SetRows, Split
-from tunelab.data.sources import source_rows
+from tunelab.data.examples.chat_rows import chat_examples
+from tunelab.data.examples.conversations import alpaca_turns, question, read_turns, system_in_front
+from tunelab.data.sets.mixture import MixedTask, SetOptions, SetRows, Split
+from tunelab.data.sets.named import source_rows
 from tunelab.records import Example, Turn
 
 Name = Literal["alpaca", "tulu_v2", "ultrachat_200k"]

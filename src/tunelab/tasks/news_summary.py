@@ -13,13 +13,13 @@ from typing import Literal, Self
 from pydantic import NonNegativeInt, PositiveInt
 
 from tunelab.contracts import Task
-from tunelab.data.fingerprint import fingerprint, row_options
-from tunelab.data.formats import TemplateText, format_rows, rows_with
-from tunelab.data.readable import unreadable
-from tunelab.data.rehearsal import SCORED_ROWS, TRAIN_ROWS
-from tunelab.data.rows import Row
-from tunelab.data.sources import source_fingerprint, source_rows, write_generated
-from tunelab.data.splits import draw
+from tunelab.data.examples.fingerprint import fingerprint, row_options
+from tunelab.data.examples.formats import TemplateText, format_rows, rows_with
+from tunelab.data.examples.readable import unreadable
+from tunelab.data.examples.rehearsal import SCORED_ROWS, TRAIN_ROWS
+from tunelab.data.reading.rows import Row
+from tunelab.data.sets.named import source_fingerprint, source_rows, write_generated
+from tunelab.data.examples.splits import draw
 from tunelab.records import Example
 
 Split = Literal["train", "validation", "test"]

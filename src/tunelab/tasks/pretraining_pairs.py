@@ -12,9 +12,9 @@ from typing import Literal
 from pydantic import NonNegativeInt, PositiveInt
 
 from tunelab.contracts import Task
-from tunelab.data.fingerprint import of_generator, row_options
-from tunelab.data.formats import TemplateText, format_rows
-from tunelab.data.rehearsal import with_fewer_rows
+from tunelab.data.examples.fingerprint import of_generator, row_options
+from tunelab.data.examples.formats import TemplateText, format_rows
+from tunelab.data.examples.rehearsal import with_fewer_rows
 from tunelab.data.synthetic import pretraining
 from tunelab.records import Example
 

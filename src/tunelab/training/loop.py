@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 from tunelab.config.run import RunConfig
 from tunelab.contracts import Session
-from tunelab.data.batching import Order, micro_batches
+from tunelab.data.tokens.batching import Order, micro_batches
 from tunelab.errors import RunError
 from tunelab.records import StepRecord, TokenRow, ValidationRecord
 from tunelab.training.state import Checkpoints, LoopState

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from tunelab.config.run import RunConfig
 from tunelab.contracts import Session
-from tunelab.data.batching import Order, micro_batches
+from tunelab.data.tokens.batching import Order, micro_batches
 from tunelab.errors import RunError
 from tunelab.records import Batch, TokenRow
 from tunelab.training.schedule import learning_rate

@@ -1,0 +1,73 @@
+"""Token rows as the tensors a model takes: right padding, packed documents, and where the supervised tokens are."""
+# B batch, T tokens, S supervised positions of the batch
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tunelab.data.tokens.packing import documents, positions
+from tunelab.records import Batch, TokenRow
+
+
+class Inputs(NamedTuple):
+    """A micro-batch as the model takes it."""
+
+    forward: dict[str, Tensor]
+    index_S: Tensor
+    """Positions in the flattened (B * T) whose logits predict a supervised token."""
+    target_S: Tensor
+    row_S: Tensor
+    """Which row of the batch each supervised token belongs to."""
+
+
+def collate(batch: Batch, model: Any, *, pad: int, apart: bool) -> Inputs:
+    """On the model's device.
+
+    Args:
+        apart: each document of a packed row becomes a row of its own; else they are told apart by positions that begin
+            again, of which transformers makes the mask where it is given no other.
+    """
+    pairs = bool(model.config.is_encoder_decoder)
+    pieces = [documents(row) if apart else [row] for row in batch.rows]
+    rows = [row for own in pieces for row in own]
+    width = max(len(row.ids) for row in rows)
+    shift = 0 if pairs else 1  # a decoder-only model predicts position t at t - 1
+    chosen = [np.flatnonzero(row.supervised) for row in rows]
+    index_S = np.concatenate([number * width + places - shift for number, places in enumerate(chosen)])
+    target_S = np.concatenate([row.ids[places] for row, places in zip(rows, chosen, strict=True)])
+    of_piece = np.repeat(np.arange(len(pieces)), [len(own) for own in pieces])
+    row_S = np.repeat(of_piece, [len(places) for places in chosen])
+    forward = _pairs(rows, model, pad=pad) if pairs else _joined(rows, pad=pad)
+    on_device = {key: torch.from_numpy(value).to(model.device) for key, value in forward.items()}
+    rest = (torch.from_numpy(value.astype(np.int64)).to(model.device) for value in (index_S, target_S, row_S))
+    return Inputs(on_device, *rest)
+
+
+def _joined(rows: list[TokenRow], *, pad: int) -> dict[str, np.ndarray]:
+    ids_BT, mask_BT = _right_padded([row.ids for row in rows], pad=pad)
+    if any(row.starts for row in rows):
+        return {"input_ids": ids_BT, "position_ids": _right_padded([positions(row) for row in rows], pad=0)[0]}
+    return {"input_ids": ids_BT, "attention_mask": mask_BT}
+
+
+def _pairs(rows: list[TokenRow], model: Any, *, pad: int) -> dict[str, np.ndarray]:
+    ids_BT, _ = _right_padded([row.ids for row in rows], pad=pad)
+    source_BT, source_mask_BT = _right_padded([row.source for row in rows], pad=pad)
+    start_B1 = np.full((len(rows), 1), model.config.decoder_start_token_id, dtype=np.int64)
+    decoder_BT = np.concatenate([start_B1, ids_BT[:, :-1]], axis=1)
+    return {"input_ids": source_BT, "attention_mask": source_mask_BT, "decoder_input_ids": decoder_BT}
+
+
+def _right_padded(rows: Sequence[np.ndarray], *, pad: int) -> tuple[np.ndarray, np.ndarray]:
+    longest = max(len(row) for row in rows)
+    ids_BT = np.full((len(rows), longest), pad, dtype=np.int64)
+    mask_BT = np.zeros((len(rows), longest), dtype=np.int64)
+    for number, row in enumerate(rows):
+        ids_BT[number, : len(row)] = row
+        mask_BT[number, : len(row)] = 1
+    return ids_BT, mask_BT

@@ -1,0 +1,315 @@
+"""One model being trained by PyTorch: forward, backward and update for the loop, losses and text for evaluation.
+
+Fast path: rows are padded on the right without a mask (a causal model never looks there), and the output head sees
+only the supervised positions; where the head is a plain linear layer with nothing behind it, a block of them at a time.
+Documents packed into a row are kept apart by positions that begin again, from which transformers makes the mask.
+Reference path: the model's own forward with mask and full logits. `verify` compares them on real rows before the first
+step; where they disagree the run says so and takes the reference path.
+"""
+# B batch, T tokens, S supervised positions of the batch, H hidden, V vocabulary
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tunelab.backends.torch.generation import GENERATION_BATCH, folded
+from tunelab.backends.torch.inputs import Inputs, collate
+from tunelab.backends.torch.storage import parameter_count, set_storage
+from tunelab.config.run import RunConfig
+from tunelab.config.schema import Generation
+from tunelab.contracts import Method, Session
+from tunelab.kernels.linear_cross_entropy import linear_cross_entropy, token_losses
+from tunelab.models import inference
+from tunelab.records import Batch, Decoded, ParameterCount, TokenLoss
+from tunelab.training.composite import updater_of
+from tunelab.training.optim import trained_parameters
+
+if TYPE_CHECKING:
+    from tunelab.data.tokens.batching import Order
+
+MIB = 1024**2
+TOLERANCE = {"fp32": 1e-4, "bf16": 5e-2}
+"""Largest difference of fast and reference logits, as a share of the largest logit."""
+
+
+class TorchSession(Session):
+    def __init__(self, model: Any, method: Method | None, run: RunConfig, tokenizer: Any, notes: list[str]) -> None:
+        self.model, self.method, self.run, self.tokenizer, self.notes = model, method, run, tokenizer, notes
+        self.updater = None
+        self._earlier: list[dict[str, Any]] = []
+        """What the updaters of earlier parts said of themselves."""
+        self._counts: list[ParameterCount] = []
+        """Parameters of earlier parts."""
+        self.restart()
+        self.pairs = bool(model.config.is_encoder_decoder)
+        self.fast, self.plain_head = True, False
+        self.packs = "position_ids" in inspect.signature(model.forward).parameters
+        """Whether documents that share a row are kept apart by their positions."""
+        self._generator: Any = None  # what generates, made when first needed after a change
+
+    # -------------------------------------------------------------- training
+
+    def restart(self) -> None:
+        if self.method is not None and self.method.trains:
+            self.updater = updater_of(self.method, self.model, self.run.optimizer)
+
+    def part_at(self, number: int, num_steps: int) -> int:
+        return self.method.part_at(number, num_steps)
+
+    def enter(self, part: int, order: Order, *, resumed: bool = False) -> None:
+        for following in range(self.part + 1, part + 1):
+            self._earlier = self.optimizer()
+            self._counts.append(parameter_count(self.model))
+            self.updater = self._generator = None  # before the next part is attached: what they hold is large
+            self.model = self.method.enter(self.model, following, seed=self.run.seed)
+            set_storage(self.model, precision=self.run.precision)
+            self.part = following
+            self.plain_head = self.plain_head and type(self.model.get_output_embeddings()) is nn.Linear
+            self.restart()
+        if not resumed:
+            self.method.prepare(self, order, self.run)
+
+    def rate(self) -> float:
+        return self.method.rate_in(self.part)
+
+    def combine(self, folders: Sequence[Path], *, validation_loss: Callable[[], float]) -> None:
+        self.notes += self.method.combine(self.model, folders, seed=self.run.seed, validation_loss=validation_loss)
+        self._generator = None
+
+    def seed(self, *key: int) -> None:
+        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1))
+
+    def accumulate(self, batch: Batch, *, denominator: int, last: bool) -> float:
+        self.model.train()
+        self._generator = None
+        self.updater.before_backward(last=last)
+        inputs = self._collate(batch)
+        smoothing = self.run.loss.label_smoothing
+        if self.plain_head:
+            with self._autocast():
+                loss = linear_cross_entropy(*self._head_inputs(inputs), inputs.target_S, label_smoothing=smoothing)
+        else:
+            loss = F.cross_entropy(self._logits(inputs), inputs.target_S, reduction="sum", label_smoothing=smoothing)
+        (loss / denominator).backward()
+        return loss.item()
+
+    def gradient_norm(self) -> float:
+        return self.updater.gradient_norm()
+
+    def update(self, *, learning_rate: float, max_norm: float | None) -> None:
+        self.updater.update(learning_rate=learning_rate, max_norm=max_norm)
+
+    def optimizer(self) -> list[dict[str, Any]]:
+        return [*self._earlier, *([] if self.updater is None else self.updater.describe())]
+
+    # -------------------------------------------------------------- evaluation
+
+    def evaluate(self, batches: Iterable[Batch]) -> list[TokenLoss]:
+        self.model.eval()
+        losses: dict[int, TokenLoss] = {}
+        for batch in batches:
+            inputs = self._collate(batch)
+            with torch.no_grad():
+                if self.plain_head:
+                    with self._autocast():
+                        loss_S = token_losses(*self._head_inputs(inputs), inputs.target_S).double()
+                else:
+                    loss_S = F.cross_entropy(self._logits(inputs), inputs.target_S, reduction="none").double()
+                zeros = torch.zeros(len(batch.rows), dtype=torch.float64, device=loss_S.device)
+                sums = zeros.index_add(0, inputs.row_S, loss_S).tolist()
+            for row, total in zip(batch.rows, sums, strict=True):
+                known = losses.get(row.example, TokenLoss(0.0, 0))  # a long document lies in several rows
+                losses[row.example] = TokenLoss(known.loss_sum + total, known.num_tokens + row.num_supervised)
+        return [losses[example] for example in sorted(losses)]
+
+    def logits(self, batch: Batch) -> Tensor:
+        """The model's own, of evaluation mode, at the supervised positions: fp32, shape (S, V)."""
+        self.model.eval()
+        with torch.no_grad():
+            return self._reference_logits(self._collate(batch))
+
+    def generate(
+        self,
+        prompts: Sequence[np.ndarray],
+        settings: Generation,
+        *,
+        progress: Callable[[Decoded], None],
+        examples: Sequence[int] | None = None,
+    ) -> list[list[int]]:
+        plain = self.plain_model()
+        with self._autocast(enabled=plain is self.model):
+            return inference.generate(
+                plain,
+                inference.Prompts(prompts, self.run.seed, examples),
+                settings,
+                ends=inference.end_tokens(self.model, self.tokenizer),
+                pad=self.tokenizer.pad_token_id,
+                max_tokens=GENERATION_BATCH * self.run.batch.max_tokens,
+                progress=progress,
+                note=self.notes.append,
+            )
+
+    def plain_model(self) -> Any:
+        if self._generator is None:
+            self._generator = folded(self.model, self.method, self.notes)
+        return self._generator.eval()
+
+    # -------------------------------------------------------------- fast and reference path
+
+    def verify(self, batch: Batch) -> None:
+        self.model.eval()
+        with torch.no_grad():
+            reference = self._reference_logits(self._collate(batch, apart=True))
+            self._verify_packing(batch, reference)
+            inputs = self._collate(batch)
+            fast = self._fast_logits(inputs)
+        if fast is not None and fast.shape == reference.shape:
+            difference = _difference(fast, reference)
+            self.fast = difference <= TOLERANCE[self.run.precision]
+            reason = f"they differ by {difference:.1e} of the largest logit"
+        else:
+            self.fast, reason = False, "the model's output head is not a layer of its own"
+        self.plain_head = self.fast and self._has_plain_head(inputs, fast)
+        if not self.fast:
+            self.notes.append(f"reference path: logits at supervised positions only do not match the model's; {reason}")
+
+    def _verify_packing(self, batch: Batch, reference_SV: Tensor) -> None:
+        """Documents of a row against each document as a row of its own."""
+        if not any(row.starts for row in batch.rows):
+            return
+        if self.packs:
+            difference = _difference(self._reference_logits(self._collate(batch)), reference_SV)
+            self.packs = difference <= TOLERANCE[self.run.precision]
+        if not self.packs:
+            self.notes.append(
+                "reference path: this architecture does not keep packed documents apart by their positions, so each is "
+                "computed as a row of its own; data.packing: false needs less padding"
+            )
+
+    def _logits(self, inputs: Inputs) -> Tensor:
+        """fp32, shape (S, V)."""
+        return self._fast_logits(inputs) if self.fast else self._reference_logits(inputs)
+
+    def _fast_logits(self, inputs: Inputs) -> Tensor | None:
+        """The head's input is gathered in front of it: what the model does after its head (scaling, capping) stays."""
+        head = self.model.get_output_embeddings()
+        if head is None:
+            return None
+        with _before(head, lambda hidden_NH: hidden_NH[inputs.index_S]):
+            return self._forward(self._unmasked(inputs)).reshape(-1, head.weight.shape[0])
+
+    def _head_inputs(self, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Hidden states at the supervised positions (S, H), and the head's weight and bias. The model's own head sees
+        a single position, because its logits are not wanted."""
+        head = self.model.get_output_embeddings()
+        caught = []
+
+        def catch(hidden_NH: Tensor) -> Tensor:
+            caught.append(hidden_NH[inputs.index_S])
+            return hidden_NH[:1].detach()
+
+        with _before(head, catch):
+            self._forward(self._unmasked(inputs))
+        return caught[0], head.weight, head.bias
+
+    def _has_plain_head(self, inputs: Inputs, fast_SV: Tensor) -> bool:
+        """The logits are the head's product and nothing else, to the last bit: capping hardly shows in small ones."""
+        head = self.model.get_output_embeddings()
+        if type(head) is not nn.Linear or hasattr(head, "parametrizations"):
+            return False
+        with torch.no_grad(), self._autocast():
+            hidden_SH, weight_VH, bias_V = self._head_inputs(inputs)
+            return bool(F.linear(hidden_SH[None], weight_VH, bias_V)[0].float().equal(fast_SV))
+
+    def _unmasked(self, inputs: Inputs) -> dict[str, Tensor]:
+        """Right padding cannot be seen by a causal model."""
+        if self.pairs:
+            return inputs.forward
+        return {key: value for key, value in inputs.forward.items() if key != "attention_mask"}
+
+    def _reference_logits(self, inputs: Inputs) -> Tensor:
+        logits_BTV = self._forward(inputs.forward)
+        return logits_BTV.reshape(-1, logits_BTV.shape[-1])[inputs.index_S]
+
+    def _forward(self, forward: dict[str, Tensor]) -> Tensor:
+        with self._autocast():
+            return self.model(**forward, use_cache=False).logits.float()
+
+    def _autocast(self, *, enabled: bool = True) -> torch.autocast:
+        enabled = enabled and self.run.precision == "bf16"
+        return torch.autocast(self.model.device.type, torch.bfloat16, enabled=enabled)
+
+    def _collate(self, batch: Batch, *, apart: bool = False) -> Inputs:
+        """`apart`: each document of a packed row as a row of its own."""
+        return collate(batch, self.model, pad=self.tokenizer.pad_token_id, apart=apart or not self.packs)
+
+    # -------------------------------------------------------------- state
+
+    def save(self, folder: Path) -> None:
+        from safetensors.torch import save_file
+
+        parts = {
+            "parameters": trained_parameters(self.model),
+            "method": self.method.state(self.model),
+            "updater": self.updater.state(),
+        }
+        for name, tensors in parts.items():
+            plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+            save_file(plain, folder / f"{name}.safetensors")
+
+    def load(self, folder: Path) -> None:
+        from safetensors.torch import load_file
+
+        saved = load_file(folder / "parameters.safetensors")
+        self.method.load_state(self.model, load_file(folder / "method.safetensors"))
+        with torch.no_grad():
+            for name, parameter in trained_parameters(self.model).items():
+                parameter.copy_(saved[name])
+        self.updater.load_state(load_file(folder / "updater.safetensors"))
+        self._generator = None
+
+    def write_model(self, folder: Path) -> float:
+        self.method.save(self.model, folder)
+        size = sum(file.stat().st_size for file in folder.rglob("*.safetensors")) / MIB
+        self.tokenizer.save_pretrained(folder)
+        return size
+
+    def read_model(self, folder: Path) -> None:
+        self.method.load(self.model, folder)
+        self._generator = None
+
+    def parameters(self) -> ParameterCount:
+        """Of a method of several parts the part with the most."""
+        counts = [*self._counts, parameter_count(self.model)]
+        trains = self.method is None or self.method.trains
+        trainable = max(count.trainable for count in counts) if trains else 0
+        return ParameterCount(trainable, max(count.total for count in counts))
+
+
+def _difference(logits_SV: Tensor, reference_SV: Tensor) -> float:
+    """Largest, as a share of the largest logit."""
+    return float((logits_SV - reference_SV).abs().max() / reference_SV.abs().max().clamp(min=1e-6))
+
+
+@contextmanager
+def _before(head: nn.Module, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """While it lasts the head sees `change` of its input, flattened to one row of positions."""
+
+    def hook(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        hidden_BTH = args[0]
+        return (change(hidden_BTH.reshape(-1, hidden_BTH.shape[-1]))[None], *args[1:])
+
+    handle = head.register_forward_pre_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()

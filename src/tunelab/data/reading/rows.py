@@ -1,0 +1,93 @@
+"""Rows of data files as dicts: .jsonl, .json, .csv, .tsv, .parquet, .txt. Every message names file and line."""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from tunelab.data.reading.row_formats import CsvRows, JsonLines, ParquetRows, Row, TextLines, format_of, json_rows
+from tunelab.data.reading.text_file import TextFile
+from tunelab.errors import DataError
+
+
+def read_rows(path: Path, *, encoding: str = "utf-8") -> Sequence[Row]:
+    """All rows of a file, in order; a row's keys are its columns.
+
+    .jsonl: an object a line, blank lines skipped. .json: a list of objects. .csv, .tsv: a header line, then text
+    values. .txt: {"text": line} for every line that is not blank. Each of these also with .gz behind it. .parquet:
+    its columns.
+
+    Every line is checked once, here, and then parsed again each time it is asked for: the rows take 16 bytes of memory
+    each. Only .json, which cannot be read in pieces, is kept in memory, and of a .parquet file the row group that was
+    asked for last. A text file is checked once per process as long as its time and size stay.
+
+    Args:
+        encoding: of the text formats. UTF-8 may begin with a byte order mark.
+
+    Raises:
+        DataError: missing, not that format, not that encoding, or without a row.
+    """
+    path = Path(path)
+    _check_is_file(path)
+    suffix = format_of(path)
+    if suffix in _IN_PIECES:
+        status = path.stat()
+        rows = _checked_rows(path, encoding, str(path.absolute()), status.st_mtime_ns, status.st_size)
+    elif suffix == ".json":
+        rows = json_rows(TextFile(path, encoding))
+    elif suffix == ".parquet" and path.suffix.lower() == suffix:
+        rows = ParquetRows(path)
+    else:
+        known = ", ".join([".jsonl", ".json", ".csv", ".tsv", ".txt", ".parquet"])
+        raise DataError(f"{path}: unknown kind of file {path.suffix.lower()!r}; use {known}")
+    if not len(rows):
+        raise DataError(f"{path}: has no rows")
+    return rows
+
+
+_IN_PIECES = {".jsonl": JsonLines, ".csv": CsvRows, ".tsv": CsvRows, ".txt": TextLines}
+
+
+@lru_cache(maxsize=16)
+def _checked_rows(path: Path, encoding: str, absolute: str, mtime_ns: int, size: int) -> Sequence[Row]:
+    """Only what takes little memory is remembered: not the other formats, which hold rows."""
+    return _IN_PIECES[format_of(path)](TextFile(path, encoding))
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file's bytes; computed once per process as long as its time and size stay.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    try:
+        status = Path(path).stat()
+        return _sha256(str(Path(path).absolute()), status.st_mtime_ns, status.st_size)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from None
+
+
+@lru_cache(maxsize=1024)
+def _sha256(path: str, mtime_ns: int, size: int) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _check_is_file(path: Path) -> None:
+    try:
+        is_folder = stat.S_ISDIR(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        rule = (
+            "a path in a study is relative to the study's folder" if path.is_absolute() else "looked for it from here"
+        )
+        raise DataError(f"{path}: no such file; {rule}") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); check the path and its permissions") from None
+    if is_folder:
+        raise DataError(f"{path}: is a folder; name one file in it")

@@ -1,0 +1,89 @@
+"""Which examples make up which step (a function of the seed alone), and how a step is cut into micro-batches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from tunelab.config.schema import Budget
+from tunelab.data.reading.lazy import Lazy
+from tunelab.data.tokens.token_store import sizes
+from tunelab.records import Batch, TokenRow
+
+
+class Order:
+    """The steps of a run. Every method with the same rows, seed and budget sees the same examples in the same order.
+
+    Each epoch is a permutation drawn from (seed, epoch); the last step of an epoch may be smaller.
+    """
+
+    def __init__(self, rows: Sequence[TokenRow], *, seed: int, examples: int, budget: Budget) -> None:
+        self.rows = rows
+        self.seed = seed
+        self.examples = examples
+        self.steps_per_epoch = math.ceil(len(rows) / examples)
+        self._epoch = -1
+        self._permutation = np.empty(0, dtype=np.int64)
+        self.num_steps = self._count_steps(budget)
+
+    def step(self, number: int) -> list[TokenRow]:
+        """The rows of step `number`, counted from 1."""
+        return [self.rows[index] for index in self._positions(number)]
+
+    def _positions(self, number: int) -> np.ndarray:
+        epoch, position = divmod(number - 1, self.steps_per_epoch)
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._permutation = np.random.default_rng([self.seed, epoch]).permutation(len(self.rows))
+        return self._permutation[position * self.examples : (position + 1) * self.examples]
+
+    def _count_steps(self, budget: Budget) -> int:
+        """The first limit that is reached; a token budget is counted on the real order."""
+        limits = []
+        if budget.epochs is not None:
+            limits.append(max(1, round(budget.epochs * self.steps_per_epoch)))
+        if budget.steps is not None:
+            limits.append(budget.steps)
+        most = min(limits, default=None)
+        if budget.tokens is None:
+            return most
+        num_supervised = sizes(self.rows).num_supervised
+        step = tokens = 0
+        while tokens < budget.tokens and (most is None or step < most):
+            step += 1
+            tokens += int(num_supervised[self._positions(step)].sum())
+        return step
+
+
+def micro_batches(rows: Sequence[TokenRow], *, max_tokens: int) -> Sequence[Batch]:
+    """Cut rows, longest first, so that each micro-batch holds at most `max_tokens` with its padding.
+
+    A row longer than that is a micro-batch alone. Longest first: the memory peak comes at once. Cut by the rows'
+    lengths; a batch is made when it is asked for.
+    """
+    lengths = sizes(rows)
+    order = np.lexsort((lengths.example, -lengths.num_tokens))
+    cuts: list[int] = []
+    longest = (0, 0)
+    pairs = zip(lengths.ids[order].tolist(), lengths.source[order].tolist(), strict=True)
+    for place, size in enumerate(pairs):
+        joined = (max(longest[0], size[0]), max(longest[1], size[1]))
+        if cuts and sum(joined) * (place - cuts[-1] + 1) <= max_tokens:
+            longest = joined
+        else:
+            cuts.append(place)
+            longest = size
+    return _Batches(rows, order, [*cuts, len(order)])
+
+
+class _Batches(Lazy[Batch]):
+    def __init__(self, rows: Sequence[TokenRow], order: np.ndarray, cuts: list[int]) -> None:
+        self._rows, self._order, self._cuts = rows, order, cuts
+
+    def __len__(self) -> int:
+        return len(self._cuts) - 1
+
+    def _at(self, position: int) -> Batch:
+        return Batch(tuple(self._rows[index] for index in self._order[slice(*self._cuts[position : position + 2])]))

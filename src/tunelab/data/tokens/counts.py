@@ -1,0 +1,139 @@
+"""What tokenising did to a split: counts for every reader, warnings where much was lost, errors where all was."""
+
+from __future__ import annotations
+
+from array import array
+from typing import Literal
+
+import numpy as np
+
+from tunelab.errors import DataError
+from tunelab.records import Example, Record, TokenRow
+
+Split = Literal["train", "validation", "test"]
+LOUD_SHARE = 0.01
+"""Rows left out above this share are a warning."""
+
+
+class Counts(Record):
+    """Of one split; printed, and kept in data/<task>.json."""
+
+    examples: int
+    rows: int
+    """Token rows: fewer than the examples where some were left out or packed, more where long documents were."""
+    overlong: int
+    """Examples longer than max_length, whatever became of them; packed documents are not counted."""
+    prompts_cut: int
+    """Rows whose prompt lost its beginning (decoder-only) or its end (encoder-decoder) to max_length."""
+    targets_cut: int
+    """Rows whose last target lost its end: they never learn to stop where the text stops."""
+    dropped_overlong: int
+    """Left out by `data.overlong: drop`."""
+    dropped_unsupervised: int
+    """Left out because nothing of them would have been learned."""
+    windowed: int
+    """Documents of test that are read in several overlapping rows."""
+    packed_documents: int
+    split_documents: int
+    """Packed documents that lie in more than one row."""
+    plain_conversations: int
+    """Conversations in the plain form of data/tokens/chat.py: the model has no chat template, or is an encoder-decoder."""
+    tokens: int
+    supervised_tokens: int
+    shortest: int
+    median: int
+    longest: int
+    """Tokens per row after cutting."""
+
+    @property
+    def dropped(self) -> int:
+        return self.dropped_overlong + self.dropped_unsupervised
+
+
+class Tally:
+    """Counts while rows stream by."""
+
+    def __init__(self, split: Split, max_length: int) -> None:
+        self.split, self.max_length = split, max_length
+        self.examples = self.overlong = self.prompts_cut = self.targets_cut = self.endless = 0
+        self.dropped_overlong = self.dropped_unsupervised = self.packed_documents = self.split_documents = 0
+        self.plain_conversations = self.windowed = 0
+        self.refused: Example | None = None
+        """The first overlong example where that is an error."""
+        self._supervised = 0
+        self._lengths = array("i")
+
+    def counted(self, row: TokenRow) -> TokenRow:
+        self._lengths.append(row.num_tokens)
+        self._supervised += row.num_supervised
+        return row
+
+    def leave_out(self, example: Example, *, refuse: bool) -> None:
+        self.dropped_overlong += 1
+        if refuse and self.refused is None:
+            self.refused = example
+
+    def check(self) -> None:
+        """Raises DataError where rows may not be overlong, none is left, or no target keeps its end."""
+        length = f"batch.max_length ({self.max_length} tokens)"
+        if self.refused is not None:
+            raise DataError(
+                f"{self.split}: {self.overlong} of {self.examples} rows are longer than {length}, the first is "
+                f"{self.refused.id}; raise batch.max_length, or set data.overlong to truncate_prompt, truncate or drop"
+            )
+        if self.examples and not self._supervised:
+            raise DataError(
+                f"{self.split}: nothing is left to learn of {self.examples} rows, {self.dropped_overlong} of them "
+                f"longer than {length} and left out; raise batch.max_length, or change data.overlong"
+            )
+        if self.examples and self.endless == self.examples - self.dropped_overlong - self.dropped_unsupervised:
+            raise DataError(
+                f"Every target is longer than {length}, so the end of a text would never be learned; "
+                "raise batch.max_length"
+            )
+
+    def counts(self) -> Counts:
+        lengths = np.array(self._lengths or [0])
+        own = ("examples", "overlong", "prompts_cut", "targets_cut", "dropped_overlong", "dropped_unsupervised")
+        documents = ("windowed", "packed_documents", "split_documents", "plain_conversations")
+        return Counts(
+            rows=len(self._lengths),
+            tokens=int(lengths.sum()),
+            supervised_tokens=self._supervised,
+            shortest=int(lengths.min()),
+            median=int(np.median(lengths)),
+            longest=int(lengths.max()),
+            **{name: getattr(self, name) for name in (*own, *documents)},
+        )
+
+
+def count_notes(split: str, counts: Counts) -> list[str]:
+    """One line for each thing that happened to rows of the split; empty: nothing did."""
+    total = max(counts.examples, 1)
+    said = (
+        (counts.targets_cut, "targets cut at batch.max_length"),
+        (counts.prompts_cut, "prompts cut at batch.max_length"),
+        (counts.dropped_overlong, "rows left out, longer than batch.max_length"),
+        (counts.dropped_unsupervised, "rows left out, nothing of them would be learned"),
+    )
+    notes = [f"{split}: {number} of {counts.examples} {what} ({number / total:.1%})" for number, what in said if number]
+    if counts.dropped > LOUD_SHARE * total:
+        notes.append(
+            f"WARNING {split}: {counts.dropped / total:.1%} of the rows were left out; the model never sees them"
+        )
+    if counts.plain_conversations:
+        notes.append(
+            f"{split}: {counts.plain_conversations} conversations are written in the plain form (docs/data.md): the "
+            "model has no chat template, or is an encoder-decoder"
+        )
+    if counts.windowed:
+        notes.append(
+            f"{split}: {counts.windowed} documents longer than batch.max_length are scored whole, in rows that move on "
+            "by half of it"
+        )
+    if counts.packed_documents:
+        notes.append(
+            f"{split}: {counts.packed_documents} documents share {counts.rows} rows, {counts.split_documents} lie in "
+            "more than one"
+        )
+    return notes

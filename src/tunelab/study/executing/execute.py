@@ -1,0 +1,265 @@
+"""One run from start to result: load, prepare, train, save, evaluate. Resumes where an earlier process was killed, and
+evaluates a finished run again, without training, where only what is evaluated has changed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from tunelab.config.run import RunConfig
+from tunelab.contracts import Session
+from tunelab.data.tokens.packing import excerpt
+from tunelab.data.tokens.token_store import sizes
+from tunelab.errors import DataError, ModelError
+from tunelab.evaluation.evaluate import score
+from tunelab.records import Batch, Provenance, RunResult, Score, StepRecord, TextSide, TokenRow
+from tunelab.study.executing.harness import harness_results
+from tunelab.study.executing.parents import Parent, finished_parents, training_cost, training_note
+from tunelab.study.planning.plan import RunParts
+from tunelab.study.executing.predict import Progress, general_losses, open_log, predictions
+from tunelab.study.executing.prepare import RunData, prepare, write_summary
+from tunelab.study.executing.provenance import provenance
+from tunelab.study.store import RunFolder
+from tunelab.training.loop import Loop, train, validate
+from tunelab.training.state import Checkpoints, LoopState
+from tunelab.training.step import run_order
+from tunelab.training.telemetry import Meter
+
+FIRST_STEPS = 3
+"""Steps whose speed is told apart: allocation and kernel choice happen there."""
+EVALUATION = ("evaluate", "harness")
+"""Phases that are measured anew when a run is evaluated again."""
+AGAIN = "evaluated again from its saved model after its training, with other settings of generation or evaluation"
+
+
+class Work(NamedTuple):
+    """A run while it is executed."""
+
+    run: RunConfig
+    parts: RunParts
+    folder: RunFolder
+    session: Session
+    text: TextSide
+    meter: Meter
+    progress: Progress
+    notes: list[str]
+    """The session adds to them."""
+    loaded_gib: float | None
+
+
+def execute(
+    run: RunConfig, parts: RunParts, folder: RunFolder, progress: Progress, *, notes: Sequence[str] = ()
+) -> RunResult:
+    """Execute a run in this process and write its records; `result.json` last.
+
+    Raises:
+        RunError: the run diverged, or another process writes its folder.
+        DataError, ModelError: data or model changed or vanished since the study was planned.
+    """
+    with folder.lock():
+        where = provenance(run, device=parts.backend.device())
+        folder.write_run(run, where.model_dump(mode="json"))
+        work = _load(run, parts, folder, progress, list(notes))
+        earlier = folder.read_trained()
+        result = _train_and_evaluate(work, where) if earlier is None else _evaluate_again(work, earlier)
+        folder.write_result(result)
+        folder.texts.unlink(missing_ok=True)
+        shutil.rmtree(folder.checkpoint, ignore_errors=True)
+        return result
+
+
+def _load(run: RunConfig, parts: RunParts, folder: RunFolder, progress: Progress, notes: list[str]) -> Work:
+    meter = Meter(parts.backend.memory(), on_phase=lambda name: progress({"event": "phase", "phase": name}))
+    with meter.phase("load"):
+        located = parts.backend.locate(run.model)
+        if located.revision != run.model_revision:
+            raise ModelError(f"model '{run.model.name}' changed since the study was started; start the study again")
+        text = parts.backend.text(run.model, located)
+        session = parts.backend.session(run, parts.method, located=located, text=text, notes=notes)
+        loaded_gib = meter.memory.current_gib()
+    return Work(run, parts, folder, session, text, meter, progress, notes, loaded_gib)
+
+
+def _train_and_evaluate(work: Work, where: Provenance) -> RunResult:
+    run, folder, session, meter, notes = work.run, work.folder, work.session, work.meter, work.notes
+    method = work.parts.method
+    parents = finished_parents(run, folder)
+    trains = method is not None and method.trains
+    with meter.phase("prepare"):
+        data = _prepared(work, training=method is not None)
+        session.verify(verified_rows(data.train or data.test_rows))
+        checkpoints = Checkpoints(folder.checkpoint, seconds=run.checkpoint.seconds)
+        if trains and checkpoints.latest() is None:
+            folder.texts.unlink(missing_ok=True)  # of weights that nobody has any more
+            method.prepare(session, run_order(run, data.train), run)
+            checkpoints.save(LoopState(costs=meter.state()), session.save)
+    state, saved_mib = LoopState(), None
+    if trains:
+        state = _train(work, data, checkpoints)
+    elif method is not None:
+        state = _combine(session, run, data, parents, meter)
+        notes.append(training_note(parents))
+    if method is not None:
+        with meter.phase("save"):
+            saved_mib = _write_model(session, folder)
+    scores = _evaluate(work, data)
+    _ask_harness(work)
+    result = scored_result(run, session, scores, meter, loaded_gib=work.loaded_gib, notes=notes, where=where)
+    trained = {
+        "saved_mib": saved_mib,
+        **_speed(folder.steps()),
+        "num_steps": state.step,
+        "num_tokens": state.num_tokens,
+        "num_supervised_tokens": state.num_supervised_tokens,
+        "validation_loss": state.validation_loss,
+        "optimizer": session.optimizer(),
+        "phases": {**result.phases, "train": training_cost(parents)} if parents else result.phases,
+    }
+    return result.model_copy(update=trained)
+
+
+def _evaluate_again(work: Work, earlier: RunResult) -> RunResult:
+    """From the saved model. What the run's training left stays as it is; predictions that are there still count."""
+    folder, session, meter = work.folder, work.session, work.meter
+    with meter.phase("prepare"):
+        if work.parts.method is not None:
+            if not folder.model.is_dir():
+                raise ModelError(f"{folder.path}: its saved model is gone; delete the folder to train it again")
+            session.read_model(folder.model)
+        data = _prepared(work, training=False)
+        session.verify(verified_rows(data.test_rows))
+    scores = earlier.scores if folder.has_predictions else _evaluate(work, data)
+    _ask_harness(work)
+    notes = [AGAIN, *(note for note in work.notes if note != AGAIN)]
+    return earlier.model_copy(
+        update={
+            "scores": scores,
+            "phases": {**earlier.phases, **{name: cost for name, cost in meter.costs().items() if name in EVALUATION}},
+            "notes": list(dict.fromkeys([*earlier.notes, *notes])),
+        }
+    )
+
+
+def _evaluate(work: Work, data: RunData) -> dict[str, Score]:
+    run, parts = work.run, work.parts
+    with work.meter.phase("evaluate"):
+        log = open_log(work.folder.texts, run, data)
+        found = predictions(work.session, work.text, data, run, parts, work.progress, log=log)
+        general = {name for name, metric in parts.metrics.items() if metric.reads == "general"}
+        if general:
+            work.folder.write_general(general_losses(work.session, work.text, run))
+        scored = score(found, {name: metric for name, metric in parts.metrics.items() if name not in general})
+        work.folder.write_predictions(list(scored.predictions))
+    return dict(scored.scores)
+
+
+def _ask_harness(work: Work) -> None:
+    if set(work.run.evaluation.harness) - set(work.folder.harness_tasks()):
+        with work.meter.phase("harness"):
+            work.folder.write_harness(harness_results(work.session, work.text, work.run))
+
+
+def scored_result(
+    run: RunConfig,
+    session: Session,
+    scores: dict[str, Score],
+    meter: Meter,
+    *,
+    loaded_gib: float | None,
+    notes: list[str],
+    where: Provenance,
+) -> RunResult:
+    """The result of a model that was scored; what training adds is left at its defaults."""
+    return RunResult(
+        run=run.id,
+        method=run.method["label"],
+        task=run.task,
+        seed=run.seed,
+        backend=run.backend,
+        learning_rate=run.method.get("learning_rate"),
+        scores=scores,
+        phases=meter.costs(),
+        trainable_parameters=session.parameters().trainable,
+        total_parameters=session.parameters().total,
+        loaded_gib=loaded_gib,
+        notes=notes,
+        provenance=where,
+    )
+
+
+def _prepared(work: Work, *, training: bool) -> RunData:
+    run, task = work.run, work.parts.task
+    if task.fingerprint() != run.data_revision:
+        raise DataError(f"task {run.task}: the data changed since the study was started; start the study again")
+    data = prepare(task, work.text, run, training=training)
+    work.notes.extend(data.notes)
+    if training:
+        write_summary(work.folder.study_folder, data)
+    return data
+
+
+def verified_rows(rows: Sequence[TokenRow]) -> Batch:
+    """Two short rows of different length, since the reference path keeps all logits and padding should be seen, of
+    those with something to compare; and two documents of a packed row, if there is one."""
+    known = sizes(rows)
+    order = np.lexsort((known.num_tokens, ~known.learns_end))
+    lengths = known.num_tokens[order]
+    longer, packed = order[lengths > lengths[0]], np.flatnonzero(known.is_packed)
+    chosen = [order[0], longer[0] if len(longer) else order[-1], *packed[:1]]
+    return Batch(tuple(excerpt(row) if row.starts else row for row in (rows[int(place)] for place in chosen)))
+
+
+def _train(work: Work, data: RunData, checkpoints: Checkpoints) -> LoopState:
+    return train(
+        work.session,
+        Loop(
+            run=work.run,
+            peak_learning_rate=work.run.method["learning_rate"],
+            rows=data.train,
+            validation_rows=data.validation,
+            records=work.folder,
+            checkpoints=checkpoints,
+            meter=work.meter,
+            progress=work.progress,
+        ),
+    )
+
+
+def _combine(session: Session, run: RunConfig, data: RunData, parents: Sequence[Parent], meter: Meter) -> LoopState:
+    """Make the model of the parents' ones: no step, and a validation loss to compare it by."""
+
+    def validation_loss() -> float:
+        if not data.validation:
+            raise DataError(f"task {run.task}: no validation rows, and weights are searched by validation loss")
+        return validate(session, data.validation, max_tokens=run.batch.max_tokens).loss
+
+    with meter.phase("prepare"):
+        session.combine([parent.model for parent in parents], validation_loss=validation_loss)
+    with meter.phase("validate"):
+        return LoopState(validation_loss=validation_loss() if data.validation else None)
+
+
+def _write_model(session: Session, folder: RunFolder) -> float:
+    """Into a fresh folder, then renamed: a crash never leaves half a model under its name."""
+    temporary = folder.path / ".model"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    size = session.write_model(temporary)
+    shutil.rmtree(folder.model, ignore_errors=True)
+    temporary.rename(folder.model)
+    return size
+
+
+def _speed(steps: list[StepRecord]) -> dict[str, float | None]:
+    def rate(records: list[StepRecord]) -> float | None:
+        seconds = sum(record.seconds for record in records)
+        return sum(record.num_tokens for record in records) / seconds if seconds else None
+
+    later = steps[FIRST_STEPS:]
+    return {
+        "tokens_per_second": rate(later or steps),
+        "tokens_per_second_first": rate(steps[:FIRST_STEPS]) if later else None,
+    }

@@ -1,0 +1,169 @@
+"""A task's rows as one run sees them: splits, tokens, and the guards that speak before step 1. Kept between starts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tunelab.config.run import RunConfig
+from tunelab.contracts import Task
+from tunelab.data.tokens import cache
+from tunelab.data.tokens.counts import Split, count_notes
+from tunelab.data.examples.fingerprint import fingerprint, of_reading, of_tokenizer
+from tunelab.data.overlap.overlap import OverlapFinder, overlap_notes
+from tunelab.data.examples.splits import split_validation
+from tunelab.data.tokens.summary import Watched, split_summary
+from tunelab.data.tokens.token_store import NamedRow, TokenRows, write_rows
+from tunelab.data.tokens.tokenise import Tokeniser
+from tunelab.errors import DataError
+from tunelab.files import write_atomically
+from tunelab.records import Example, TextSide, TokenRow, Turn
+
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+
+class RunData(NamedTuple):
+    train: TokenRows
+    validation: TokenRows
+    test: Sequence[Example]
+    test_rows: TokenRows
+    """For likelihoods: each test example with its first reference."""
+    test_prompts: Sequence[np.ndarray]
+    summary: dict[str, Any]
+    """data/<task>.json"""
+    notes: list[str]
+    """What a reader should know: rows left out, targets cut, test rows that stand in train."""
+
+
+def prepare(task: Task, text: TextSide, run: RunConfig, *, training: bool) -> RunData:
+    """Read, split and tokenise, or take what an earlier start has kept of the same; the base model (not `training`)
+    needs the test split only.
+
+    Raises:
+        DataError: an empty split, or nothing to supervise.
+    """
+    key = _key(task, text, run, training=training)
+    notes = []
+    try:
+        folder = cache.find(key) or cache.add(
+            key, lambda folder: _write(_prepared(task, text, run, training, folder), folder)
+        )
+        data = _read(folder)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        notes.append(f"{cache.cache_folder()}: prepared data cannot be kept there ({reason}), so it is kept in memory")
+        data = _prepared(task, text, run, training, None)
+    about = {"task": task.name, "revision": run.data_revision}
+    return data._replace(summary={**about, **data.summary}, notes=[*notes, *data.notes])
+
+
+def write_summary(folder: Path, data: RunData) -> None:
+    """The same for every run of the task, so whoever is first writes it."""
+    path = folder / "data" / f"{data.summary['task']}.json"
+    content = json.dumps(data.summary, indent=1, ensure_ascii=False) + "\n"
+    if not path.exists() or path.read_text(encoding="utf-8") != content:
+        write_atomically(path, content)
+
+
+def _key(task: Task, text: TextSide, run: RunConfig, *, training: bool) -> str:
+    """Over everything that can change what `_prepared` gives."""
+    reading = of_reading(task, Path(__file__), rows=run.data_revision)
+    options = {
+        "tokenizer": of_tokenizer(text.tokenizer),
+        "encoder_decoder": text.encoder_decoder,
+        "max_length": run.batch.max_length,
+        "data": run.data.model_dump(mode="json"),
+        "training": training,
+        "versions": [version(name) for name in ("transformers", "tokenizers", "pyarrow")],
+    }
+    return f"{type(task).__name__.lower()}-{fingerprint(options={'reading': reading, **options})}"
+
+
+def _prepared(task: Task, text: TextSide, run: RunConfig, training: bool, folder: Path | None) -> RunData:
+    """The data itself; token rows lie in the folder, or in memory."""
+    train, validation, test = (task.examples(split) for split in SPLITS)
+    drawn = not len(validation)
+    if drawn:
+        train, validation = split_validation(train)
+    for name, examples in (("train", train), ("test", test)):
+        if not len(examples):
+            raise DataError(f"task {task.name}: no rows in {name}")
+    remove = run.data.overlap == "remove"
+    finder = None if run.data.overlap == "ignore" else OverlapFinder(test)
+    watched = {
+        "train": Watched(finder.watch(train, remove=remove) if finder else train),
+        "validation": Watched(validation),
+        "test": Watched(test),
+    }
+    tokenisers = {name: _tokeniser(name, text, run) for name in SPLITS}
+    rows = {}
+    for name in SPLITS:
+        used = training or name == "test"
+        made = watched[name].named(tokenisers[name].rows(watched[name] if used else ()))
+        rows[name] = write_rows(made, folder and folder / f"{name}.arrow")
+        watched[name].finish()
+    if not watched["train"].num_examples:
+        raise DataError(f"task {task.name}: every row of train is, or nearly is, a test row; give it another test file")
+    counts = {name: tokeniser.counts() for name, tokeniser in tokenisers.items()}
+    summary = {
+        "max_length": run.batch.max_length,
+        "validation_drawn_from_train": drawn,
+        "splits": {name: split_summary(counts[name], watched[name], rows[name]) for name in SPLITS},
+        "overlap": None if finder is None else _overlap_summary(finder, removed=remove),
+    }
+    notes = [
+        *(note for name in SPLITS for note in task.notes(name)),
+        *(note for name in SPLITS for note in count_notes(name, counts[name])),
+        *(overlap_notes(finder.overlap(), removed=remove) if finder else ["train/test overlap was not looked for"]),
+    ]
+    prompts = list(tokenisers["test"].prompts(test))
+    return RunData(rows["train"], rows["validation"], list(test), rows["test"], prompts, summary, notes)
+
+
+def _write(data: RunData, folder: Path) -> None:
+    """What `_prepared` has left in memory."""
+    prompts = (TokenRow(number, ids, np.zeros(len(ids), bool)) for number, ids in enumerate(data.test_prompts))
+    write_rows((NamedRow(row, "") for row in prompts), folder / "prompts.arrow")
+    test = "".join(json.dumps(example._asdict()) + "\n" for example in data.test)
+    (folder / "test.jsonl").write_text(test, encoding="utf-8")
+    facts = {"summary": data.summary, "notes": data.notes}
+    (folder / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
+
+
+def _read(folder: Path) -> RunData:
+    """What `_prepared` and `_write` have written. Raises OSError when another process has just deleted it."""
+    facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
+    with (folder / "test.jsonl").open(encoding="utf-8") as lines:
+        test = [_example(json.loads(line)) for line in lines]
+    train, validation, test_rows, prompts = (TokenRows.open(folder / f"{name}.arrow") for name in (*SPLITS, "prompts"))
+    return RunData(train, validation, test, test_rows, [row.ids for row in prompts], facts["summary"], facts["notes"])
+
+
+def _example(fields: dict[str, Any]) -> Example:
+    turns = tuple(Turn(*turn) for turn in fields["turns"])
+    return Example(**{**fields, "references": tuple(fields["references"]), "turns": turns})
+
+
+def _overlap_summary(finder: OverlapFinder, *, removed: bool) -> dict[str, Any]:
+    overlap = finder.overlap()
+    return {
+        **overlap._asdict(),
+        "share_same_row": overlap.share_same_row,
+        "removed_from_train": removed,
+        "by_source": {name: one._asdict() for name, one in finder.by_source().items()},
+    }
+
+
+def _tokeniser(split: Split, text: TextSide, run: RunConfig) -> Tokeniser:
+    return Tokeniser(
+        text.tokenizer,
+        max_length=run.batch.max_length,
+        encoder_decoder=text.encoder_decoder,
+        settings=run.data,
+        split=split,
+    )

@@ -1,0 +1,318 @@
+"""From a checked study to a list of runs: the one place that turns names into objects. All errors at once."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from tunelab import catalogue
+from tunelab.config.explain import explain, got
+from tunelab.config.read import ReadStudy
+from tunelab.config.run import RunConfig
+from tunelab.config.schema import Generation, LearningRate, MethodEntry, StudyConfig
+from tunelab.contracts import Backend, Method, Metric, Task
+from tunelab.errors import ConfigError, DataError
+from tunelab.near import did_you_mean
+from tunelab.study.executing.engines import engine_problems
+from tunelab.study.planning.labels import labels
+from tunelab.study.planning.needs import missing_needs, with_needed
+from tunelab.study.planning.option_paths import absolute_paths, names_of_paths
+
+BACKENDS = {"torch": ("tunelab.backends.torch.backend", "TorchHf")}
+BASE = {"name": "base", "label": "base"}
+NOT_HASHED = {"id", "precision", "threads", "checkpoint", "generation", "evaluation"}
+"""Recorded, but no part of a run's identity: an upgrade or other decoding does not lose what was trained."""
+
+PlannedOptions = tuple[str, Method, tuple[float | None, ...]]
+"""Name, method, learning rates."""
+
+
+class PlannedMethod(NamedTuple):
+    name: str
+    label: str
+    method: Method
+    """With the first learning rate."""
+    learning_rates: tuple[float | None, ...]
+    """More than one is a search: each is a run of its own on the first seed. (None,): it does not train."""
+
+    def fields(self, learning_rate: float | None) -> dict[str, Any]:
+        """The method of one run, as run.json has it."""
+        options = self.method.model_dump(mode="json")
+        return {"name": self.name, "label": self.label, **options, "learning_rate": learning_rate}
+
+    def options(self) -> dict[str, Any]:
+        """The study's entry with every default filled in."""
+        rates = list(self.learning_rates)
+        return self.method.model_dump(mode="json") | {"learning_rate": rates if len(rates) > 1 else rates[0]}
+
+
+class PlannedTask(NamedTuple):
+    name: str
+    options: dict[str, Any]
+    task: Task
+    metrics: dict[str, Metric]
+
+
+class Plan(NamedTuple):
+    """A study with every name turned into an object."""
+
+    study: StudyConfig
+    methods: tuple[PlannedMethod, ...]
+    tasks: tuple[PlannedTask, ...]
+    read: ReadStudy
+    """Where each value stands, for messages of later checks."""
+
+
+class RunParts(NamedTuple):
+    """The objects that one run's configuration names."""
+
+    backend: Backend
+    task: Task
+    metrics: dict[str, Metric]
+    method: Method | None
+
+
+class Revisions(NamedTuple):
+    """What only the machine that executes knows; empty while planning."""
+
+    model: str = ""
+    tasks: dict[str, str] = {}
+    precision: str = "fp32"
+    threads: int = 1
+
+
+def make_plan(read: ReadStudy) -> Plan:
+    """Check every method and task of the study against its own fields.
+
+    Raises:
+        ConfigError: every problem, those of the study's own sections first.
+    """
+    problems = list(read.problems)
+    methods, tasks = [], []
+    for index, entry in enumerate(read.config.methods):
+        methods += _collect(problems, _method, read, index, *next(iter(entry.items())))
+    for index, entry in enumerate(read.config.tasks):
+        tasks += _collect(problems, _task, read, index, entry)
+    named = labels(methods) if not problems else []
+    for kind, names in (("methods", named), ("tasks", [task.name for task in tasks])):
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                first = read.where(f"{kind}.{names.index(name)}")
+                fault = f"'{name}' stands there twice (first at {first}); delete one, or let them differ"
+                problems.append(read.problem(f"{kind}.{index}", fault))
+    planned = [PlannedMethod(n, label, m, rates) for (n, m, rates), label in zip(methods, named, strict=False)]
+    for index, fault in missing_needs(planned):
+        problems.append(read.problem(f"methods.{index}.{planned[index].name}", fault))
+    asked = [task.task.generation for task in tasks]
+    problems += [read.problem(key, fault) for key, fault in engine_problems(read.config.evaluation, planned, asked)]
+    if problems:
+        raise ConfigError(*problems)
+    planned = with_needed(planned)
+    resolved = {
+        "tasks": [{"name": task.name, **task.options} for task in tasks],
+        "methods": [{method.name: method.options()} for method in planned],
+    }
+    return Plan(read.config.model_copy(update=resolved), tuple(planned), tuple(tasks), read)
+
+
+def load_backend(name: str) -> Backend:
+    module, cls = BACKENDS[name]
+    return getattr(importlib.import_module(module), cls)()
+
+
+def parts(run: RunConfig) -> RunParts:
+    """The objects of one run, from its folder's run.json alone."""
+    task_class = catalogue.load("tasks", _task_class(run.task, run.task_options))
+    task = task_class(**{"name": run.task, **run.task_options})
+    method = method_of(run.method, [method_of(parent.method) for parent in run.parents])
+    return RunParts(load_backend(run.backend), task, {name: metric_of(name) for name in task.metrics}, method)
+
+
+def build_method(name: str, options: dict[str, Any]) -> Method:
+    """A method from its own options; those in its field `parts` are built too.
+
+    Raises:
+        ValidationError, ConfigError: unknown, or options that are not its own.
+    """
+    method = catalogue.load("methods", name)(**options)
+    entries = getattr(method, "parts", ())
+    return method.with_members([build_method(*next(iter(entry.items()))) for entry in entries])
+
+
+def method_of(facts: dict[str, Any], parents: Sequence[Method] = ()) -> Method | None:
+    """The method that run.json describes (name, label, its own fields); None for the base."""
+    if facts["name"] == BASE["name"]:
+        return None
+    method = build_method(facts["name"], {key: value for key, value in facts.items() if key not in ("name", "label")})
+    return method.with_members(parents) if parents else method
+
+
+def recognise(folder: Path) -> tuple[str, Method] | None:
+    """The method, with its options, whose `save` wrote this folder; None: no method says so."""
+    for name in catalogue.names("methods"):
+        cls = catalogue.load("methods", name)
+        options = cls.saved_options(folder)
+        if options is not None:
+            return name, cls(**options)
+    return None
+
+
+def identity(run: RunConfig, *, revisions: bool = True) -> str:
+    """Hash of everything that can change the run's numbers; without `revisions`, of what the study file says."""
+    facts = run.model_dump(mode="json", exclude=NOT_HASHED | (set() if run.parents else {"parents"}))
+    options = facts["task_options"]
+    metrics, _ = options.pop("metrics", ()), options.pop("generation", None)
+    facts["task_options"] = names_of_paths(catalogue.load("tasks", _task_class(run.task, options)), options)
+    facts["model"]["name"] = facts["model"]["name"].rsplit("/", 1)[-1]
+    facts["reads"] = sorted({metric_of(name).reads for name in metrics})  # a further metric is scored, not trained for
+    if not revisions:
+        facts.pop("model_revision")
+        facts.pop("data_revision")
+        facts["model"].pop("revision")
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+# ------------------------------------------------------------------ names into objects
+
+
+def _collect(problems: list[str], make: Any, read: ReadStudy, *arguments: Any) -> list[Any]:
+    try:
+        return [make(read, *arguments)]
+    except (ConfigError, DataError) as error:
+        problems += error.problems if isinstance(error, ConfigError) else [str(error)]
+        return []
+
+
+def _build(read: ReadStudy, path: str, cls: type[BaseModel], options: dict[str, Any]) -> Any:
+    try:
+        # Strict, so that `rank: true` is not 1; as JSON, because strictness then still takes a list for a tuple.
+        return cls.model_validate_json(json.dumps(options, default=str), strict=True)
+    except ValidationError as error:
+        found = explain(error, given=options, model=cls)
+        raise ConfigError(
+            *(read.problem(".".join(map(str, (path, *problem.path))), problem.message) for problem in found)
+        ) from None
+
+
+def _method(read: ReadStudy, index: int, name: str, options: dict[str, Any]) -> PlannedOptions:
+    path = f"methods.{index}.{name}"
+    cls = _method_class(read, path, name)
+    rates = _rates(read, path, cls, options := dict(options))
+    members = _parts(read, path, options) if "parts" in cls.model_fields else []
+    if rates or members:
+        options["learning_rate"] = rates[0] if rates else members[0].learning_rate
+    method = _build(read, path, cls, absolute_paths(read, path, cls, options)).with_members(members)
+    if problems := method.problems(read.config):
+        raise ConfigError(*(read.problem(path, problem) for problem in problems))
+    return name, method, rates or (method.learning_rate,)
+
+
+def _method_class(read: ReadStudy, path: str, name: str) -> type[Method]:
+    try:
+        return catalogue.load("methods", name)
+    except ConfigError as error:
+        raise ConfigError(*(read.problem(path, problem) for problem in error.problems)) from None
+
+
+def _parts(read: ReadStudy, path: str, options: dict[str, Any]) -> list[Method]:
+    """The methods in the field `parts`, whose entries are filled up with every default; [] where it is no list of
+    methods at all, which the method itself will say."""
+    try:
+        entries = TypeAdapter(list[MethodEntry]).validate_python(options.get("parts"))
+    except ValidationError:
+        return []
+    problems: list[str] = []
+    parts = [
+        part
+        for index, entry in enumerate(entries)
+        for part in _collect(problems, _part, read, f"{path}.parts.{index}", *next(iter(entry.items())))
+    ]
+    if problems:
+        raise ConfigError(*problems)
+    options["parts"] = [{name: part.model_dump(mode="json")} for name, part in parts]
+    return [part for _, part in parts]
+
+
+def _part(read: ReadStudy, path: str, name: str, options: dict[str, Any]) -> tuple[str, Method]:
+    path = f"{path}.{name}"
+    cls = _method_class(read, path, name)
+    if not cls.trains or "parts" in cls.model_fields:
+        raise ConfigError(read.problem(path, "cannot be a part of a method: it is made of others itself"))
+    if len(rates := _rates(read, path, cls, options := dict(options))) > 1:
+        rule = f"a part has one learning rate; the search over {got(list(rates))} belongs to the whole method"
+        raise ConfigError(read.problem(f"{path}.learning_rate", rule))
+    options |= {"learning_rate": rates[0]} if rates else {}
+    return name, _build(read, path, cls, absolute_paths(read, path, cls, options))
+
+
+def _rates(read: ReadStudy, path: str, cls: type[Method], options: dict[str, Any]) -> tuple[float, ...]:
+    """Taken out of `options`; null is what a resolved study says of a method that trains nothing."""
+    if "learning_rate" not in options or (options["learning_rate"] is None and not cls.trains):
+        return ()
+    if not cls.trains:
+        rule = "it trains nothing, its runs were trained at rates of their own; leave it out"
+        raise ConfigError(read.problem(f"{path}.learning_rate", rule))
+    given = options.pop("learning_rate")
+    values = given if isinstance(given, list) else [given]
+    try:
+        rates = TypeAdapter(list[LearningRate]).validate_python(values, strict=True)
+    except ValidationError:
+        rule = f"must be a finite number above 0, or a list of them to search; got {got(given)}"
+        raise ConfigError(read.problem(f"{path}.learning_rate", rule)) from None
+    if not rates or len(set(rates)) < len(rates):
+        rule = f"an empty list, or one rate twice: {got(given)}"
+        raise ConfigError(read.problem(f"{path}.learning_rate", rule))
+    return tuple(float(rate) for rate in rates)
+
+
+def _task(read: ReadStudy, index: int, entry: dict[str, Any]) -> PlannedTask:
+    path = f"tasks.{index}"
+    if not isinstance(entry.get("name"), str):
+        raise ConfigError(
+            read.problem(path, "a task needs a name: one of `tunelab list tasks`, or your own with train")
+        )
+    entry = dict(entry)
+    try:
+        cls = catalogue.load("tasks", _task_class(entry["name"], entry))
+    except ConfigError as error:
+        hint = "; for your own data give it train: FILE"
+        raise ConfigError(*(read.problem(f"{path}.name", problem + hint) for problem in error.problems)) from None
+    task = _build(read, path, cls, absolute_paths(read, path, cls, entry))
+    settings = task.generation.model_dump() | _explicit_generation(read, entry)
+    task = task.model_copy(update={"generation": _build(read, f"{path}.generation", Generation, settings)})
+    metrics = {}
+    for position, name in enumerate(task.metrics):
+        try:
+            metrics[name] = metric_of(name)
+        except ConfigError as error:
+            raise ConfigError(*(read.problem(f"{path}.metrics.{position}", text) for text in error.problems)) from None
+    if problems := task.problems():
+        raise ConfigError(*(read.problem(path, problem) for problem in problems))
+    return PlannedTask(task.name, task.model_dump(mode="json", exclude={"name"}), task, metrics)
+
+
+def _task_class(name: str, options: dict[str, Any]) -> str:
+    """A file of that name, else the user's own files."""
+    return "files" if name not in catalogue.names("tasks") and "train" in options else name
+
+
+def _explicit_generation(read: ReadStudy, entry: dict[str, Any]) -> dict[str, Any]:
+    """What the study says of generation: a task's own entry over the study's section, each over the task's default."""
+    own = entry.get("generation")
+    return read.config.generation.model_dump(exclude_unset=True) | (own if isinstance(own, dict) else {})
+
+
+def metric_of(name: str) -> Metric:
+    """The metric of that name, a variant after a colon. Raises ConfigError: unknown, with the nearest name."""
+    public, _, variant = name.partition(":")
+    if variant in (cls := catalogue.load("metrics", public)).variants:
+        return cls(variant)
+    known = ", ".join(filter(None, cls.variants)) or "none"
+    hint = did_you_mean(variant, cls.variants)
+    raise ConfigError(f"metric {public!r} has no variant {variant!r}.{hint} It has {known}")

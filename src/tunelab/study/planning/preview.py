@@ -1,0 +1,105 @@
+"""What a study will execute: its runs with parameter counts, from configurations alone. Reads no weights and no hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tunelab.errors import ConfigError
+from tunelab.records import ParameterCount
+from tunelab.study.executing.engines import missing_packages
+from tunelab.study.planning.plan import BASE, Plan, Revisions, load_backend
+from tunelab.study.planning.runs import study_runs
+from tunelab.study.store import Store
+
+
+class PlannedRun(NamedTuple):
+    """One run. None: a learning rate that a search will choose, counts that cannot be known here."""
+
+    method: str
+    """The label: 'base', 'lora', 'lora r=4'."""
+    task: str
+    seed: int
+    backend: str
+    model: str
+    learning_rate: float | None
+    num_learning_rates_tried: int
+    trainable_parameters: int | None
+    total_parameters: int | None
+    """Base + added."""
+
+
+class Preview(NamedTuple):
+    study: str
+    runs: tuple[PlannedRun, ...]
+    notes: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """What `tunelab plan --json` prints."""
+        return {"study": self.study, "runs": [run._asdict() for run in self.runs], "notes": list(self.notes)}
+
+
+def preview(plan: Plan) -> Preview:
+    """The runs in the order in which they execute.
+
+    Raises:
+        ConfigError: every method that does not fit the model.
+        ModelError: the model's folder is not there or not a model.
+    """
+    counts = count_parameters(plan)
+    nowhere = Store(Path())
+    runs = tuple(
+        PlannedRun(
+            entry.method,
+            entry.task,
+            entry.seed,
+            entry.backend,
+            plan.study.model.name,
+            entry.learning_rate,
+            entry.num_tried,
+            *(counts[entry.backend, entry.method] or (None, None)),
+        )
+        for entry, _ in study_runs(plan, Revisions(), nowhere, settled=lambda run_id: False)
+    )
+    return Preview(plan.study.name, runs, tuple(_notes(plan, counts)))
+
+
+def count_parameters(plan: Plan) -> dict[tuple[str, str], ParameterCount | None]:
+    """By backend and label. This is also the check that every method fits the model and every engine is installed.
+
+    Raises:
+        ConfigError, ModelError: as `preview`.
+    """
+    counts: dict[tuple[str, str], ParameterCount | None] = {}
+    problems = [plan.read.problem(key, fault) for key, fault in missing_packages(plan.study.evaluation)]
+    for name in plan.study.backends:
+        backend = load_backend(name)
+        counts[name, BASE["label"]] = backend.count(plan.study.model, None)
+        for index, planned in enumerate(plan.methods):
+            if name not in planned.method.backends:
+                continue
+            try:
+                counts[name, planned.label] = backend.count(plan.study.model, planned.method)
+            except ConfigError as error:
+                path = f"methods.{index}.{planned.name}"
+                problems += [plan.read.problem(path, problem) for problem in error.problems]
+    if problems:
+        raise ConfigError(*dict.fromkeys(problems))
+    return counts
+
+
+def _notes(plan: Plan, counts: dict[tuple[str, str], ParameterCount | None]) -> list[str]:
+    notes = []
+    uncounted = list(dict.fromkeys(label for (_, label), count in counts.items() if count is None))
+    if BASE["label"] not in uncounted and uncounted:
+        notes.append(f"{', '.join(uncounted)}: parameters cannot be counted before the weights are loaded")
+    if BASE["label"] in uncounted:
+        notes.append(
+            f"{plan.study.model.name}: its configuration is not on this machine, so parameters are not counted; "
+            "the first `tunelab run` downloads it"
+        )
+    if any(len(method.learning_rates) > 1 for method in plan.methods):
+        notes.append("A searched learning rate is chosen on the first seed; the other seeds wait for it")
+    metrics = {name: metric for task in plan.tasks for name, metric in task.metrics.items()}
+    missing = {name: metric.missing() for name, metric in metrics.items()}
+    return notes + [f"{name} will be missing on this machine: {reason}" for name, reason in missing.items() if reason]

@@ -1,0 +1,76 @@
+"""The configuration of one run, cut from a plan: what run.json holds and a worker executes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from tunelab.config.run import ParentRun, RunConfig
+from tunelab.study.planning.plan import BASE, Plan, PlannedMethod, PlannedTask, Revisions, identity
+
+
+def base_run(plan: Plan, task: PlannedTask, backend: str, revisions: Revisions) -> RunConfig:
+    """The untouched base model; greedy and beam decoding draw nothing, so one seed is enough; texts
+    drawn at a temperature are those of the first seed."""
+    return _run(plan, task, backend, plan.study.seeds[0], dict(BASE), revisions)
+
+
+def method_run(
+    plan: Plan,
+    task: PlannedTask,
+    backend: str,
+    revisions: Revisions,
+    *,
+    method: PlannedMethod,
+    seed: int,
+    rate: float | None,
+    parents: Sequence[RunConfig] = (),
+) -> RunConfig:
+    """The parents' ids are part of its identity, so that one that is trained otherwise gives another run."""
+    made_of = tuple(ParentRun(id=parent.id, method=parent.method) for parent in parents)
+    return _run(plan, task, backend, seed, method.fields(rate), revisions, parents=made_of)
+
+
+def cells(plan: Plan) -> Iterator[tuple[str, PlannedTask, PlannedMethod]]:
+    """Every backend, task and method that go together."""
+    for backend in plan.study.backends:
+        for task in plan.tasks:
+            for method in plan.methods:
+                needed = [other.method for other in plan.methods if other.label in method.method.needs]
+                if all(backend in each.backends for each in (method.method, *needed)):
+                    yield backend, task, method
+
+
+def _run(
+    plan: Plan,
+    task: PlannedTask,
+    backend: str,
+    seed: int,
+    method: dict[str, Any],
+    revisions: Revisions,
+    *,
+    parents: tuple[ParentRun, ...] = (),
+) -> RunConfig:
+    study = plan.study
+    sections = ("budget", "batch", "data", "activation_checkpointing", "optimizer", "schedule", "loss", "validation")
+    run = RunConfig(
+        id="",
+        backend=backend,
+        task=task.name,
+        task_options=task.options,
+        seed=seed,
+        method=method,
+        parents=parents,
+        model=study.model,
+        model_revision=revisions.model,
+        data_revision=revisions.tasks.get(task.name, ""),
+        precision=revisions.precision,
+        threads=revisions.threads,
+        generation=task.task.generation,
+        evaluation=study.evaluation,
+        checkpoint=study.checkpoint,
+        **{name: getattr(study, name) for name in sections},
+    )
+    place = "" if backend == "torch" else f"--{backend}"
+    name = f"{method['label']}--{task.name}{place}--seed{seed}--{identity(run)[:8]}"
+    return run.model_copy(update={"id": "".join(c if c.isalnum() or c in "-._=" else "-" for c in name)})

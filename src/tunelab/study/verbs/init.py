@@ -1,0 +1,63 @@
+"""Writes a study for the user's own data; where there is no test file, a tenth of the rows becomes one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+from tunelab.study.verbs.template import study_template
+from tunelab.data.reading.rows import Row, read_rows
+from tunelab.data.examples.splits import draw
+from tunelab.errors import ConfigError, DataError
+from tunelab.files import write_atomically
+from tunelab.study.verbs.listing import listing
+
+TEST_SHARE = 0.1
+MAX_TEST_ROWS = 500
+
+
+class Written(NamedTuple):
+    study: Path
+    files: tuple[Path, ...]
+    """Every file that was written, the study last."""
+
+
+def write_study(*, train: Path, test: Path | None, model: str, out: Path, force: bool = False) -> Written:
+    """Nothing is written when anything is wrong.
+
+    Raises:
+        ConfigError: a file that would be written is there. DataError: a data file cannot be read, or has too few rows.
+    """
+    split = None if test is not None else (_beside(train, out, "train"), _beside(train, out, "test"))
+    files = (*(split or ()), out)
+    taken = [str(path) for path in files if path.exists()]
+    if taken and not force:
+        raise ConfigError(f"{', '.join(taken)}: already there; --force overwrites, --out names another study file")
+    if split is not None:
+        kept, held_out = _split(read_rows(train), train)
+        train, test = split
+        write_atomically(train, _jsonl(kept))
+        write_atomically(test, _jsonl(held_out))
+    text = study_template(train=train, test=test, model=model, folder=out.parent, taken_names=listing("tasks"))
+    write_atomically(out, text)
+    return Written(out, files)
+
+
+def _beside(data: Path, study: Path, part: str) -> Path:
+    return study.parent / f"{data.stem}.{part}.jsonl"
+
+
+def _split(rows: list[Row], source: Path) -> tuple[list[Row], list[Row]]:
+    wanted = min(MAX_TEST_ROWS, int(len(rows) * TEST_SHARE))
+    if wanted < 1:
+        raise DataError(f"{source}: {len(rows)} rows are too few to hold a tenth out; give --test FILE")
+    held_out = set(draw(range(len(rows)), n=wanted, seed=0))
+    return (
+        [row for number, row in enumerate(rows) if number not in held_out],
+        [row for number, row in enumerate(rows) if number in held_out],
+    )
+
+
+def _jsonl(rows: list[Row]) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows)

@@ -1,0 +1,61 @@
+"""What there is, by name with one line each: methods, tasks, metrics, models, studies. Imports none of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+from tunelab import catalogue
+
+Kind = Literal["methods", "tasks", "metrics", "models", "studies"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+def listing(kind: Kind) -> dict[str, str]:
+    """Name -> one line."""
+    if kind == "studies":
+        from tunelab.study.planning import bundled
+
+        return bundled.describe()
+    if kind == "methods":
+        return _methods()
+    return _models() if kind == "models" else catalogue.describe(kind)
+
+
+def listing_text(entries: Mapping[str, str]) -> str:
+    """Aligned, a line an entry."""
+    width = max((len(name) for name in entries), default=0)
+    return "\n".join(f"{name:<{width}}  {line}" for name, line in entries.items())
+
+
+def _methods() -> dict[str, str]:
+    """With the tuners that the installed PEFT brings, which no file here names."""
+    from tunelab.models.peft_tuners import tuner_names
+
+    entries = catalogue.describe("methods")
+    return entries | {"peft_any": f"{entries['peft_any'].rstrip('.')}: {', '.join(tuner_names())}"}
+
+
+def _models() -> dict[str, str]:
+    from tunelab.models.configurations import EMBEDDED, known_names, read_known
+
+    embedded = {
+        name: f"embedded, needs no network; {_sizes(json.loads((folder / 'config.json').read_text()))}"
+        for name, folder in EMBEDDED.items()
+    }
+    return embedded | {name: f"on the hub; {_sizes(read_known(name))}" for name in known_names()}
+
+
+def _sizes(configuration: dict[str, object]) -> str:
+    """'llama, 16 layers, width 2048, vocabulary 128256'."""
+
+    def first(*keys: str) -> object:
+        return next((configuration[key] for key in keys if key in configuration), "?")
+
+    layers = first("num_hidden_layers", "n_layer", "num_layers")
+    if "num_decoder_layers" in configuration:
+        layers = f"{layers} + {configuration['num_decoder_layers']}"
+    width = first("hidden_size", "n_embd", "d_model")
+    kind, vocabulary = configuration["model_type"], configuration["vocab_size"]
+    return f"{kind}, {layers} layers, width {width}, vocabulary {vocabulary}"
