@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from test_resume import execute_run, prepared
+from launch.test_resume import execute_run, prepared
 
 import tiny
 from tunelab.config.read import read_study

@@ -7,8 +7,8 @@ import json
 import statistics
 
 import pytest
-import study_folder
-from study_folder import HOSTILE, METRICS, write_study
+from report import study_folder
+from report.study_folder import HOSTILE, METRICS, write_study
 
 from tunelab.report.decision import terminal_text
 from tunelab.report.frame import Comparison, build_comparison

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from study_folder import HOSTILE, METRICS, write_study
+from report.study_folder import HOSTILE, METRICS, write_study
 
 from tunelab.report.decision import terminal_text
 from tunelab.report.examples import most_different

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-import study_folder
-from study_folder import METRICS, write_run, write_study
+from report import study_folder
+from report.study_folder import METRICS, write_run, write_study
 
 from tunelab.records import PhaseCost
 from tunelab.report.decision import terminal_text

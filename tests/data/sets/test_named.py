@@ -318,7 +318,7 @@ def test_real_conversations_and_summaries_in_the_hubs_columns_are_read(shared, t
 
 
 def test_the_documents_table_is_the_real_one():
-    page = (Path(__file__).parents[2] / "docs" / "data-sets.md").read_text()
+    page = (Path(__file__).parents[3] / "docs" / "data-sets.md").read_text()
     for name, source in SOURCES.items():
         line = next(line for line in page.splitlines() if line.startswith(f"| `{name}` |"))
         assert (source.hub or "none") in line and ", ".join(source.columns) in line

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from chat_templates import CHATML, EVIL, FAMILIES, GEMMA, LLAMA3, MISTRAL, REASONING, SILENT, small_tokenizer
+from data.tokens.chat_templates import CHATML, EVIL, FAMILIES, GEMMA, LLAMA3, MISTRAL, REASONING, SILENT, small_tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from tunelab.config.schema import DataSettings
