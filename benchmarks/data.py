@@ -68,8 +68,9 @@ def measure(train: Path, test: Path) -> dict[str, float]:
     """In this process, which has done nothing else."""
     from tunelab.config.read import read_study
     from tunelab.data.tokens.batching import Order, micro_batches
-    from tunelab.study.planning.plan import Revisions, load_backend, make_plan
     from tunelab.study.executing.prepare import prepare
+    from tunelab.study.planning.plan import load_backend, make_plan
+    from tunelab.study.planning.planned import Revisions
     from tunelab.study.planning.run_config import base_run
 
     begun, begun_cpu = time.perf_counter(), time.process_time()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tunelab.launch.run import Outcome, View
     from tunelab.records import Score
     from tunelab.report.frame import Comparison
-    from tunelab.study.planning.plan import Plan
+    from tunelab.study.planning.planned import Plan
     from tunelab.study.planning.preview import Preview
 
 __all__ = ["generate", "load_study", "plan", "report", "run", "score"]

@@ -1,6 +1,7 @@
-"""Methods, tasks and metrics by name: the files of their folders, and modules of other packages by entry point.
+"""Methods, tasks, metrics and back ends by name: files of their folders, and modules of other packages by entry point.
 
-A file's name is its public name; a leading underscore hides it. Listing parses the files and imports nothing;
+A file's name is its public name; a leading underscore hides it. What needs more than one file is a folder of that name
+with a `method.py`, `task.py`, `metric.py` or `backend.py` in it. Listing parses the files and imports nothing;
 loading imports one module and returns the one final class in it. A package of one's own joins with
 
     [project.entry-points."tunelab.methods"]
@@ -25,8 +26,9 @@ from tunelab.near import did_you_mean, near
 
 __all__ = ["KINDS", "Kind", "describe", "load", "names", "near"]
 
-Kind = Literal["methods", "tasks", "metrics"]
+Kind = Literal["methods", "tasks", "metrics", "backends"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+_HERE = Path(__file__).parent
 
 
 def names(kind: Kind) -> list[str]:
@@ -57,7 +59,7 @@ def load(kind: Kind, name: str) -> type:
             f"The {singular} {name!r} is part of tunelab and also declared by {points[name].value!r}; "
             f"rename the entry point in the group 'tunelab.{kind}'."
         )
-    module = f"tunelab.{kind}.{name}" if name in files else points[name].module
+    module = _module(kind, files[name]) if name in files else points[name].module
     return _final_class(_import(module, singular=singular, name=name), _contract(kind), singular=singular)
 
 
@@ -75,9 +77,14 @@ def _import(module: str, *, singular: str, name: str) -> ModuleType:
 
 
 def _contract(kind: Kind) -> type:
-    from tunelab import contracts  # here, because listing names needs none of it and should answer at once
+    from tunelab import backend_contract, contracts  # here: listing names needs none of it and should answer at once
 
-    return {"methods": contracts.Method, "tasks": contracts.Task, "metrics": contracts.Metric}[kind]
+    return {
+        "methods": contracts.Method,
+        "tasks": contracts.Task,
+        "metrics": contracts.Metric,
+        "backends": backend_contract.Backend,
+    }[kind]
 
 
 def _final_class(module: ModuleType, base: type, *, singular: str) -> type:
@@ -99,8 +106,14 @@ def _final_class(module: ModuleType, base: type, *, singular: str) -> type:
 
 
 def _files(kind: Kind) -> dict[str, Path]:
-    folder = Path(__file__).parent / kind
-    return {file.stem: file for file in folder.glob("*.py") if not file.stem.startswith("_")}
+    folder = _HERE / kind
+    alone = {file.stem: file for file in folder.glob("*.py")}
+    in_folders = {file.parent.name: file for file in folder.glob(f"*/{kind.removesuffix('s')}.py")}
+    return {name: file for name, file in (alone | in_folders).items() if not name.startswith("_")}
+
+
+def _module(kind: Kind, file: Path) -> str:
+    return ".".join(("tunelab", *file.relative_to(_HERE).with_suffix("").parts))
 
 
 def _entry_points(kind: Kind) -> dict[str, EntryPoint]:

@@ -1,4 +1,4 @@
-"""Method, Task, Metric, Backend on one page: read this first.
+"""Method, Task, Metric on one page: read this first. What a back end must offer is the next: backend_contract.py.
 
 A **study** is methods x tasks x seeds on a model. A **run** is one of each and leaves **records**; a **report** reads.
 
@@ -14,24 +14,22 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PrivateAttr
 
+from tunelab.backend_contract import Order, Session, Updater
 from tunelab.config.run import RunConfig
-from tunelab.config.schema import Generation, MethodEntry, ModelSource, Optimizer, StudyConfig
-from tunelab.records import Batch, Decoded, Example, Located, ParameterCount, Prediction, TextSide, TokenLoss
+from tunelab.config.schema import Generation, MethodEntry, Optimizer, StudyConfig
+from tunelab.records import Example, Prediction
 
 if TYPE_CHECKING:
-    from typing import Self
-
     import torch
     from transformers import PreTrainedModel
-
-    from tunelab.data.tokens.batching import Order
+    from typing_extensions import Self
 
 
 class Options(BaseModel):
@@ -181,32 +179,6 @@ class Method(Options, ABC):
         """A model with plain weights that computes the same; the given model is left as it is."""
 
 
-class Updater(ABC):
-    """Turns the accumulated gradients of one step into an update of the trained parameters."""
-
-    def before_backward(self, *, last: bool) -> None:
-        """Called before each micro-batch's forward and backward; `last` says that the step's update follows it."""
-
-    @abstractmethod
-    def gradient_norm(self) -> float:
-        """L2 norm over all trained parameters, before clipping."""
-
-    @abstractmethod
-    def update(self, *, learning_rate: float, max_norm: float | None) -> None:
-        """Clip to `max_norm`, apply, and forget the gradients."""
-
-    @abstractmethod
-    def state(self) -> dict[str, torch.Tensor]:
-        """Everything the next update depends on beside the parameters, as plain tensors."""
-
-    @abstractmethod
-    def load_state(self, state: dict[str, torch.Tensor]) -> None: ...
-
-    @abstractmethod
-    def describe(self) -> list[dict[str, Any]]:
-        """The effective settings read back from the live objects, one entry a parameter group."""
-
-
 class Task(Options, ABC):
     """Sources + how a row becomes prompt and target + references + metrics + decoding."""
 
@@ -218,8 +190,9 @@ class Task(Options, ABC):
 
     @abstractmethod
     def examples(self, split: Literal["train", "validation", "test"]) -> Sequence[Example]:
-        """All rows of a split in a fixed order, a list or made when asked for (data/reading/lazy.py); test rows with equal
-        prompts are one example with several references. No `validation`: it is drawn from train (data/examples/splits.py).
+        """All rows of a split in a fixed order, a list or made when asked for (data/reading/lazy.py); test rows with
+        equal prompts are one example with several references. No `validation`: it is drawn from train
+        (data/examples/splits.py).
 
         Raises:
             DataError: missing file, missing column, nothing in it.
@@ -233,11 +206,10 @@ class Task(Options, ABC):
         """What is wrong with the data, as far as it can be told without a network; asked while planning."""
         return []
 
-    def question(self, given: str | Mapping[str, Any], *, name: str) -> Example:
-        """A user's own text or row, asked as in training; `name` begins the message. Raises DataError."""
-        from tunelab.data.examples.formats import asked
-
-        return asked(given, getattr(self, "prompt", None), name=name)
+    def question(self, given: str | Mapping[str, Any], *, name: str) -> Example | None:
+        """A user's own text or row, asked as in training; `name` begins the message. None: the template in its field
+        `prompt` is filled in, where it has one (`data.examples.formats.asked`). Raises DataError."""
+        return None
 
     def rehearsal(self, folder: Path) -> Self:
         """The same task on a few dozen rows that need no network, found by its options alone: generated ones in the
@@ -280,140 +252,3 @@ class Metric(ABC):
     @abstractmethod
     def signature(self) -> str:
         """Everything that changes the number, as sacrebleu prints it."""
-
-
-class Session(ABC):
-    """One model being trained by one backend. `training/loop.py` drives it and knows nothing else."""
-
-    model: Any
-    """The framework's own, method attached."""
-    part: int = 0
-    """Which part of a method of several is attached."""
-
-    def part_at(self, number: int, num_steps: int) -> int:
-        return 0
-
-    def enter(self, part: int, order: Order, *, resumed: bool = False) -> None:
-        """Go on to a later part and, unless a checkpoint of it is loaded next (`resumed`), prepare it."""
-
-    def rate(self) -> float:
-        """Method.rate_in of the present part."""
-        return 1.0
-
-    def combine(self, folders: Sequence[Path], *, validation_loss: Callable[[], float]) -> None: ...
-
-    @abstractmethod
-    def restart(self) -> None:
-        """A fresh updater over the parameters that are trained now: what was trained before is forgotten."""
-
-    @abstractmethod
-    def verify(self, batch: Batch) -> None:
-        """Compare the fast path with the reference on real rows before step 1; where they disagree take the latter."""
-
-    @abstractmethod
-    def accumulate(self, batch: Batch, *, denominator: int, last: bool) -> float:
-        """Forward and backward of (summed token loss / denominator); returns the summed token loss in nats."""
-
-    @abstractmethod
-    def gradient_norm(self) -> float: ...
-
-    @abstractmethod
-    def update(self, *, learning_rate: float, max_norm: float | None) -> None: ...
-
-    @abstractmethod
-    def seed(self, *key: int) -> None:
-        """Make every random draw that follows (dropout) a function of `key`, so that resuming replays it."""
-
-    @abstractmethod
-    def evaluate(self, batches: Iterable[Batch]) -> list[TokenLoss]:
-        """Token losses without label smoothing, one an example, in the order of the rows given."""
-
-    @abstractmethod
-    def generate(
-        self,
-        prompts: Sequence[np.ndarray],
-        settings: Generation,
-        *,
-        progress: Callable[[Decoded], None],
-        examples: Sequence[int] | None = None,
-    ) -> list[list[int]]:
-        """New token ids for each prompt (int32, without padding), the end token removed; `progress` is told what has
-        come. Draws are a function of the run's seed and of `examples`: a prompt's place where nothing is given."""
-
-    @abstractmethod
-    def plain_model(self) -> Any:
-        """What generates: plain weights where the method has them, in evaluation mode."""
-
-    @abstractmethod
-    def save(self, folder: Path) -> None:
-        """Everything the next step depends on: trained parameters and the updater's state."""
-
-    @abstractmethod
-    def load(self, folder: Path) -> None: ...
-
-    @abstractmethod
-    def write_model(self, folder: Path) -> float:
-        """Write the result (adapter or weights, tokenizer beside it); returns the size in MiB, tokenizer left out."""
-
-    @abstractmethod
-    def read_model(self, folder: Path) -> None:
-        """Read what `write_model` wrote."""
-
-    @abstractmethod
-    def parameters(self) -> ParameterCount: ...
-
-    @abstractmethod
-    def optimizer(self) -> list[dict[str, Any]]:
-        """The updater's `describe()`."""
-
-
-class Memory(Protocol):
-    """Measures this process on one device."""
-
-    method: str
-    """vmhwm-reset, sampled, cuda-allocator: how peaks are read."""
-
-    def reset(self) -> None:
-        """Forget the peak."""
-
-    def peak_gib(self) -> float | None:
-        """Highest use since `reset`; None where it cannot be measured."""
-
-    def current_gib(self) -> float | None: ...
-
-
-class Backend(ABC):
-    """A framework that can load a model and train it."""
-
-    @abstractmethod
-    def resolve(self, *, precision: str, threads: int | None) -> tuple[str, int]:
-        """Replace 'auto' by what this machine should use, from flags and a fixed accuracy check, never a timing."""
-
-    @abstractmethod
-    def count(self, model: ModelSource, method: Method | None) -> ParameterCount | None:
-        """Parameters from the configuration alone: no weights, no hub. None where the configuration is not here, or
-        a method cannot be counted without weights."""
-
-    @abstractmethod
-    def locate(self, model: ModelSource) -> Located:
-        """Bring the model's files here and pin them.
-
-        Raises:
-            ModelError: missing, gated, unreachable, or without safetensors.
-        """
-
-    @abstractmethod
-    def text(self, model: ModelSource, located: Located) -> TextSide: ...
-
-    @abstractmethod
-    def memory(self) -> Memory: ...
-
-    @abstractmethod
-    def device(self) -> str:
-        """'cpu' or the GPU's name."""
-
-    @abstractmethod
-    def session(
-        self, run: RunConfig, method: Method | None, *, located: Located, text: TextSide, notes: list[str]
-    ) -> Session:
-        """Load the model and attach the method (None: the untouched base). Appends to `notes` what must be said."""

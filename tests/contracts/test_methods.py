@@ -10,8 +10,8 @@ from pydantic import ValidationError
 import tiny
 from training_harness import Records, Stopped, make_session, run_training
 from tunelab import catalogue
+from tunelab.backend_contract import Session
 from tunelab.backends.torch.session import TorchSession
-from tunelab.contracts import Session
 from tunelab.data.tokens.batching import Order, micro_batches
 from tunelab.study.planning.plan import build_method
 

@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from launch.test_resume import execute_run, prepared
 
 import tiny
+from launch.test_resume import execute_run, prepared
 from tunelab.config.read import read_study
 from tunelab.launch.executor import worker_environment
 from tunelab.launch.run import run_study

@@ -7,9 +7,9 @@ import json
 import statistics
 
 import pytest
+
 from report import study_folder
 from report.study_folder import HOSTILE, METRICS, write_study
-
 from tunelab.report.decision import terminal_text
 from tunelab.report.frame import Comparison, build_comparison
 from tunelab.report.write import write_report

@@ -7,8 +7,8 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from report.study_folder import HOSTILE, METRICS, write_study
 
+from report.study_folder import HOSTILE, METRICS, write_study
 from tunelab.report.decision import terminal_text
 from tunelab.report.examples import most_different
 from tunelab.report.frame import build_comparison

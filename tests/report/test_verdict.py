@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from report import study_folder
 from report.study_folder import METRICS, write_run, write_study
-
 from tunelab.records import PhaseCost
 from tunelab.report.decision import terminal_text
 from tunelab.report.frame import build_comparison

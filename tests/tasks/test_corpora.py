@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tunelab.data.sets import named as sources
 from tunelab.data.examples.formats import Formatted
 from tunelab.data.reading.lazy import Lazy
+from tunelab.data.sets import named as sources
 from tunelab.errors import DataError
 from tunelab.tasks import corpora
 from tunelab.tasks.corpora import TEXTS, Corpora

@@ -289,5 +289,7 @@ class StudyConfig(Section):
     generation: Generation = Generation()
     evaluation: Evaluation = Evaluation()
     checkpoint: Checkpoint = Checkpoint()
-    backends: Annotated[tuple[Literal["torch"], ...], Field(min_length=1)] = ("torch",)
+    backends: Annotated[tuple[str, ...], Field(min_length=1)] = ("torch",)
+    """Folders in backends/; every method runs on each of these that it supports."""
+
     launch: Launch = Launch()

@@ -20,8 +20,8 @@ from tunelab.models.load import local_folder
 from tunelab.records import Located, RunResult
 from tunelab.report.numbers import count, interval, score_decimals
 from tunelab.report.tables import Table, cells, escaped_markdown, markdown, words
-from tunelab.study.planning.plan import BASE
 from tunelab.study.executing.saved import Saved
+from tunelab.study.planning.planned import BASE
 from tunelab.study.store import RunFolder
 
 EMBEDDED_LICENCE = "apache-2.0"

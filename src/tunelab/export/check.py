@@ -12,8 +12,8 @@ from tunelab.config.run import RunConfig
 from tunelab.data.tokens.batching import micro_batches
 from tunelab.errors import DataError, RunError
 from tunelab.records import Batch, TextSide, TokenRow
-from tunelab.study.planning.plan import parts
 from tunelab.study.executing.prepare import prepare
+from tunelab.study.planning.plan import parts
 
 if TYPE_CHECKING:
     from torch import Tensor

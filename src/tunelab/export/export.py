@@ -20,8 +20,9 @@ from tunelab.export.card import card_text
 from tunelab.export.check import Agreement, check_rows
 from tunelab.export.merge import Merged, fp32_run, write_merged
 from tunelab.files import write_atomically
-from tunelab.study.planning.plan import BASE, load_backend
 from tunelab.study.executing.saved import Saved, find_saved, open_saved
+from tunelab.study.planning.plan import load_backend
+from tunelab.study.planning.planned import BASE
 from tunelab.study.store import RunFolder
 
 MIB = 1024**2

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import tunelab
+from tunelab import device
 from tunelab.evaluation.java import METEOR, TOKENISER
 from tunelab.study.planning.plan import load_backend
 
@@ -60,14 +61,11 @@ def _software() -> list[Finding]:
 
 
 def _devices() -> list[Finding]:
-    import torch
-
     from tunelab.backends.torch.backend import medium_is_exact
 
     backend = load_backend("torch")
     precision, threads = backend.resolve(precision="auto", threads=None)
-    cuda = torch.cuda.is_available()
-    gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())] if cuda else []
+    cuda, gpus = device.on_gpu(), device.all_names()
     advice = "no CUDA GPU; models above about 1 billion weights will be slow here" if not cuda else ""
     bf16 = precision == "bf16"
     exact = None if cuda else medium_is_exact()

@@ -19,8 +19,8 @@ from tunelab.report.numbers import MISSING, count, duration, interval, memory, p
 from tunelab.report.tables import Cell, Column, Table, plain, visible, words
 from tunelab.study.planning.preview import PlannedRun, Preview
 from tunelab.study.planning.rehearse import REHEARSED
-from tunelab.study.verbs.show import Piece, ShownExample, ShownFile, ShownTask
 from tunelab.study.store import RunFolder
+from tunelab.study.verbs.show import Piece, ShownExample, ShownFile, ShownTask
 
 BARS = " ▁▂▃▄▅▆▇█"
 """Of a histogram, by height; a bin with a row in it is never blank."""

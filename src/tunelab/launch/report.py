@@ -12,7 +12,8 @@ from tunelab.launch.run import config_facts, write_study_report
 from tunelab.records import StudyRuns
 from tunelab.report.frame import Comparison
 from tunelab.report.write import write_report
-from tunelab.study.planning.plan import Plan, make_plan
+from tunelab.study.planning.plan import make_plan
+from tunelab.study.planning.planned import Plan
 from tunelab.study.planning.rehearse import REHEARSED, rehearsed
 from tunelab.study.planning.runs import runs_on_disk
 from tunelab.study.store import Store

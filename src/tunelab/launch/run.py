@@ -18,7 +18,8 @@ from tunelab.records import BASE, RunResult, StudyRuns
 from tunelab.report.frame import Comparison
 from tunelab.report.write import write_report
 from tunelab.study.planning.needs import unfinished_parents
-from tunelab.study.planning.plan import Plan, Revisions, load_backend
+from tunelab.study.planning.plan import load_backend
+from tunelab.study.planning.planned import Plan, Revisions
 from tunelab.study.planning.rehearse import REHEARSED, rehearsed
 from tunelab.study.planning.runs import StudyRun, runs_on_disk, study_runs
 from tunelab.study.store import RunFolder, Store

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from pydantic import PositiveFloat, PositiveInt
 
-from tunelab.contracts import Updater
+from tunelab.backend_contract import Updater
 from tunelab.errors import ConfigError
 from tunelab.models.whole import WholeModel
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import PositiveFloat, PositiveInt, model_validator
 
-from tunelab.contracts import Updater
+from tunelab.backend_contract import Updater
 from tunelab.errors import ConfigError
 from tunelab.models.whole import WholeModel
 

@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, PositiveFloat
 
-from tunelab.contracts import Method, Parts, Session, Updater
+from tunelab.backend_contract import Session, Updater
+from tunelab.contracts import Method, Parts
 from tunelab.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
+    from tunelab.backend_contract import Order
     from tunelab.config.run import RunConfig
     from tunelab.config.schema import Optimizer
-    from tunelab.data.tokens.batching import Order
 
 FOLDERS = ("first", "second")
 _LAYERS = "tunelab_layers"

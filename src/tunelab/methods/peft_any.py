@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ConfigDict, PositiveFloat, model_validator
 
+from tunelab.backend_contract import Session, Updater
 from tunelab.config.run import RunConfig
 from tunelab.config.schema import Optimizer
-from tunelab.contracts import Method, Session, Updater
+from tunelab.contracts import Method
 from tunelab.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
-    from tunelab.data.tokens.batching import Order
+    from tunelab.backend_contract import Order
 
 TOTAL_STEP = "peft.total_step"
 

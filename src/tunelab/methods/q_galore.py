@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from tunelab.contracts import Method, Updater
+from tunelab.backend_contract import Updater
+from tunelab.contracts import Method
 from tunelab.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:

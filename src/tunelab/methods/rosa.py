@@ -20,10 +20,9 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
+    from tunelab.backend_contract import Order, Session
     from tunelab.config.run import RunConfig
     from tunelab.config.schema import StudyConfig
-    from tunelab.contracts import Session
-    from tunelab.data.tokens.batching import Order
     from tunelab.kernels.adapted_linear import AdaptedLinear
 
 NAME = "rosa"

@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import PositiveFloat, model_validator
 
-from tunelab.contracts import Method, Parts, Session, Updater
+from tunelab.backend_contract import Session, Updater
+from tunelab.contracts import Method, Parts
 from tunelab.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
+    from tunelab.backend_contract import Order
     from tunelab.config.run import RunConfig
     from tunelab.config.schema import Optimizer
-    from tunelab.data.tokens.batching import Order
 
 FILE, FROZEN, LAST = "sequential.json", "frozen.safetensors", "last"
 _PART = "tunelab_part"

@@ -24,6 +24,7 @@ from typing import final
 
 import numpy as np
 
+from tunelab import device
 from tunelab.contracts import Metric
 from tunelab.errors import CannotScore
 from tunelab.evaluation.java import encoded
@@ -91,12 +92,11 @@ def _scorer() -> Callable[[Pairs], np.ndarray]:
     """
     from bert_score.utils import bert_cos_score_idf, get_model
     from transformers import AutoTokenizer
-    from transformers.utils import is_torch_cuda_available
 
-    device = "cuda" if is_torch_cuda_available() else "cpu"  # as the package's own scorer chooses
+    place = str(device.chosen())  # as the package's own scorer chooses
     try:
         tokenizer = AutoTokenizer.from_pretrained(MODEL, add_prefix_space=True, model_max_length=MAX_TOKENS)
-        model = get_model(MODEL, LAYERS).to(device)
+        model = get_model(MODEL, LAYERS).to(place)
     except OSError as error:
         reason = str(error).strip().splitlines()[0]
         raise CannotScore(f"bertscore needs the model {MODEL}, downloaded once with a network: {reason}") from error
@@ -104,7 +104,7 @@ def _scorer() -> Callable[[Pairs], np.ndarray]:
 
     def f1(pairs: Pairs) -> np.ndarray:
         outputs, references = (list(texts) for texts in zip(*pairs, strict=True))
-        scores = bert_cos_score_idf(model, references, outputs, tokenizer, weights, device=device)
+        scores = bert_cos_score_idf(model, references, outputs, tokenizer, weights, device=place)
         return scores[:, 2].double().numpy()
 
     return f1

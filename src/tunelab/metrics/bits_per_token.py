@@ -8,29 +8,21 @@ compare.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from typing import final
 
 import numpy as np
 
-from tunelab.contracts import Metric
-from tunelab.metrics.loss import token_losses
+from tunelab.evaluation.likelihood import Likelihood, bits, num_tokens
 from tunelab.records import Prediction
 
 
 @final
-class BitsPerToken(Metric):
-    reads = "likelihood"
-    higher_is_better = False
-    bounds = (0.0, math.inf)
+class BitsPerToken(Likelihood):
+    def units(self, prediction: Prediction) -> float:
+        return num_tokens(prediction)
 
-    def statistics(self, predictions: Sequence[Prediction]) -> np.ndarray:
-        return token_losses(predictions)
-
-    def aggregate(self, totals: np.ndarray) -> np.ndarray:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return totals[..., 0] / totals[..., 1] / math.log(2)
+    def scaled(self, nats_per_unit: np.ndarray) -> np.ndarray:
+        return bits(nats_per_unit)
 
     def signature(self) -> str:
         return "unit:bits|per:supervised-token|label-smoothing:0"

@@ -9,28 +9,23 @@ different tokenizers do not compare.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import final
 
 import numpy as np
 
-from tunelab.contracts import Metric
-from tunelab.metrics.loss import token_losses
+from tunelab.evaluation.likelihood import Likelihood, num_tokens
 from tunelab.records import Prediction
 
 
 @final
-class Perplexity(Metric):
-    reads = "likelihood"
-    higher_is_better = False
+class Perplexity(Likelihood):
     bounds = (1.0, math.inf)
 
-    def statistics(self, predictions: Sequence[Prediction]) -> np.ndarray:
-        return token_losses(predictions)
+    def units(self, prediction: Prediction) -> float:
+        return num_tokens(prediction)
 
-    def aggregate(self, totals: np.ndarray) -> np.ndarray:
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            return np.exp(totals[..., 0] / totals[..., 1])
+    def scaled(self, nats_per_unit: np.ndarray) -> np.ndarray:
+        return np.exp(nats_per_unit)
 
     def signature(self) -> str:
         return "per:supervised-token|over:corpus|label-smoothing:0"

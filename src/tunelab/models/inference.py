@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
+from tunelab import device
 from tunelab.config.schema import Generation
 from tunelab.data.tokens import chat
 from tunelab.errors import RunError
@@ -99,8 +100,7 @@ def generate(
             )
         budget = max(budget // 2, longest * settings.beams)
         gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        device.release(model.device)
     if budget < max_tokens:
         note(f"memory ran out while generating: batches of {budget} padded tokens instead of {max_tokens}")
     return [text.new for text in texts]

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from tunelab import device
+from tunelab.backend_contract import Session
 from tunelab.config.schema import Generation
-from tunelab.contracts import Session
 from tunelab.models.inference import end_tokens
 from tunelab.records import Decoded, TextSide
 
@@ -54,16 +55,15 @@ class VllmEngine:
 
     def _engine(self, folder: Path) -> Any:
         """The weights leave the GPU before vLLM takes its share of it."""
-        import torch
         from vllm import LLM
 
         plain = self.session.plain_model()
         plain.save_pretrained(folder)
         self.text.tokenizer.save_pretrained(folder)
+        place = self.session.model.device
         self.session.model.to("cpu")
         plain.to("cpu")
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        device.release(place)
         return LLM(model=str(folder), dtype="float32", seed=self.seed)
 
     def _sampling(self, settings: Generation, place: int) -> Any:

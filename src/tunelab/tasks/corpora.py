@@ -14,13 +14,13 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 from pydantic import PositiveInt
 
-from tunelab.data.reading.documents import articles, distinct
 from tunelab.data.examples.formats import format_rows
-from tunelab.data.reading.lazy import Selected
-from tunelab.data.sets.mixture import MixedTask, SetOptions, SetRows, Split
-from tunelab.data.reading.rows import Row
-from tunelab.data.sets.named import SOURCES, source_rows
 from tunelab.data.examples.splits import draw
+from tunelab.data.reading.documents import articles, distinct
+from tunelab.data.reading.lazy import Selected
+from tunelab.data.reading.rows import Row
+from tunelab.data.sets.mixture import MixedTask, SetOptions, SetRows, Split
+from tunelab.data.sets.named import SOURCES, source_rows
 from tunelab.errors import DataError
 
 Name = Literal[

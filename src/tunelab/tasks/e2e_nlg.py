@@ -13,18 +13,19 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from pydantic import NonNegativeInt, PositiveInt
+from typing_extensions import Self
 
 from tunelab.contracts import Task
 from tunelab.data.examples.fingerprint import fingerprint, row_options
 from tunelab.data.examples.formats import TemplateText, format_rows
 from tunelab.data.examples.readable import unreadable
 from tunelab.data.examples.rehearsal import SCORED_ROWS, TRAIN_ROWS
+from tunelab.data.examples.splits import draw
 from tunelab.data.reading.rows import Row
 from tunelab.data.sets.named import source_fingerprint, source_rows, write_generated
-from tunelab.data.examples.splits import draw
 from tunelab.records import Example
 
 Split = Literal["train", "validation", "test"]

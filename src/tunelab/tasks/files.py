@@ -1,6 +1,7 @@
 """Your own data: jsonl, json, csv, tsv, parquet or txt files with prompts and targets, conversations or plain text.
 
-Without prompt, target, text and messages the columns decide (data/examples/shapes.py); the task's notes say how they were read.
+Without prompt, target, text and messages the columns decide (data/examples/shapes.py); the task's notes say how they
+were read.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from tunelab.data.examples.fingerprint import fingerprint, row_options
 from tunelab.data.examples.formats import TemplateText, asked, format_rows
 from tunelab.data.examples.readable import unreadable
 from tunelab.data.examples.rehearsal import TRAIN_ROWS, with_fewer_rows, write_jsonl
-from tunelab.data.reading.rows import read_rows
 from tunelab.data.examples.shapes import Shape, detect, first_columns
 from tunelab.data.examples.splits import draw
+from tunelab.data.reading.rows import read_rows
 from tunelab.errors import DataError
 from tunelab.records import Example, Turn
 
@@ -149,7 +150,7 @@ class Files(Task):
 
     def question(self, given: str | Mapping[str, Any], *, name: str) -> Example:
         if self.prompt is not None or self.text is not None:
-            return super().question(given, name=name)
+            return asked(given, self.prompt, name=name)
         shape = self._shape()
         if shape.kind not in _TURNS:
             return asked(given, shape.prompt, name=name)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
 from pydantic import NonNegativeInt, PositiveInt
+from typing_extensions import Self
 
 from tunelab.config.schema import Generation
 from tunelab.contracts import Task
@@ -19,9 +20,9 @@ from tunelab.data.examples.fingerprint import fingerprint, row_options
 from tunelab.data.examples.formats import TemplateText, format_rows
 from tunelab.data.examples.readable import unreadable
 from tunelab.data.examples.rehearsal import SCORED_ROWS, TRAIN_ROWS
+from tunelab.data.examples.splits import draw
 from tunelab.data.reading.rows import Row
 from tunelab.data.sets.named import source_fingerprint, source_rows, write_generated
-from tunelab.data.examples.splits import draw
 from tunelab.records import Example
 
 Split = Literal["train", "validation", "test"]

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple, Self
+from typing import Literal, NamedTuple
 
 from pydantic import NonNegativeInt, PositiveInt
+from typing_extensions import Self
 
 from tunelab.contracts import Task
 from tunelab.data.examples.fingerprint import fingerprint, row_options

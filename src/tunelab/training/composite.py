@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
+from tunelab.backend_contract import Updater
 from tunelab.config.schema import Optimizer
-from tunelab.contracts import Method, Updater
+from tunelab.contracts import Method
 from tunelab.training.optim import SharedRule
 
 

@@ -8,8 +8,9 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from tunelab import device
+from tunelab.backend_contract import Updater
 from tunelab.config.schema import Optimizer
-from tunelab.contracts import Updater
 
 Kind = Literal["adamw", "adamw8bit", "paged_adamw8bit", "adafactor"]
 """adamw: torch's, fused. adamw8bit: moments in 8 bits (bitsandbytes; tensors below 4,096 values stay in 32).
@@ -131,7 +132,7 @@ def make_optimizer(
         return torch.optim.Adafactor(parameters, lr=0.0)
     import bitsandbytes
 
-    paged = kind == "paged_adamw8bit" and torch.cuda.is_available()
+    paged = kind == "paged_adamw8bit" and device.on_gpu()
     cls = bitsandbytes.optim.PagedAdamW8bit if paged else bitsandbytes.optim.AdamW8bit
     return cls(parameters, lr=0.0, betas=rule.betas, eps=rule.eps)
 
@@ -160,8 +161,8 @@ def load_optimizer_state(
     counts_beside = optimizer.defaults.get("fused")  # a fused kernel reads the number of steps on its device
     for name, fields in fields_of.items():
         for field, value in fields.items():
-            device = "cpu" if field == "step" and not counts_beside else parameters[name].device
-            optimizer.state[parameters[name]][field] = value.to(device, copy=True)
+            place = "cpu" if field == "step" and not counts_beside else parameters[name].device
+            optimizer.state[parameters[name]][field] = value.to(place, copy=True)
 
 
 def _fill_buffers(optimizer: torch.optim.Optimizer, fields_of: dict[Tensor, dict[str, Tensor]]) -> None:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 import torch
 from torch import Tensor, distributed, nn
 
+from tunelab.backend_contract import Updater
 from tunelab.config.schema import Optimizer
-from tunelab.contracts import Updater
 from tunelab.training.optim import Kind, SharedRule, load_optimizer_state, make_optimizer, optimizer_state, plain
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tunelab.contracts import Updater
+from tunelab.backend_contract import Updater
 from tunelab.training.optim import SharedRule
 
 AVERAGES = ("ipt", "exp_avg_ipt", "exp_avg_unc")

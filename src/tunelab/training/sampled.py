@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tunelab.contracts import Updater
+from tunelab.backend_contract import Updater
 from tunelab.training.optim import SharedRule
 
 _STEP = "sampled.step"

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from tunelab.backend_contract import Session
 from tunelab.config.run import RunConfig
-from tunelab.contracts import Session
 from tunelab.data.tokens.batching import Order, micro_batches
 from tunelab.errors import RunError
 from tunelab.records import Batch, TokenRow

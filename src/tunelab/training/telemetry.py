@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tunelab.contracts import Memory
+from tunelab.backend_contract import Memory
 from tunelab.records import PhaseCost
 
 GIB = 1024**3

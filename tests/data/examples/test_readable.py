@@ -2,7 +2,7 @@
 
 import pytest
 
-from tunelab.data.tokens import cache
+from tunelab.data import cache
 from tunelab.data.examples.readable import unreadable
 from tunelab.tasks.files import Files
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tunelab.data.sets import local as source_local
-from tunelab.data.reading.rows import read_rows
-from tunelab.data.sets.local import EXTENSIONS
-from tunelab.data.sets.named import SOURCES, source_fingerprint, source_rows, write_generated
 from tunelab.data.examples.splits import draw
+from tunelab.data.reading.rows import read_rows
+from tunelab.data.sets import local as source_local
 from tunelab.data.sets.generated_files import write_table
 from tunelab.data.sets.generated_rows import MAKERS, dataset_rows
+from tunelab.data.sets.local import EXTENSIONS
+from tunelab.data.sets.named import SOURCES, source_fingerprint, source_rows, write_generated
 from tunelab.errors import DataError
 
 KINDS = {"text": str, "number": int, "list": list, "object": dict}

@@ -4,9 +4,19 @@ import json
 
 import numpy as np
 import pytest
-from data.tokens.chat_templates import CHATML, EVIL, FAMILIES, GEMMA, LLAMA3, MISTRAL, REASONING, SILENT, small_tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from data.tokens.chat_templates import (
+    CHATML,
+    EVIL,
+    FAMILIES,
+    GEMMA,
+    LLAMA3,
+    MISTRAL,
+    REASONING,
+    SILENT,
+    small_tokenizer,
+)
 from tunelab.config.schema import DataSettings
 from tunelab.data.tokens.chat import ChatForm, end_tokens, plain_text
 from tunelab.data.tokens.tokenise import Tokeniser, tokenise

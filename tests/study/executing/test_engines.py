@@ -13,10 +13,10 @@ from tunelab.config.read import read_study
 from tunelab.errors import ConfigError
 from tunelab.launch.run import run_study
 from tunelab.launch.view import PlainView
-from tunelab.study.verbs.evaluate import evaluate
 from tunelab.study.planning.plan import make_plan
 from tunelab.study.planning.preview import preview
 from tunelab.study.store import Store
+from tunelab.study.verbs.evaluate import evaluate
 
 STUDY = """
 name: engines

@@ -8,15 +8,16 @@ import pytest
 
 from tunelab.config.read import read_study
 from tunelab.config.schema import ModelSource
-from tunelab.data.tokens import cache, summary
+from tunelab.data import cache, summary
 from tunelab.data.examples.fingerprint import of_tokenizer
 from tunelab.data.sets.mixing import Part, mix
 from tunelab.errors import DataError
 from tunelab.models.load import load_text, locate
 from tunelab.records import Example, TextSide, Turn
 from tunelab.study.executing import prepare as prepare_module
-from tunelab.study.planning.plan import Revisions, make_plan
 from tunelab.study.executing.prepare import RunData, prepare, write_summary
+from tunelab.study.planning.plan import make_plan
+from tunelab.study.planning.planned import Revisions
 from tunelab.study.planning.run_config import base_run
 from tunelab.tasks.files import Files
 

@@ -9,12 +9,13 @@ import tiny
 from tunelab.config.read import read_study
 from tunelab.errors import ConfigError
 from tunelab.launch.run import run_study, settle
-from tunelab.study.verbs.generate import generate
-from tunelab.study.planning.plan import Revisions, make_plan, parts
+from tunelab.study.planning.plan import make_plan, parts
+from tunelab.study.planning.planned import Revisions
 from tunelab.study.planning.preview import preview
 from tunelab.study.planning.run_config import base_run
 from tunelab.study.planning.runs import runs_on_disk, study_runs
 from tunelab.study.store import Store
+from tunelab.study.verbs.generate import generate
 
 HEAD = "name: s\nmodel: tunelab/tiny\ntasks: [restaurants]\n"
 STUDY = """

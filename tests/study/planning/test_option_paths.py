@@ -6,7 +6,8 @@ import pytest
 
 from tunelab.config.read import read_study
 from tunelab.errors import ConfigError
-from tunelab.study.planning.plan import Revisions, identity, make_plan
+from tunelab.study.planning.plan import identity, make_plan
+from tunelab.study.planning.planned import Revisions
 from tunelab.study.planning.run_config import base_run
 
 

@@ -11,7 +11,7 @@ from tunelab.errors import ConfigError
 from tunelab.launch.printing import outcome_text
 from tunelab.launch.report import rebuild_report
 from tunelab.study.planning import bundled
-from tunelab.study.planning.plan import Plan
+from tunelab.study.planning.planned import Plan
 from tunelab.study.planning.rehearse import REHEARSED, rehearsal_folder, rehearse, rehearsed
 from tunelab.study.store import RunFolder
 

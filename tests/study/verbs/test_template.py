@@ -6,8 +6,8 @@ import json
 import pytest
 
 from tunelab.config.read import read_study
-from tunelab.study.verbs.template import study_template
 from tunelab.errors import DataError
+from tunelab.study.verbs.template import study_template
 from tunelab.tasks.files import Files
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import torch
 
+from tunelab import device
+from tunelab.backend_contract import Backend, Memory
 from tunelab.backends.torch.session import TorchSession
 from tunelab.backends.torch.storage import parameter_count, set_storage
 from tunelab.config.run import RunConfig
 from tunelab.config.schema import ModelSource
-from tunelab.contracts import Backend, Memory, Method
+from tunelab.contracts import Method
 from tunelab.models.load import load_model, load_text, locate, read_configuration, skeleton
 from tunelab.models.quantise import require_nf4
 from tunelab.records import Located, ParameterCount, TextSide
@@ -25,7 +26,7 @@ MEDIUM_ERROR = 2.0
 class TorchHf(Backend):
     def resolve(self, *, precision: str, threads: int | None) -> tuple[str, int]:
         if precision == "auto":
-            precision = "bf16" if _has_bf16() else "fp32"
+            precision = "bf16" if device.has_bf16(device.chosen()) else "fp32"
         return precision, threads or len(os.sched_getaffinity(0))
 
     def count(self, model: ModelSource, method: Method | None) -> ParameterCount | None:
@@ -45,24 +46,24 @@ class TorchHf(Backend):
         return locate(model)
 
     def memory(self) -> Memory:
-        return CudaMemory() if torch.cuda.is_available() else ResidentMemory()
+        return CudaMemory() if device.on_gpu() else ResidentMemory()
 
     def text(self, model: ModelSource, located: Located) -> TextSide:
         return load_text(model, located)
 
     def device(self) -> str:
-        return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+        return device.name(device.chosen())
 
     def session(
         self, run: RunConfig, method: Method | None, *, located: Located, text: TextSide, notes: list[str]
     ) -> TorchSession:
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        place = device.chosen()
         torch.set_num_threads(run.threads)
-        if device.type == "cpu" and medium_is_exact():
+        if place.type == "cpu" and medium_is_exact():
             torch.set_float32_matmul_precision("medium")
         if method is not None and method.base_storage == "nf4":
-            require_nf4(device)
-        model = load_model(run.model, located, seed=run.seed).to(device)
+            require_nf4(place)
+        model = load_model(run.model, located, seed=run.seed).to(place)
         if method is None:
             model.requires_grad_(False)
         else:
@@ -71,15 +72,6 @@ class TorchHf(Backend):
         if run.activation_checkpointing and (method is None or method.trains):
             checkpoint_activations(model)
         return TorchSession(model, method, run, text.tokenizer, notes)
-
-
-def _has_bf16() -> bool:
-    """From flags alone: a GPU of compute capability 8 or more, or a CPU with bf16 dot products."""
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_capability()[0] >= 8
-    cpuinfo = Path("/proc/cpuinfo")
-    flags = cpuinfo.read_text().split() if cpuinfo.exists() else []
-    return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
 def medium_is_exact() -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from tunelab import device
 from tunelab.contracts import Method
 from tunelab.models.inference import out_of_memory
 
@@ -30,7 +31,6 @@ def folded(model: Any, method: Method | None, notes: list[str]) -> Any:
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    device.release(model.device)
     notes.append("no memory for an fp32 copy of the weights: text was generated through the adapters, more slowly")
     return model

@@ -21,12 +21,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tunelab.backend_contract import Session
 from tunelab.backends.torch.generation import GENERATION_BATCH, folded
 from tunelab.backends.torch.inputs import Inputs, collate
 from tunelab.backends.torch.storage import parameter_count, set_storage
 from tunelab.config.run import RunConfig
 from tunelab.config.schema import Generation
-from tunelab.contracts import Method, Session
+from tunelab.contracts import Method
 from tunelab.kernels.linear_cross_entropy import linear_cross_entropy, token_losses
 from tunelab.models import inference
 from tunelab.records import Batch, Decoded, ParameterCount, TokenLoss
@@ -34,7 +35,7 @@ from tunelab.training.composite import updater_of
 from tunelab.training.optim import trained_parameters
 
 if TYPE_CHECKING:
-    from tunelab.data.tokens.batching import Order
+    from tunelab.backend_contract import Order
 
 MIB = 1024**2
 TOLERANCE = {"fp32": 1e-4, "bf16": 5e-2}

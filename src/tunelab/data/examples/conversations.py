@@ -6,12 +6,15 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from tunelab.data.tokens.chat import BETWEEN, HEADERS
 from tunelab.errors import DataError
 from tunelab.near import did_you_mean
 from tunelab.records import Example, Turn
 
 Role = Literal["system", "user", "assistant"]
+
+HEADERS: dict[Role, str] = {"system": "System:\n", "user": "User:\n", "assistant": "Assistant:\n"}
+BETWEEN = "\n\n"
+"""The plain form, for readers and for models without a chat template (data/tokens/chat.py)."""
 
 ROLES: dict[str, Role] = {
     "system": "system",
@@ -117,7 +120,7 @@ def system_in_front(turns: Sequence[Turn]) -> list[Turn]:
 
 
 def readable(turns: Sequence[Turn]) -> str:
-    """Turns as plain text for a reader: a user's only turn as it is, several under their roles (see data/tokens/chat.py)."""
+    """Turns as plain text for a reader: a user's only turn as it is, several under their roles."""
     if len(turns) == 1 and turns[0].role == "user":
         return turns[0].text
     return BETWEEN.join(f"{HEADERS[turn.role]}{turn.text}" for turn in turns)

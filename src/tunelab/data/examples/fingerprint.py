@@ -6,7 +6,7 @@ import ast
 import hashlib
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
@@ -70,11 +70,17 @@ def of_reading(task: Task, *more: Path, rows: str = "") -> str:
         DataError: the rows cannot be read.
     """
     own = getattr(sys.modules.get(type(task).__module__), "__file__", None)  # None: written at a Python prompt
-    code = [*Path(__file__).parent.glob("*.py"), *([Path(own)] if own else []), *more]
+    code = [*_code(), *([Path(own)] if own else []), *more]
     return fingerprint(
         options={"task": type(task).__module__, "rows": rows or task.fingerprint(), "options": row_options(task)},
         files={f"{path.parent.name}/{path.name}": path for path in code},
     )
+
+
+def _code() -> Iterator[Path]:
+    """Of `data/`, without the generators: their rows' fingerprint covers those."""
+    data = Path(__file__).parents[1]
+    return (path for path in sorted(data.rglob("*.py")) if path.relative_to(data).parts[0] != "synthetic")
 
 
 def of_tokenizer(tokenizer: Any) -> str:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tunelab.contracts import Task
-from tunelab.data.tokens import cache
+from tunelab.data import cache
 from tunelab.data.examples.fingerprint import of_reading
 from tunelab.data.examples.splits import split_validation
 from tunelab.errors import DataError
@@ -17,7 +17,7 @@ FEW_ROWS = 1000
 
 def unreadable(task: Task, *, part: bool = False) -> list[str]:
     """`problems` of a task whose rows are on this machine: what reading each split says. That all is well is kept
-    between starts (data/tokens/cache.py), so that the same rows are read for it once.
+    between starts (data/cache.py), so that the same rows are read for it once.
 
     Args:
         part: these rows are mixed with others, so they need not be enough to hold some out for validation.

@@ -1,6 +1,6 @@
 """Test rows that also stand in train, exactly or nearly, and rows that stand in train twice; counted before training.
 
-Texts are compared without regard to case and to the amount of whitespace. Near: data/overlap/near_rows.py, over prompt and
+Texts are compared without regard to case and to the amount of whitespace. Near: near_rows.py, over prompt and
 target together.
 """
 
@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tunelab.data.tokens.counts import LOUD_SHARE
 from tunelab.data.overlap.near_rows import SIMILARITY, NearRows
+from tunelab.data.tokens.counts import LOUD_SHARE
 from tunelab.records import Example
 
 CHUNK = 1000

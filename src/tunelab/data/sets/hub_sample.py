@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from tunelab.data.reading.arrow_rows import cache_folder, read_arrow, write_rows
-from tunelab.data.sets.hub import HubSet, Keep, explained, hub_commit, hub_split, offline
 from tunelab.data.reading.lazy import Selected
 from tunelab.data.reading.rows import Row
+from tunelab.data.sets.hub import HubSet, Keep, explained, hub_commit, hub_split, offline
 
 if TYPE_CHECKING:
     import pyarrow

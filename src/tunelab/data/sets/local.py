@@ -9,11 +9,11 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
 
-from tunelab.data.sets import original_files as source_files
 from tunelab.data.reading.arrow_rows import cache_folder, read_arrow, write_rows
 from tunelab.data.reading.rows import Row, sha256
-from tunelab.data.sets.source import Source
+from tunelab.data.sets import original_files as source_files
 from tunelab.data.sets.original_files import Reader, table
+from tunelab.data.sets.source import Source
 from tunelab.errors import DataError
 
 IN_MEMORY_BYTES = 64 << 20

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tunelab.data.reading.lazy import Lazy
 from tunelab.data.examples.splits import draw
+from tunelab.data.reading.lazy import Lazy
 from tunelab.errors import DataError
 from tunelab.records import Example
 
@@ -37,7 +37,7 @@ def mix(parts: Sequence[Part], *, seed: int) -> Mixed:
 
     The same n and seed always give the same rows, and a smaller n rows that are among those of a larger one. Weighted
     parts together give as many rows as their shares allow without a row twice: the scarcest decides. Rows of one
-    source keep their given order, so that files are read forwards; training draws its own order (data/tokens/batching.py).
+    source keep their given order, so that files are read forwards; training draws its own (data/tokens/batching.py).
 
     Raises:
         DataError: no part, a name twice, a negative or zero weight, or a part that gives no row.

@@ -6,15 +6,16 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, NamedTuple, Self
+from typing import Literal, NamedTuple
 
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from typing_extensions import Self
 
 from tunelab.contracts import Options, Task
 from tunelab.data.examples.fingerprint import fingerprint
-from tunelab.data.sets.mixing import Part, mix
 from tunelab.data.examples.readable import unreadable
 from tunelab.data.examples.rehearsal import SCORED_ROWS, TRAIN_ROWS
+from tunelab.data.sets.mixing import Part, mix
 from tunelab.data.sets.named import SOURCES, source_fingerprint, write_generated
 from tunelab.records import Example
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tunelab.data.sets import original_files as files
 from tunelab.data.examples.fingerprint import fingerprint
-from tunelab.data.sets.hub import hub_commit, hub_split
-from tunelab.data.sets.hub_sample import hub_sample
-from tunelab.data.reading.rows import Row
-from tunelab.data.sets.source import SPLITS, Source, split_of
-from tunelab.data.sets.local import find_files, read_files
 from tunelab.data.examples.splits import draw
+from tunelab.data.reading.rows import Row
+from tunelab.data.sets import original_files as files
 from tunelab.data.sets.generated_files import WRITERS, write_table
 from tunelab.data.sets.generated_rows import dataset_rows
+from tunelab.data.sets.hub import hub_commit, hub_split
+from tunelab.data.sets.hub_sample import hub_sample
+from tunelab.data.sets.local import find_files, read_files
+from tunelab.data.sets.source import SPLITS, Source, split_of
 from tunelab.errors import DataError
 from tunelab.near import did_you_mean
 

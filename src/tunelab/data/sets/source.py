@@ -11,8 +11,8 @@ import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from tunelab.data.sets.hub import HubSet
 from tunelab.data.reading.rows import Row
+from tunelab.data.sets.hub import HubSet
 from tunelab.data.sets.original_files import Reader, table
 from tunelab.errors import DataError
 

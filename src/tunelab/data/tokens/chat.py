@@ -23,13 +23,12 @@ from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
 
+from tunelab.data.examples.conversations import BETWEEN, HEADERS
 from tunelab.errors import DataError
 from tunelab.records import Turn
 
 DATE = datetime(2024, 7, 26)
 """What templates that write today's date are told: rows must not change from day to day. LLaMA 3's own default."""
-HEADERS = {"system": "System:\n", "user": "User:\n", "assistant": "Assistant:\n"}
-BETWEEN = "\n\n"
 PROBE = (Turn("user", "Which?"), Turn("assistant", "This."))
 
 

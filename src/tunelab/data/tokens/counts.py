@@ -37,7 +37,7 @@ class Counts(Record):
     split_documents: int
     """Packed documents that lie in more than one row."""
     plain_conversations: int
-    """Conversations in the plain form of data/tokens/chat.py: the model has no chat template, or is an encoder-decoder."""
+    """Conversations in the plain form of chat.py: the model has no chat template, or is an encoder-decoder."""
     tokens: int
     supervised_tokens: int
     shortest: int

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tunelab.backend_contract import Session
 from tunelab.config.run import RunConfig
-from tunelab.contracts import Session
 from tunelab.data.tokens.packing import excerpt
 from tunelab.data.tokens.token_store import sizes
 from tunelab.errors import DataError, ModelError
@@ -18,10 +18,10 @@ from tunelab.evaluation.evaluate import score
 from tunelab.records import Batch, Provenance, RunResult, Score, StepRecord, TextSide, TokenRow
 from tunelab.study.executing.harness import harness_results
 from tunelab.study.executing.parents import Parent, finished_parents, training_cost, training_note
-from tunelab.study.planning.plan import RunParts
 from tunelab.study.executing.predict import Progress, general_losses, open_log, predictions
 from tunelab.study.executing.prepare import RunData, prepare, write_summary
 from tunelab.study.executing.provenance import provenance
+from tunelab.study.planning.planned import RunParts
 from tunelab.study.store import RunFolder
 from tunelab.training.loop import Loop, train, validate
 from tunelab.training.state import Checkpoints, LoopState

@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
+from tunelab.backend_contract import Session
 from tunelab.config.run import RunConfig
-from tunelab.contracts import Session
 from tunelab.errors import RunError
 from tunelab.records import TextSide
 

@@ -12,16 +12,16 @@ from typing import Any
 
 import numpy as np
 
+from tunelab.backend_contract import Session
 from tunelab.config.run import RunConfig
-from tunelab.contracts import Session
-from tunelab.data.tokens.batching import micro_batches
 from tunelab.data.examples.general import general_text
+from tunelab.data.tokens.batching import micro_batches
 from tunelab.data.tokens.tokenise import tokenise
 from tunelab.records import Decoded, Prediction, TextSide, TokenRow
-from tunelab.study.executing.engines import Generator, generator
-from tunelab.study.planning.plan import RunParts
+from tunelab.study.executing.generator import Generator, generator
 from tunelab.study.executing.prepare import RunData
 from tunelab.study.executing.text_log import TextLog
+from tunelab.study.planning.planned import RunParts
 
 Progress = Callable[[dict[str, Any]], None]
 TELL_SECONDS = 0.25

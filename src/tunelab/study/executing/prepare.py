@@ -12,11 +12,11 @@ import numpy as np
 
 from tunelab.config.run import RunConfig
 from tunelab.contracts import Task
-from tunelab.data.tokens import cache
-from tunelab.data.tokens.counts import Split, count_notes
+from tunelab.data import cache
 from tunelab.data.examples.fingerprint import fingerprint, of_reading, of_tokenizer
-from tunelab.data.overlap.overlap import OverlapFinder, overlap_notes
 from tunelab.data.examples.splits import split_validation
+from tunelab.data.overlap.overlap import OverlapFinder, overlap_notes
+from tunelab.data.tokens.counts import Split, count_notes
 from tunelab.data.tokens.summary import Watched, split_summary
 from tunelab.data.tokens.token_store import NamedRow, TokenRows, write_rows
 from tunelab.data.tokens.tokenise import Tokeniser

@@ -6,14 +6,16 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tunelab.backend_contract import Session
 from tunelab.config.run import RunConfig
 from tunelab.config.schema import ModelSource
-from tunelab.contracts import Method, Session
+from tunelab.contracts import Method
 from tunelab.errors import ModelError
 from tunelab.files import write_atomically
 from tunelab.models.load import local_folder
 from tunelab.records import TextSide
-from tunelab.study.planning.plan import BASE, load_backend, method_of, parts, recognise
+from tunelab.study.planning.plan import load_backend, method_of, parts, recognise
+from tunelab.study.planning.planned import BASE
 from tunelab.study.store import RunFolder
 
 ORIGIN = "tunelab.json"

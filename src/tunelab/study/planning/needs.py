@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from tunelab.config.run import RunConfig
 from tunelab.near import did_you_mean
+from tunelab.study.planning.planned import PlannedMethod
 from tunelab.study.store import Store
-
-if TYPE_CHECKING:
-    from tunelab.study.planning.plan import PlannedMethod
 
 
 def missing_needs(planned: Sequence[PlannedMethod]) -> list[tuple[int, str]]:

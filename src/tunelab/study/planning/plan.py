@@ -3,88 +3,33 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from tunelab import catalogue
+from tunelab.backend_contract import Backend
 from tunelab.config.explain import explain, got
 from tunelab.config.read import ReadStudy
 from tunelab.config.run import RunConfig
-from tunelab.config.schema import Generation, LearningRate, MethodEntry, StudyConfig
-from tunelab.contracts import Backend, Method, Metric, Task
+from tunelab.config.schema import Generation, LearningRate, MethodEntry
+from tunelab.contracts import Method, Metric
 from tunelab.errors import ConfigError, DataError
 from tunelab.near import did_you_mean
-from tunelab.study.executing.engines import engine_problems
+from tunelab.study.planning.engines import engine_problems
 from tunelab.study.planning.labels import labels
 from tunelab.study.planning.needs import missing_needs, with_needed
 from tunelab.study.planning.option_paths import absolute_paths, names_of_paths
+from tunelab.study.planning.planned import BASE, Plan, PlannedMethod, PlannedTask, RunParts
 
-BACKENDS = {"torch": ("tunelab.backends.torch.backend", "TorchHf")}
-BASE = {"name": "base", "label": "base"}
 NOT_HASHED = {"id", "precision", "threads", "checkpoint", "generation", "evaluation"}
 """Recorded, but no part of a run's identity: an upgrade or other decoding does not lose what was trained."""
 
 PlannedOptions = tuple[str, Method, tuple[float | None, ...]]
 """Name, method, learning rates."""
-
-
-class PlannedMethod(NamedTuple):
-    name: str
-    label: str
-    method: Method
-    """With the first learning rate."""
-    learning_rates: tuple[float | None, ...]
-    """More than one is a search: each is a run of its own on the first seed. (None,): it does not train."""
-
-    def fields(self, learning_rate: float | None) -> dict[str, Any]:
-        """The method of one run, as run.json has it."""
-        options = self.method.model_dump(mode="json")
-        return {"name": self.name, "label": self.label, **options, "learning_rate": learning_rate}
-
-    def options(self) -> dict[str, Any]:
-        """The study's entry with every default filled in."""
-        rates = list(self.learning_rates)
-        return self.method.model_dump(mode="json") | {"learning_rate": rates if len(rates) > 1 else rates[0]}
-
-
-class PlannedTask(NamedTuple):
-    name: str
-    options: dict[str, Any]
-    task: Task
-    metrics: dict[str, Metric]
-
-
-class Plan(NamedTuple):
-    """A study with every name turned into an object."""
-
-    study: StudyConfig
-    methods: tuple[PlannedMethod, ...]
-    tasks: tuple[PlannedTask, ...]
-    read: ReadStudy
-    """Where each value stands, for messages of later checks."""
-
-
-class RunParts(NamedTuple):
-    """The objects that one run's configuration names."""
-
-    backend: Backend
-    task: Task
-    metrics: dict[str, Metric]
-    method: Method | None
-
-
-class Revisions(NamedTuple):
-    """What only the machine that executes knows; empty while planning."""
-
-    model: str = ""
-    tasks: dict[str, str] = {}
-    precision: str = "fp32"
-    threads: int = 1
 
 
 def make_plan(read: ReadStudy) -> Plan:
@@ -94,6 +39,7 @@ def make_plan(read: ReadStudy) -> Plan:
         ConfigError: every problem, those of the study's own sections first.
     """
     problems = list(read.problems)
+    problems += [read.problem(f"backends.{index}", fault) for index, fault in _unknown_backends(read.config.backends)]
     methods, tasks = [], []
     for index, entry in enumerate(read.config.methods):
         methods += _collect(problems, _method, read, index, *next(iter(entry.items())))
@@ -122,8 +68,7 @@ def make_plan(read: ReadStudy) -> Plan:
 
 
 def load_backend(name: str) -> Backend:
-    module, cls = BACKENDS[name]
-    return getattr(importlib.import_module(module), cls)()
+    return catalogue.load("backends", name)()
 
 
 def parts(run: RunConfig) -> RunParts:
@@ -179,6 +124,15 @@ def identity(run: RunConfig, *, revisions: bool = True) -> str:
 
 
 # ------------------------------------------------------------------ names into objects
+
+
+def _unknown_backends(asked: Sequence[str]) -> Iterator[tuple[int, str]]:
+    known = catalogue.names("backends")
+    for index, name in enumerate(asked):
+        if name not in known:
+            yield index, f"no back end is called {got(name)}.{did_you_mean(name, known)} There are: {', '.join(known)}"
+        elif name in asked[:index]:
+            yield index, f"{got(name)} stands there twice; delete one"
 
 
 def _collect(problems: list[str], make: Any, read: ReadStudy, *arguments: Any) -> list[Any]:

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 from tunelab.errors import ConfigError
 from tunelab.records import ParameterCount
-from tunelab.study.executing.engines import missing_packages
-from tunelab.study.planning.plan import BASE, Plan, Revisions, load_backend
+from tunelab.study.planning.engines import missing_packages
+from tunelab.study.planning.plan import load_backend
+from tunelab.study.planning.planned import BASE, Plan, Revisions
 from tunelab.study.planning.runs import study_runs
 from tunelab.study.store import Store
 

@@ -17,7 +17,8 @@ from tunelab.errors import ConfigError
 from tunelab.files import write_atomically
 from tunelab.models.stand_in import LARGEST_RANK, StandIn, stand_in
 from tunelab.study.planning.labels import labels
-from tunelab.study.planning.plan import Plan, build_method, make_plan
+from tunelab.study.planning.plan import build_method, make_plan
+from tunelab.study.planning.planned import Plan
 from tunelab.study.planning.preview import count_parameters
 from tunelab.study.store import Store
 

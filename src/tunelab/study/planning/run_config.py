@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tunelab.config.run import ParentRun, RunConfig
-from tunelab.study.planning.plan import BASE, Plan, PlannedMethod, PlannedTask, Revisions, identity
+from tunelab.study.planning.plan import identity
+from tunelab.study.planning.planned import BASE, Plan, PlannedMethod, PlannedTask, Revisions
 
 
 def base_run(plan: Plan, task: PlannedTask, backend: str, revisions: Revisions) -> RunConfig:

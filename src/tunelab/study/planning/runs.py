@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from tunelab.config.run import RunConfig
 from tunelab.records import RunEntry
-from tunelab.study.planning.plan import Plan, PlannedMethod, PlannedTask, Revisions, identity
+from tunelab.study.planning.plan import identity
+from tunelab.study.planning.planned import Plan, PlannedMethod, PlannedTask, Revisions
 from tunelab.study.planning.run_config import base_run, cells, method_run
 from tunelab.study.store import Store
 

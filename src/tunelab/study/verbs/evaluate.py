@@ -13,17 +13,18 @@ from tunelab.errors import ConfigError
 from tunelab.evaluation.evaluate import score
 from tunelab.near import did_you_mean
 from tunelab.records import RunResult
-from tunelab.study.planning.bundled import names as bundled_names
-from tunelab.study.planning.bundled import study_path
-from tunelab.study.executing.engines import missing_packages
 from tunelab.study.executing.execute import scored_result, verified_rows
 from tunelab.study.executing.harness import harness_results
-from tunelab.study.planning.plan import Plan, Revisions, RunParts, load_backend, make_plan
 from tunelab.study.executing.predict import Progress, open_log, predictions
 from tunelab.study.executing.prepare import prepare
 from tunelab.study.executing.provenance import provenance
-from tunelab.study.planning.run_config import base_run
 from tunelab.study.executing.saved import Saved, find_saved, open_saved
+from tunelab.study.planning.bundled import names as bundled_names
+from tunelab.study.planning.bundled import study_path
+from tunelab.study.planning.engines import missing_packages
+from tunelab.study.planning.plan import load_backend, make_plan
+from tunelab.study.planning.planned import Plan, Revisions, RunParts
+from tunelab.study.planning.run_config import base_run
 from tunelab.study.store import RunFolder
 from tunelab.training.telemetry import Meter
 

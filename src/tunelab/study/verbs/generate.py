@@ -24,8 +24,8 @@ from tunelab.data.examples.formats import asked
 from tunelab.data.tokens.tokenise import Tokeniser
 from tunelab.errors import ConfigError, DataError
 from tunelab.records import Example
-from tunelab.study.planning.plan import load_backend, parts
 from tunelab.study.executing.saved import Saved, find_saved, open_saved
+from tunelab.study.planning.plan import load_backend, parts
 
 LONGEST_PROMPT = 1_000_000
 """Tokenizers without a limit of their own give a much larger number."""
@@ -90,7 +90,8 @@ def _json_prompt(line: str, where: str) -> Prompt:
 def _asked(prompt: Prompt, saved: Saved, *, name: str) -> Example:
     if saved.run is None:
         return asked(prompt, None, name=name)
-    return parts(saved.run).task.question(prompt, name=name)
+    task = parts(saved.run).task
+    return task.question(prompt, name=name) or asked(prompt, getattr(task, "prompt", None), name=name)
 
 
 def _settings(saved: Saved, *, max_new_tokens: int | None, beams: int | None) -> RunConfig:

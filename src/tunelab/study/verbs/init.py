@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-from tunelab.study.verbs.template import study_template
-from tunelab.data.reading.rows import Row, read_rows
 from tunelab.data.examples.splits import draw
+from tunelab.data.reading.rows import Row, read_rows
 from tunelab.errors import ConfigError, DataError
 from tunelab.files import write_atomically
 from tunelab.study.verbs.listing import listing
+from tunelab.study.verbs.template import study_template
 
 TEST_SHARE = 0.1
 MAX_TEST_ROWS = 500

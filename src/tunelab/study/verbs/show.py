@@ -8,13 +8,14 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, NamedTuple
 
-from tunelab.data.tokens.batching import Order, micro_batches
 from tunelab.data.reading.rows import Row, read_rows
 from tunelab.data.sets.named import SOURCES, source_rows
+from tunelab.data.tokens.batching import Order, micro_batches
 from tunelab.errors import ConfigError, DataError
 from tunelab.records import TokenRow
-from tunelab.study.planning.plan import Plan, Revisions, load_backend
 from tunelab.study.executing.prepare import RunData, prepare
+from tunelab.study.planning.plan import load_backend
+from tunelab.study.planning.planned import Plan, Revisions
 from tunelab.study.planning.run_config import base_run
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tunelab.data.tokens import cache
+from tunelab.data import cache
 
 
 @pytest.fixture(autouse=True)

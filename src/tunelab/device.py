@@ -1,0 +1,56 @@
+"""The device that PyTorch computes on: chosen in one function, and what follows from the choice is asked here.
+
+torch is imported inside the functions, so that what scores text alone can name a device too.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+
+def chosen() -> torch.device:
+    """A CUDA GPU where torch sees one, else the CPU. Call it as `device.chosen()`: tests replace it."""
+    import torch
+
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def name(device: torch.device) -> str:
+    """'cpu' or the GPU's name."""
+    import torch
+
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def all_names() -> list[str]:
+    """Of every GPU of the chosen kind; empty on a CPU."""
+    import torch
+
+    return [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())] if on_gpu() else []
+
+
+def on_gpu() -> bool:
+    return chosen().type == "cuda"
+
+
+def has_bf16(device: torch.device) -> bool:
+    """From flags alone: a GPU of compute capability 8 or more, or a CPU with bf16 dot products."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device)[0] >= 8
+    cpuinfo = Path("/proc/cpuinfo")
+    flags = cpuinfo.read_text().split() if cpuinfo.exists() else []
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def release(device: torch.device) -> None:
+    """Give memory that torch keeps for later allocations back to the device."""
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
