@@ -1,38 +1,66 @@
-"""The house: arrows point downward, what must not import torch does not, and the README's tree is the real one."""
+"""The house: arrows point downward and in no circle, what must not import torch does not, docs/house.md is true."""
 
 import ast
 import importlib.util
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "tunelab"
-FLOORS = {
-    "records": 1, "errors": 1, "files": 1, "near": 1,
-    "config": 2, "data": 2, "contracts": 2, "catalogue": 2,
-    "training": 3, "kernels": 3, "models": 3, "evaluation": 3, "tasks": 3, "metrics": 3,
-    "study": 4, "backends": 4, "methods": 4,
-    "launch": 5, "report": 5, "export": 5,
-    "cli": 6, "__main__": 6, "__init__": 6,
-}  # fmt: skip
-TORCH_FREE = ["config", "data", "metrics", "tasks", "evaluation", "records", "report", "training/loop", "study/plan"]
+FLOORS = [
+    {"errors", "near", "files", "records", "device"},
+    {"config"},
+    {"backend_contract"},
+    {"contracts"},
+    {"catalogue", "data/cache", "data/reading", "data/synthetic"},
+    {"data/examples"},
+    {"data/tokens", "data/sets"},
+    {"data/overlap"},
+    {"kernels", "evaluation"},
+    {"training", "models", "metrics", "tasks"},
+    {"methods", "study/store", "report"},
+    {"backends/torch", "study/planning"},
+    {"study/executing"},
+    {"study/verbs"},
+    {"launch", "export"},
+    {"cli", "__init__"},
+    {"__main__"},
+]
+"""From the ground up. A room knows the rooms of the floors below it and none beside it."""
+FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+NEVERS = [
+    ("study", "report"),  # a study leaves records, a report reads them
+    ("backends/torch", "methods"),  # it is handed a method
+    ("training", "tunelab.methods"),
+]
+TORCH_FREE = [
+    "config", "data", "metrics", "tasks", "evaluation", "records", "report", "contracts", "backend_contract",
+    "training/loop", "study/planning",
+]  # fmt: skip
 FRAMEWORKS = {"torch", "jittor", "safetensors.torch"}
 FILES = sorted(SOURCE.rglob("*.py"))
+NAMES = {path.relative_to(SOURCE).with_suffix("").as_posix(): path for path in FILES}
 
 
 def name_of(file: Path) -> str:
     return file.relative_to(SOURCE).with_suffix("").as_posix()
 
 
-def imports(file: Path) -> set[str]:
-    """Every module imported anywhere in the file, `if TYPE_CHECKING` left out: it imports nothing at run time."""
-    tree = ast.parse(file.read_text())
+@cache
+def tree_of(file: Path) -> ast.Module:
+    return ast.parse(file.read_text())
+
+
+def imported(file: Path, *, types: bool) -> set[str]:
+    """Every module and `module.name` imported anywhere in the file. `types`: also for type checkers alone."""
+    tree = tree_of(file)
     skipped = {
         id(node)
         for block in ast.walk(tree)
-        if isinstance(block, ast.If) and getattr(block.test, "id", "") == "TYPE_CHECKING"
+        if isinstance(block, ast.If) and getattr(block.test, "id", "") == "TYPE_CHECKING" and not types
         for node in ast.walk(block)
     }
     found = set()
@@ -43,66 +71,140 @@ def imports(file: Path) -> set[str]:
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{file}: relative import"
-            found.add(node.module)
-            found |= {f"{node.module}.{alias.name}" for alias in node.names if node.module == "tunelab"}
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return found
 
 
-@pytest.mark.parametrize("file", FILES, ids=name_of)
-def test_arrows_point_downward(file):
-    own = name_of(file).split("/")[0]
-    allowed_beside = {own} | {name for name, level in FLOORS.items() if level == FLOORS[own] and level in (1, 2)}
-    for module in imports(file):
-        there = module.split(".")[1] if module.startswith("tunelab.") else "errors"
-        if there == "__version__":
-            continue
-        assert there in FLOORS, f"{there} has no floor: add it to the house"
-        assert FLOORS[there] < FLOORS[own] or there in allowed_beside or there in BESIDE.get(own, ()), module
+@cache
+def arrows(file: Path) -> frozenset[str]:
+    """Files of the house that a file knows, by name; for type checkers alone, too."""
+    stems = {module.removeprefix("tunelab").strip(".").replace(".", "/") for module in imported(file, types=True)}
+    return frozenset({stem for stem in stems if stem in NAMES} - {name_of(file)})
 
 
-BESIDE = {"launch": {"report"}, "export": {"report"}, "metrics": {"evaluation"}, "__main__": {"cli"}}
-"""Neighbours on one floor that may be used: the launcher writes the report when a study ends, a model card shows
-numbers as the report does, and several metrics share the official tools' tokens."""
+def room_of(name: str) -> str:
+    """'data/reading/rows' is in 'data/reading', 'study/store' is a room of its own, 'config/read' is in 'config'."""
+    top, _, rest = name.partition("/")
+    nested = f"{top}/{rest.partition('/')[0]}"
+    return nested if nested in FLOOR else top
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if not name.endswith("/__init__")])
+def test_arrows_point_downward(name):
+    own = room_of(name)
+    assert own in FLOOR, f"{own} has no floor: add it to the house"
+    for there in map(room_of, arrows(NAMES[name])):
+        assert there == own or FLOOR[there] < FLOOR[own], f"{name} knows {there}"
+
+
+@pytest.mark.parametrize(("here", "there"), NEVERS)
+def test_what_must_not_know_each_other_does_not(here, there):
+    files = [path for name, path in NAMES.items() if name.startswith(f"{here}/")]
+    assert files
+    for file in files:
+        assert not [name for name in arrows(file) if f"{name}/".startswith(f"{there}/")], file
+
+
+def test_no_file_knows_itself_by_way_of_others():
+    """Tarjan's strongly connected parts of the files' arrows, those for type checkers included."""
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    circles: list[list[str]] = []
+
+    def visit(name: str) -> None:
+        index[name] = low[name] = len(index)
+        stack.append(name)
+        for other in sorted(arrows(NAMES[name])):
+            if other not in index:
+                visit(other)
+            if other in stack:
+                low[name] = min(low[name], low[other])
+        if low[name] == index[name]:
+            part = stack[stack.index(name) :]
+            del stack[-len(part) :]
+            if len(part) > 1:
+                circles.append(part)
+
+    for name in NAMES:
+        if name not in index:
+            visit(name)
+    assert circles == []
 
 
 @pytest.mark.parametrize("part", TORCH_FREE)
 def test_what_reads_text_never_imports_a_framework(part):
-    files = [file for file in FILES if name_of(file) == part or name_of(file).startswith(f"{part}/")]
+    files = [path for name, path in NAMES.items() if name == part or name.startswith(f"{part}/")]
     assert files
     for file in files:
-        assert not {module for module in imports(file) if module in FRAMEWORKS or module.startswith("torch.")}, file
+        modules = imported(file, types=False)
+        assert not {module for module in modules if module in FRAMEWORKS or module.startswith("torch.")}, file
+
+
+def test_back_ends_do_not_know_each_other():
+    folders = {name.split("/")[1] for name in NAMES if name.startswith("backends/") and name.count("/") > 1}
+    assert "torch" in folders
+    for name, path in NAMES.items():
+        others = {there.split("/")[1] for there in arrows(path) if there.startswith("backends/") and "/" in there[9:]}
+        if name.startswith("backends/"):
+            assert others <= {name.split("/")[1]}, name
 
 
 def test_training_names_no_method():
     methods = {file.stem for file in (SOURCE / "methods").glob("[a-z]*.py")} - {"full"}
     words = re.compile(rf"\b({'|'.join(methods)})\b", re.IGNORECASE)
     for file in (SOURCE / "training").glob("*.py"):
-        assert "tunelab.methods" not in file.read_text()
         assert not words.search(file.read_text()), file
 
 
 def test_only_the_planner_turns_names_into_objects():
-    assert [name_of(file) for file in FILES if "catalogue.load(" in file.read_text()] == ["study/plan"]
+    assert [name for name, path in NAMES.items() if "catalogue.load(" in path.read_text()] == ["study/planning/plan"]
+
+
+def test_one_function_chooses_the_device():
+    """Whoever asks torch itself whether there is a GPU cannot be told otherwise by a test."""
+    asks = re.compile(r"cuda\.is_available|is_torch_cuda_available|cuda\.device_count")
+    assert [name for name, path in NAMES.items() if asks.search(path.read_text())] == ["device"]
 
 
 def test_no_drawer_for_odds_and_ends():
-    assert not {file.stem for file in FILES} & {"utils", "common", "helpers", "misc", "util", "helper"}
+    assert not {Path(name).name for name in NAMES} & {"utils", "common", "helpers", "misc", "util", "helper"}
 
 
 def test_files_are_about_one_idea_long():
-    long = {name_of(file): len(file.read_text().splitlines()) for file in FILES}
-    limits = {"contracts": 420}  # every contract stands on this one page
-    assert {name: lines for name, lines in long.items() if lines > limits.get(name, 330)} == {}
+    long = {name: len(path.read_text().splitlines()) for name, path in NAMES.items()}
+    assert {name: lines for name, lines in long.items() if lines > 330} == {}
+
+
+def test_rooms_hold_about_a_dozen_doors():
+    """Folders of siblings that are one kind of thing may be longer: their names are the catalogue's."""
+    doors: dict[str, int] = {}
+    for name in NAMES:
+        if not name.endswith("__init__"):
+            doors[name.rpartition("/")[0]] = doors.get(name.rpartition("/")[0], 0) + 1
+    assert {room for room, number in doors.items() if number > 14} <= {"methods", "metrics", "models", "report"}
 
 
 def test_the_loop_is_short_and_alone():
     assert len((SOURCE / "training" / "loop.py").read_text().splitlines()) <= 200
-    steppers = [name_of(file) for file in FILES if "session.accumulate(" in file.read_text()]
-    assert steppers == ["training/step"]
+    assert [name for name, path in NAMES.items() if "session.accumulate(" in path.read_text()] == ["training/step"]
 
 
-def test_the_readme_tree_is_the_real_one():
-    specification = importlib.util.spec_from_file_location("readme_tree", ROOT / "scripts" / "readme_tree.py")
-    readme_tree = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(readme_tree)
-    assert readme_tree.tree() in (ROOT / "README.md").read_text(), "run: python scripts/readme_tree.py"
+def house_tree():
+    specification = importlib.util.spec_from_file_location("house_tree", ROOT / "scripts" / "house_tree.py")
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def test_the_tree_in_the_docs_is_the_real_one():
+    assert house_tree().tree() in (ROOT / "docs" / "house.md").read_text(), "run: python scripts/house_tree.py"
+
+
+def test_every_file_that_the_docs_name_is_there():
+    """Paths like `data/tokens/chat.py`, from src/tunelab or from the repository's root."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *FILES]
+    for page in pages:
+        for path in re.findall(r"(?<![\w/.-])((?:[a-z_]+/)+[a-z_0-9]+\.py)\b", page.read_text()):
+            beside = page.parent / path if page.suffix == ".py" else ROOT / path
+            assert (SOURCE / path).exists() or (ROOT / path).exists() or beside.exists(), f"{page}: {path}"

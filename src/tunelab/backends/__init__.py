@@ -1,0 +1,1 @@
+"""Frameworks that can train: a folder each, listed by the catalogue."""

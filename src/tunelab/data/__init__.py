@@ -1,0 +1,1 @@
+"""From files to tokens. Each room reads from those before it."""

@@ -1,0 +1,1 @@
+"""Scores from text and from token losses, their intervals and tests. No torch."""

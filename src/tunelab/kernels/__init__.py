@@ -1,0 +1,1 @@
+"""Layers and products of our own: adapters, sparse values, projections, the loss."""

@@ -1,0 +1,1 @@
+"""Processes: a study is run, seen and reported."""

@@ -1,0 +1,1 @@
+"""Ways to fine-tune: one file each, the file is the public name."""

@@ -1,0 +1,1 @@
+"""Loading, quantising, counting and generating with Hugging Face models."""

@@ -1,0 +1,1 @@
+"""Study and runs: planned, executed, and what the other verbs do."""

@@ -1,0 +1,1 @@
+"""The only loop, optimizers, schedules, resuming. Names no method."""

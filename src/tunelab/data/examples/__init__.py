@@ -1,0 +1,1 @@
+"""Rows -> examples: prompt, target, turns, splits."""

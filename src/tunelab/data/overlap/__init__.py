@@ -1,0 +1,1 @@
+"""What stands twice: in train and test, or in train alone."""

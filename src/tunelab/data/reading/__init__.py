@@ -1,0 +1,1 @@
+"""Files -> rows: jsonl, json, csv, tsv, parquet, txt."""

@@ -1,4 +1,4 @@
-"""The formats of data files: each a sequence that knows where its rows are and parses one when it is asked for."""
+"""csv, tsv, jsonl, json, parquet, txt: a sequence each, which knows where its rows are and parses one when asked."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""The named data sets: where each is, its columns, samples and mixtures."""
