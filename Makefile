@@ -3,8 +3,9 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal -o faulthandler_timeout=300
 
-.PHONY: demo test lint java
+.PHONY: demo test test-fast lint types bench java
 
 # The embedded quickstart, to a finished report under results/quickstart.
 demo: $(VENV)/.tunelab
@@ -12,7 +13,11 @@ demo: $(VENV)/.tunelab
 
 # Two processes; each test process computes with one thread (see tests/conftest.py).
 test: $(VENV)/.tunelab-dev java
-	$(BIN)/python -m pytest -n 2 --dist worksteal -o faulthandler_timeout=300
+	$(PYTEST)
+
+# For every edit: no process is started, no Java, no browser.
+test-fast: $(VENV)/.tunelab-dev
+	$(PYTEST) --fast
 
 # METEOR and the E2E script's tokeniser are Java programs. Where it is missing and cannot be installed their tests skip.
 java:
@@ -22,6 +27,12 @@ java:
 lint: $(VENV)/.tunelab-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: $(VENV)/.tunelab-dev
+	$(BIN)/pyright
+
+bench: $(VENV)/.tunelab-dev
+	@$(BIN)/python scripts/list_benchmarks.py
 
 $(VENV)/.tunelab: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

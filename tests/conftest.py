@@ -1,6 +1,7 @@
 """Fixtures that every folder of tests may use."""
 
 import os
+import subprocess
 from pathlib import Path
 
 # Before anything imports torch: tests run beside each other on few cores, and spinning threads starve them all.
@@ -10,6 +11,32 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fast", action="store_true", help="leave out tests marked slow; the others start no process")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: starts a process (Java, a worker, the command line), or takes seconds")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--fast"):
+        slow = [item for item in items if item.get_closest_marker("slow")]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in set(slow)]
+
+
+@pytest.fixture(autouse=True)
+def no_process_if_fast(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under --fast a test that starts a process fails, so that the mark `slow` stays true."""
+    if request.config.getoption("--fast"):
+
+        def refused(*args: object, **options: object) -> None:
+            pytest.fail(f"starts a process; mark this test slow: {args[1] if len(args) > 1 else options}")
+
+        monkeypatch.setattr(subprocess.Popen, "__init__", refused)
 
 
 @pytest.fixture(scope="session", autouse=True)
