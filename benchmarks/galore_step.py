@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
 
-from tunelab.backends.torch.backend import medium_is_exact
+from tunelab.backends.torch.products import medium_is_exact
 from tunelab.backends.torch.session import TorchSession
 from tunelab.config.run import RunConfig
 from tunelab.config.schema import ModelSource

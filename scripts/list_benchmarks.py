@@ -1,6 +1,6 @@
 """Lists the benchmarks: what each measures, its command, and where results stand.
 
-    python scripts/list_benchmarks.py
+python scripts/list_benchmarks.py
 """
 
 import ast

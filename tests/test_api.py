@@ -3,9 +3,12 @@
 import subprocess
 import sys
 
+import pytest
+
 import tunelab
 
 
+@pytest.mark.slow
 def test_importing_tunelab_imports_nothing_heavy():
     code = "import sys, tunelab; assert not {'torch', 'transformers', 'numpy', 'pydantic'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -21,6 +21,7 @@ def test_description_is_the_first_docstring_line():
     assert list(catalogue.describe("tasks")) == catalogue.names("tasks")
 
 
+@pytest.mark.slow
 def test_describing_imports_neither_the_modules_nor_torch():
     code = (
         "import sys; from tunelab import catalogue\n"

@@ -10,6 +10,8 @@ import pytest
 
 from tunelab.models.load import EMBEDDED
 
+pytestmark = pytest.mark.slow
+
 MIB = 1024**2
 
 

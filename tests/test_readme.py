@@ -13,8 +13,11 @@ import yaml
 
 import tiny
 
+pytestmark = pytest.mark.slow
+
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
-FEWER = ["--set", "seeds=[0]", "--set", "budget={steps: 2}", "--set", "generation.max_new_tokens=4"]
+SETTINGS = ("seeds=[0]", "budget={steps: 2}", "generation.max_new_tokens=4")
+FEWER = ["--cluster", "in-process", *(word for setting in SETTINGS for word in ("--set", setting))]
 
 
 def blocks(language: str) -> list[str]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from tunelab.config.run import RunConfig
-from tunelab.config.schema import Generation, ModelSource
+from tunelab.config.schema import Generation, ModelSource, Precision, Products
 from tunelab.records import Batch, Decoded, Located, ParameterCount, TextSide, TokenLoss, TokenRow
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class Order(Protocol):
 
     def step(self, number: int) -> list[TokenRow]:
         """The rows of step `number`, counted from 1."""
+        ...
 
 
 class Updater(ABC):
@@ -162,10 +163,15 @@ class Memory(Protocol):
 
 
 class Backend(ABC):
-    """A framework that can load a model and train it."""
+    """A framework that can load a model and train it. Its `backend.py` imports that framework inside functions: studies
+    are planned and reports are made where it is not installed."""
+
+    def supports(self, method: str) -> bool:
+        """Whether it can train the method of that name; where not, a study leaves their run out and says so."""
+        return True
 
     @abstractmethod
-    def resolve(self, *, precision: str, threads: int | None) -> tuple[str, int]:
+    def resolve(self, *, precision: Precision, threads: int | None) -> tuple[Products, int]:
         """Replace 'auto' by what this machine should use, from flags and a fixed accuracy check, never a timing."""
 
     @abstractmethod

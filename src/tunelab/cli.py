@@ -149,12 +149,12 @@ def show(
     """Show tokenised examples, a run's settings, or the columns of a file or a named data set."""
     from tunelab.launch import printing
 
-    if (what is None) == (rows is None):
-        raise ConfigError("show what? Give a study, a run's folder, or --rows FILE|SOURCE")
-    if rows is not None:
+    if rows is not None and what is None:
         from tunelab.study.verbs.show import show_rows
 
         print(printing.file_text(rows, show_rows(rows, overrides=overrides or ())))
+    elif what is None or rows is not None:
+        raise ConfigError("show what? Give a study, a run's folder, or --rows FILE|SOURCE")
     elif (Path(what) / "run.json").exists():
         from tunelab.study.store import RunFolder
 

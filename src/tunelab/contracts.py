@@ -38,6 +38,8 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+OptimizerKind = Literal["adamw", "adamw8bit", "paged_adamw8bit", "adafactor"]
+"""What the shared rule can be; training/optim.py says what each is."""
 Parts = Annotated[tuple[MethodEntry, ...], Field(min_length=2)]
 """The field `parts` of a method that is made of others: names with options. The planner builds them: `members`."""
 
@@ -49,7 +51,6 @@ class Method(Options, ABC):
     learning_rate: PositiveFloat
     """Peak learning rate. Every file sets its own documented default; a list in a study means a search."""
 
-    backends: ClassVar[tuple[str, ...]] = ("torch",)
     short_names: ClassVar[dict[str, str]] = {}
     """Field name -> what a label shows, as {'rank': 'r'} gives 'lora r=4'."""
     trains: ClassVar[bool] = True
@@ -154,8 +155,8 @@ class Method(Options, ABC):
         return 1.0
 
     @property
-    def optimizer_kind(self) -> str:
-        """Which inner optimizer the shared rule uses; see `training.optim.KINDS`."""
+    def optimizer_kind(self) -> OptimizerKind:
+        """Which inner optimizer the shared rule uses."""
         return "adamw"
 
     def updater(self, model: PreTrainedModel, rule: Optimizer) -> Updater | None:

@@ -37,6 +37,7 @@ def test_verbs_and_options_are_these():
 QUICK = [["--help"], ["--version"], *(["list", kind] for kind in KINDS)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", QUICK, ids=" ".join)
 def test_help_and_list_answer_at_once_and_without_torch(arguments):
     """Seconds of processor, not of the clock: the suite shares its cores. The best of five: load only adds."""
@@ -57,6 +58,7 @@ def test_help_and_list_answer_at_once_and_without_torch(arguments):
     assert min(seconds) < 0.4
 
 
+@pytest.mark.slow
 def test_module_and_command_are_one():
     done = subprocess.run([sys.executable, "-m", "tunelab", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == f"tunelab {tunelab.__version__}\n"

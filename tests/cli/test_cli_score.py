@@ -57,6 +57,7 @@ def test_every_wrong_metric_is_told_at_once(files):
         assert said in done.stderr
 
 
+@pytest.mark.slow
 def test_scoring_imports_no_torch(files):
     code = (
         "import sys, tunelab; tunelab.score(['a'], ['a'], metrics=['bleu', 'nist']); assert 'torch' not in sys.modules"

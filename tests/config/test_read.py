@@ -92,6 +92,13 @@ def test_wrong_values_are_explained_in_plain_words(line, message):
     assert f"study text:4: {message}" in problems(MINIMAL + line + "\n")
 
 
+def test_a_budget_without_a_limit_is_refused():
+    assert "budget: no run would end: give epochs, steps or tokens" in only_problem(
+        MINIMAL + "budget: {epochs: null}\n"
+    )
+    assert read_study(text=MINIMAL + "budget: {}\n").config.budget.epochs == 3
+
+
 def test_a_key_in_the_wrong_place_is_told_its_place():
     assert "unknown key; did you mean 'budget.epochs'? Keys: " in only_problem(MINIMAL + "epochs: 3\n")
     assert "it is an option of each method, as in" in only_problem(MINIMAL + "learning_rate: 1e-4\n")

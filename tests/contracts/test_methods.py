@@ -112,6 +112,7 @@ def test_merged_equals_unmerged(name, kind):
     assert {key for key, _ in merged.named_parameters()} == fresh, "merged weights are not plain weights"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [1, 7, 13])
 def test_resumed_equals_not_stopped_bit_for_bit(name, stop, tmp_path):
     method, rows = build(name), rows_for("llama", 20)
@@ -135,6 +136,7 @@ def plain(steps):
     return [record.model_dump(exclude={"seconds", "tokens_per_second"}) for record in steps]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", MODELS)
 def test_losses_do_not_depend_on_how_a_step_is_cut(name, kind):
     """Micro-batches of at most 64 tokens against one, over 20 steps in fp32."""

@@ -13,6 +13,8 @@ from evaluation.test_significance import Mean
 from tunelab.evaluation.resampling import resampled_scores
 from tunelab.evaluation.significance import LEVEL, Interval, intervals, paired_test
 
+pytestmark = pytest.mark.slow
+
 MEAN = Mean()
 """Its aggregate is the mean of the first statistic."""
 NUM_EXAMPLES = 200

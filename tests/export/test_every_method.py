@@ -11,7 +11,10 @@ from tunelab import catalogue
 from tunelab.errors import ConfigError
 from tunelab.export.export import export
 
+pytestmark = pytest.mark.slow
+
 METHODS = catalogue.names("methods")
+ROWS = {"train_rows": 40, "validation_rows": 8, "test_rows": 4}
 OF = {"of": ["full", "lora"]}
 
 
@@ -22,7 +25,9 @@ def out(tmp_path_factory):
     study = {
         "name": "every",
         "model": str(tiny.model_folder(folder / "llama")),
-        "tasks": [{"name": "restaurants", "train_rows": 40, "test_rows": 4, "metrics": ["perplexity"]}],
+        "tasks": [
+            {"name": "restaurants", "train_rows": 40, "validation_rows": 8, "test_rows": 4, "metrics": ["perplexity"]}
+        ],
         "methods": [{name: cls.example() if cls.trains else OF} for name, cls in classes.items()],
         "seeds": [0],
         "budget": {"steps": 10},

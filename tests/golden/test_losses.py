@@ -13,6 +13,8 @@ from training_harness import run_training
 from tunelab import catalogue
 from tunelab.study.planning.plan import build_method
 
+pytestmark = pytest.mark.slow
+
 FILE = Path(__file__).with_name("losses.json")
 METHODS = [name for name in catalogue.names("methods") if catalogue.load("methods", name).trains]
 KINDS = ["llama", "t5"]

@@ -11,6 +11,8 @@ from tunelab.launch.run import run_study
 from tunelab.study.planning.plan import make_plan
 from tunelab.study.store import Store
 
+pytestmark = pytest.mark.slow
+
 SEARCH = STUDY.replace("full: {{learning_rate: 1e-3}}", "full: {{learning_rate: [1e-3, 3e-3]}}")
 
 
@@ -30,15 +32,18 @@ class View:
             raise KeyboardInterrupt
 
 
-def execute(folder, model, *, workers: int, view: View):
+def execute(folder, model, *, workers: int, view: View, cluster: str | None = None):
     text = f"{SEARCH}launch: {{{{workers: {workers}}}}}\n".replace("steps: 20", "steps: 6").format(model=model)
-    return run_study(make_plan(read_study(text=text)), out=folder, cluster=None, view=view)
+    return run_study(make_plan(read_study(text=text)), out=folder, cluster=cluster, view=view)
 
 
 def test_two_workers_give_what_one_gives_and_run_beside_each_other(tmp_path):
     model = tiny.model_folder(tmp_path / "model")
     views = View(), View()
-    outcomes = [execute(tmp_path / str(n), model, workers=n, view=view) for n, view in zip((1, 2), views, strict=True)]
+    outcomes = [
+        execute(tmp_path / "1", model, workers=1, view=views[0], cluster="in-process"),
+        execute(tmp_path / "2", model, workers=2, view=views[1]),
+    ]
     assert [outcome.num_failed for outcome in outcomes] == [0, 0]
     assert views[0].most == 1 and views[1].most == 2
     one, two = ({r.path.name: r.read_result().scores for r in Store(o.folder).all_runs()} for o in outcomes)
@@ -51,7 +56,7 @@ def test_no_worker_outlives_an_error_of_the_study(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         execute(tmp_path / "out", model, workers=2, view=View(fail_at="train"))
     assert children() <= before
-    again = execute(tmp_path / "out", model, workers=2, view=View())
+    again = execute(tmp_path / "out", model, workers=1, view=View(), cluster="in-process")
     assert again.num_failed == 0
 
 

@@ -18,7 +18,12 @@ from tunelab.study.planning.plan import make_plan
 from tunelab.study.planning.runs import study_runs
 from tunelab.study.store import RunFolder, Store
 
+pytestmark = pytest.mark.slow
+
 KILL_AFTER = [2, 9, 16]
+APART = Launch()
+IN_PROCESS = Launch(cluster="in-process")
+"""For the run that is not stopped: it starts at once."""
 STUDY = """
 name: resume
 model: {model}
@@ -45,8 +50,8 @@ def prepared(out: Path, model: Path, method: str, *, study: str = STUDY) -> tupl
     return run, folder
 
 
-def execute_run(run, folder: RunFolder, *, events) -> None:
-    with Executor(Launch(), events=events) as executor:
+def execute_run(run, folder: RunFolder, *, events, launch: Launch = APART) -> None:
+    with Executor(launch, events=events) as executor:
         executor.start(run, folder)
         assert executor.wait() == {run.id}
 
@@ -76,7 +81,7 @@ def records(folder: RunFolder, name: str) -> list[dict]:
 def test_killed_three_times_and_resumed_equals_not_stopped(method, tmp_path):
     model = tiny.model_folder(tmp_path / "model")
     run, whole = prepared(tmp_path / "whole", model, method)
-    execute_run(run, whole, events=lambda run, event: None)
+    execute_run(run, whole, events=lambda run, event: None, launch=IN_PROCESS)
     assert whole.finished, whole.log.read_text()
 
     run, cut = prepared(tmp_path / "cut", model, method)

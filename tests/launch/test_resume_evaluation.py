@@ -11,13 +11,15 @@ from pathlib import Path
 import pytest
 
 import tiny
-from launch.test_resume import execute_run, prepared
+from launch.test_resume import IN_PROCESS, execute_run, prepared
 from tunelab.config.read import read_study
 from tunelab.launch.executor import worker_environment
 from tunelab.launch.run import run_study
 from tunelab.launch.view import PlainView
 from tunelab.study.planning.plan import make_plan
 from tunelab.study.store import RunFolder, Store
+
+pytestmark = pytest.mark.slow
 
 KILL_AT = [2, 9]
 """Texts."""
@@ -67,7 +69,7 @@ def test_killed_while_generating_and_resumed_equals_not_stopped(method, generati
         "{max_tokens}", "30"
     )
     run, whole = prepared(tmp_path / "whole", model, method, study=study)
-    execute_run(run, whole, events=lambda run, event: None)
+    execute_run(run, whole, events=lambda run, event: None, launch=IN_PROCESS)
     assert whole.finished, whole.log.read_text()
     assert len(whole.read_predictions()) > KILL_AT[-1] + 5
 

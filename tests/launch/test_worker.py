@@ -15,6 +15,8 @@ from tunelab.errors import RunBusy
 from tunelab.launch.executor import worker_environment
 from tunelab.study.store import RunFolder, process_start
 
+pytestmark = pytest.mark.slow
+
 
 def execute(run, folder) -> list[dict]:
     events = []

@@ -14,6 +14,8 @@ from tunelab.data.tokens.batching import micro_batches
 from tunelab.kernels.projector import Projector
 from tunelab.methods.galore import Galore
 
+pytestmark = pytest.mark.slow
+
 METHODS = {
     "refreshed": Galore(rank=4, projector="svd", update_gap=2, learning_rate=1e-2),
     "fixed": Galore(rank=4, projector="random", update_gap=200, learning_rate=1e-2),

@@ -2,6 +2,7 @@
 
 import gc
 import itertools
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -88,6 +89,15 @@ def test_no_gradient_is_computed_for_what_rests(kind):
         session.update(learning_rate=1e-2, max_norm=None)
 
 
+@pytest.fixture
+def nothing_older() -> Iterator[None]:
+    """`live_bytes` then sees what was made after this alone, and need not look through everything else."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 def live_bytes() -> int:
     """Of all storages that a Python tensor, or a parameter's gradient, holds."""
     gc.collect()
@@ -97,7 +107,7 @@ def live_bytes() -> int:
 
 
 @pytest.mark.parametrize("method", [METHOD, Full(learning_rate=1e-2)], ids=["lisa", "full"])
-def test_live_bytes_are_those_of_what_trains_now(method):
+def test_live_bytes_are_those_of_what_trains_now(method, nothing_older):
     """Beside the weights: four bytes a weight for the gradient and eight for AdamW's moments, of one block in six and
     of what lies outside; full fine-tuning holds them for all. Steps' counters are the only other thing."""
     session = make_session(method, tiny.model("llama", num_hidden_layers=6))
@@ -131,6 +141,7 @@ def test_with_every_block_at_a_time_it_is_full_fine_tuning(kind):
         assert value.equal(wanted), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["llama", "t5"])
 @pytest.mark.parametrize("stop", [2, 3, 4, 6, 10])
 def test_resumed_at_and_around_a_change_of_blocks_equals_not_stopped(kind, stop, tmp_path):

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 import tiny
 from parity.test_lora import RATE, STEPS, TARGETS, copy_start, logits, reference_loss
 from training_harness import make_session, run_training
-from tunelab.backends.torch import backend as torch_hf
+from tunelab.backends.torch import loading
 from tunelab.config.schema import Generation, ModelSource
 from tunelab.data.tokens.batching import Order, micro_batches
 from tunelab.errors import ConfigError, ModelError
@@ -246,10 +246,10 @@ def test_a_device_without_4_bit_is_refused_before_the_model_is_loaded(monkeypatc
     def refuse(device):
         raise ConfigError(f"4 bit (nf4) on {device}: no")
 
-    monkeypatch.setattr(torch_hf, "require_nf4", refuse)
-    monkeypatch.setattr(torch_hf, "load_model", lambda *args, **options: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(loading, "require_nf4", refuse)
+    monkeypatch.setattr(loading, "load_model", lambda *args, **options: pytest.fail("the model was loaded"))
     with pytest.raises(ConfigError, match="4 bit"):
-        torch_hf.TorchHf().session(tiny.run_config(), qlora(), located=None, text=None, notes=[])
+        loading.open_session(tiny.run_config(), qlora(), located=None, text=None, notes=[])
 
 
 def test_saved_configuration_is_pefts_and_one_key_more(tmp_path):

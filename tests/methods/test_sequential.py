@@ -81,6 +81,7 @@ def test_the_optimizer_of_every_part_is_described():
     assert trained.session.parameters().trainable == full, "of the part with the most"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parts", [("full", "lora"), ("lora", "full"), ("lora", "lora", "full"), ("full", "rosa")])
 @pytest.mark.parametrize("stop", [3, 4, 5, 9, 11])
 def test_resumed_equals_not_stopped_on_either_side_of_a_change(parts, stop, tmp_path):

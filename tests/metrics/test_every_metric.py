@@ -20,8 +20,16 @@ def metric_classes(name: str) -> list[type[Metric]]:
     return [found for _, found in classes if issubclass(found, Metric) and found.__module__ == module.__name__]
 
 
+JAVA = {"cider", "meteor", "rouge_l:coco"}
+
+
+def parameters(found: type[Metric], variant: str, *, name: str):
+    own = f"{name}:{variant}" if variant else name
+    return pytest.param(found, variant, id=own, marks=[pytest.mark.slow] if own in JAVA else [])
+
+
 METRICS = [
-    pytest.param(found, variant, id=f"{name}:{variant}" if variant else name)
+    parameters(found, variant, name=name)
     for name in FILES
     for found in metric_classes(name)
     for variant in found.variants
@@ -38,9 +46,6 @@ TEXTS = [
     ("prices are high , at  £30 &amp; more", ("Prices are high, at £30 & more.", "It costs #### 1,000.50 dollars")),
     ("The Eagle is a cheap pub near the river #### 2", ("The Eagle is a cheap pub near the river #### 2",)),
 ]
-
-
-JAVA = {"cider", "meteor", "rouge_l:coco"}
 
 
 @pytest.fixture(autouse=True)

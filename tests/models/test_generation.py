@@ -23,6 +23,7 @@ from tunelab.config.schema import Generation
 from tunelab.errors import RunError
 from tunelab.models import decoding, inference
 from tunelab.models.choosing import Chooser, Text, draw
+from tunelab.models.growing_cache import cache_argument
 from tunelab.models.inference import Prompts, generate
 from tunelab.records import Decoded
 
@@ -97,6 +98,7 @@ def test_which_models_take_the_loop():
     assert taken == set(CONFIGURATIONS) - {"bloom"}, "bloom takes its positions from the mask alone"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("early_stopping", [False, True, "never"])
 @pytest.mark.parametrize("length_penalty", [0.0, 1.0, 2.5])
 @pytest.mark.parametrize("kind", ["gpt2", "llama", "t5"])
@@ -163,6 +165,7 @@ def test_what_is_drawn_depends_on_seed_and_example_and_not_on_the_batch(kind):
     assert len({tuple(text) for text in same}) > 1, "two examples with one prompt are drawn apart"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings", [{}, {"top_k": 5}, {"top_p": 0.6}, {"temperature": 0.5, "top_k": 7, "top_p": 0.8}], ids=str
 )
@@ -237,7 +240,7 @@ class Limited:
 
     def __call__(self, *args, **given):
         rows, new = given.get("decoder_input_ids", given.get("input_ids")).shape
-        if rows * (new + given["past_key_values"].get_seq_length()) > self.limit:
+        if rows * (new + given[cache_argument(self.forward)].get_seq_length()) > self.limit:
             self.failures += 1
             raise self.error
         return self.forward(*args, **given)
@@ -251,6 +254,7 @@ ERRORS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beams", [1, 2])
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_the_budget_is_halved_when_memory_runs_out_and_nothing_else_changes(error, beams):

@@ -11,6 +11,8 @@ LOAD = """
 import json, sys
 from tunelab.config.schema import ModelSource
 from tunelab.models.load import load_model, load_text, locate
+
+pytestmark = pytest.mark.slow
 source = ModelSource(**json.loads(sys.argv[1])[0])
 try:
     located = locate(source)

@@ -57,6 +57,7 @@ def logits(model, kind: str = "llama") -> torch.Tensor:
         return model.eval()(input_ids=ids, **extra).logits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["llama", "gpt2", "t5"])
 @pytest.mark.parametrize("name", INSTALLED)
 def test_trains_saves_loads_and_merges(name, kind, tmp_path):
@@ -122,6 +123,7 @@ def test_the_names_are_those_that_peft_can_train():
     assert set(REFUSED) <= {kind.value for kind in PeftType}
 
 
+@pytest.mark.slow
 def test_names_are_read_without_importing():
     code = "import sys; from tunelab.study.verbs.listing import listing; text = listing('methods')['peft_any']; "
     code += "assert 'ADALORA' in text and 'VERA' in text, text; print(sorted({'peft', 'torch'} & set(sys.modules)))"

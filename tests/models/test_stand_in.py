@@ -133,6 +133,7 @@ except Exception as error:
 """
 
 
+@pytest.mark.slow
 def test_an_architecture_that_is_not_here_is_asked_of_the_hub(tmp_path):
     served = Repositories()
     served.files["models/owner/model"] = {"config.json": (maker.EMBEDDED["tunelab/tiny"] / "config.json").read_bytes()}

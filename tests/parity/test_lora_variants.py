@@ -70,6 +70,7 @@ def adamw(model) -> torch.optim.Optimizer:
     return torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.0, foreach=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "kind"), CASES)
 def test_starts_and_trains_as_peft(name, kind):
     method, rows = ours(name, kind), tiny.rows(18, pairs=kind == "t5")

@@ -54,6 +54,7 @@ def test_when_no_method_beats_the_base_the_base_is_kept(tmp_path, monkeypatch):
     assert marks[0] == () and all("does not beat the base" in mark for mark in marks[1:])
 
 
+@pytest.mark.slow
 def test_one_task_is_told_once_and_several_also_together(tmp_path, monkeypatch):
     monkeypatch.setattr(study_folder, "SKILL", study_folder.SKILL | {"full": 0.9})
     methods = ("base", "full", "lora r=8")

@@ -11,6 +11,7 @@ from tunelab.tasks.summarize import Summarize
 SPLITS = ("train", "validation", "test")
 
 
+@pytest.mark.slow
 def test_news_rows_without_an_article_are_counted_and_every_row_is_in_one_split(shared):
     task = NewsSummary(path=shared / "data/news_summary/news_summary.csv")
     examples = [example for split in SPLITS for example in task.examples(split)]

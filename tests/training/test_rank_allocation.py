@@ -72,6 +72,7 @@ def test_the_penalty_is_the_one_that_peft_adds_to_a_loss():
     assert added.item() > 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [1, 7, 12])
 def test_resumed_equals_not_stopped_bit_for_bit(stop, tmp_path):
     """Before, while and after ranks are re-allocated."""

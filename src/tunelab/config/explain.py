@@ -71,12 +71,13 @@ def got(value: Any) -> str:
 def _path_in(detail: Any, given: Any) -> KeyPath:
     path: KeyPath = ()
     for step in detail["loc"]:
-        keyed = isinstance(given, Mapping) and (step in given or detail["type"] == "missing")
-        indexed = isinstance(given, list | tuple) and isinstance(step, int) and step < len(given)
-        if not keyed and not indexed:
+        if isinstance(given, Mapping) and (step in given or detail["type"] == "missing"):
+            given = given.get(step)
+        elif isinstance(given, list | tuple) and isinstance(step, int) and step < len(given):
+            given = given[step]
+        else:
             break
         path = (*path, step)
-        given = given.get(step) if keyed else given[step]
     return path
 
 

@@ -68,10 +68,13 @@ def read_study(
     Raises:
         ConfigError: every problem of the study, one line each.
     """
-    assert (path is None) != (text is None), "give path or text"
+    if path is not None:
+        assert text is None, "give path or text"
+        text = _file_text(Path(path))
+    assert text is not None, "give path or text"
     source = "study text" if path is None else str(path)
     folder = Path(base_folder) if base_folder is not None else Path.cwd() if path is None else Path(path).parent
-    study, places, problems = _parsed(text if path is None else _file_text(Path(path)), source, folder.absolute())
+    study, places, problems = _parsed(text, source, folder.absolute())
     study = with_short_forms_spelled_out(study)
     for override in overrides:
         try:

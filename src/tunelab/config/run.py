@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Literal
+from typing import Any
 
 from tunelab.config.schema import (
     BatchSettings,
@@ -15,6 +15,7 @@ from tunelab.config.schema import (
     Loss,
     ModelSource,
     Optimizer,
+    Products,
     Schedule,
     Section,
     Validation,
@@ -51,7 +52,7 @@ class RunConfig(Section):
     budget: Budget
     batch: BatchSettings
     data: DataSettings
-    precision: Literal["fp32", "bf16"]
+    precision: Products
     threads: int
     activation_checkpointing: bool
     optimizer: Optimizer

@@ -22,6 +22,8 @@ from pydantic import (
     model_validator,
 )
 
+Products = Literal["fp32", "bf16"]
+"""What matrix products are computed in."""
 Precision = Literal["auto", "fp32", "bf16"]
 
 
@@ -63,6 +65,12 @@ class Budget(Section):
     @classmethod
     def _default(cls, value: Any) -> Any:
         return {"epochs": 3} if value == {} else value
+
+    @model_validator(mode="after")
+    def _ends(self) -> Budget:
+        if self.epochs is None and self.steps is None and self.tokens is None:
+            raise ValueError("no run would end: give epochs, steps or tokens")
+        return self
 
 
 class BatchSettings(Section):

@@ -54,7 +54,7 @@ class JavaProgram(NamedTuple):
         """
         if reason := self.missing():
             raise CannotScore(reason)
-        return [shutil.which("java"), *(argument.format(jar=_jar(self.jar)) for argument in self.arguments)]
+        return [shutil.which("java") or "java", *(argument.format(jar=_jar(self.jar)) for argument in self.arguments)]
 
     def run(self, text: str) -> str:
         """One call: text in, text out.
@@ -95,9 +95,11 @@ class Conversation:
         self._program = program
         self._lock = Lock()
         self._errors = tempfile.TemporaryFile()
-        self._process = subprocess.Popen(
+        self._process = process = subprocess.Popen(
             program.command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors
         )
+        assert process.stdin is not None and process.stdout is not None
+        self._questions, self._answers = process.stdin, process.stdout
         atexit.register(self.close)
 
     def ask(self, questions: Sequence[str]) -> list[str]:
@@ -109,7 +111,7 @@ class Conversation:
             # Written by a thread of its own: each side's pipe is full long before all is said.
             writer = Thread(target=self._write, args=(questions,), daemon=True)
             writer.start()
-            answers = [self._process.stdout.readline() for _ in questions]
+            answers = [self._answers.readline() for _ in questions]
             writer.join()
         if not all(answers):
             self._errors.seek(0)
@@ -123,8 +125,8 @@ class Conversation:
     def _write(self, questions: Sequence[str]) -> None:
         try:
             for question in questions:
-                self._process.stdin.write(encoded(f"{question}\n"))
-            self._process.stdin.flush()
+                self._questions.write(encoded(f"{question}\n"))
+            self._questions.flush()
         except BrokenPipeError:  # the program has ended, which the reader sees and tells
             return
 

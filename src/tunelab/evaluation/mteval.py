@@ -10,7 +10,7 @@ after a digit) and ignore case. They differ where it shows:
     | n-grams of a text   | tokens - n + 1, at least 0             | tokens - n + 1, also below 0                 |
     | reference length    | closest, empty ones left out but first | closest                                      |
 
-Sources: tuetschek/e2e-metrics 1b9c4d8, mteval/mteval-v13a-sig.pl lines 740-847 and 941-985; metrics/pymteval.py lines
+Sources: tuetschek/e2e-metrics 1b9c4d8, mteval/mteval-v13a-sig.pl lines 740-847 and 941-985; its pymteval.py, lines
 50-116 and 147-185. Compared with both programs in tests/metrics/test_mteval.py.
 """
 

@@ -136,7 +136,7 @@ def compare(
     pairs = _tested_pairs(evidence)
     ranked = [label for label, found in evidence.items() if found.is_testable]
     sign = 1 if metric.higher_is_better else -1
-    best = max(ranked, key=lambda label: sign * evidence[label].interval.value, default=None)
+    best = max(ranked, key=lambda label: sign * evidence[label].value, default=None)
     worse = {
         pair.second if pair.first == best else pair.first
         for pair in pairs
@@ -178,6 +178,12 @@ class _Evidence(NamedTuple):
     @property
     def is_testable(self) -> bool:
         return self.interval.low is not None
+
+    @property
+    def value(self) -> float:
+        """Of a testable method."""
+        assert self.interval.value is not None
+        return self.interval.value
 
 
 def _evidence(
@@ -244,7 +250,7 @@ def _seed_variance(label: str, spreads: Mapping[str, _Spread], *, share: float) 
 
 def _cut(interval: Interval, bounds: tuple[float, float]) -> Interval:
     """The t distribution knows no smallest or largest score."""
-    if interval.low is None:
+    if interval.low is None or interval.high is None:
         return interval
     return interval._replace(low=max(interval.low, bounds[0]), high=min(interval.high, bounds[1]))
 
@@ -296,7 +302,7 @@ def _tested_pairs(evidence: Mapping[str, _Evidence]) -> tuple[PairTest, ...]:
 
 def _pair(first: str, second: str, evidence: Mapping[str, _Evidence], *, level: float) -> PairTest:
     one, other = evidence[first], evidence[second]
-    difference = one.interval.value - other.interval.value
+    difference = one.value - other.value
     both_have_seeds = one.interval.num_seeds > 1 and other.interval.num_seeds > 1
     draws = one.against_seeds - other.against_seeds if both_have_seeds else one.alone - other.alone
     # Equal methods differ by rounding in the last place, which must not count as a side.

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tunelab.errors import ConfigError
-from tunelab.export.check import LIMITS, Agreement, CheckRows, compare, plain_session
-from tunelab.export.merge import fp32_run, reopen
+from tunelab.export.check import LIMITS, Agreement, CheckRows, Exact, Trained, compare, open_exact, plain_session
+from tunelab.export.merge import reopen
 from tunelab.records import Located
-from tunelab.study.executing.saved import Opened, Saved, find_saved, open_saved, write_origin
+from tunelab.study.executing.saved import Saved, find_saved, write_origin
 
 
 class Copied(NamedTuple):
@@ -25,7 +25,7 @@ class Copied(NamedTuple):
     notes: tuple[str, ...]
 
 
-def write_copy(opened: Opened, saved: Saved, folder: Path, *, base: Located, rows: CheckRows) -> Copied:
+def write_copy(opened: Exact, saved: Trained, folder: Path, *, base: Located, rows: CheckRows) -> Copied:
     """Copy what the run saved; `folder` is there and empty.
 
     Raises:
@@ -40,9 +40,8 @@ def write_copy(opened: Opened, saved: Saved, folder: Path, *, base: Located, row
     else:
         if saved.source.initialize == "random":
             raise ConfigError("the base was drawn at random for this run, and is nowhere else: export with --merge")
-        write_origin(folder, saved)
-        found = find_saved(str(folder))
-        again = open_saved(found, fp32_run(saved)).session
+        write_origin(folder, Saved(*saved))
+        again = open_exact(find_saved(str(folder)), saved.run).session
     agreement = compare(
         again.logits(rows.batch),
         trained,
@@ -55,7 +54,7 @@ def write_copy(opened: Opened, saved: Saved, folder: Path, *, base: Located, row
     return Copied(kind, agreement, peft, notes)
 
 
-def kind_of(folder: Path, saved: Saved) -> str:
+def kind_of(folder: Path, saved: Trained) -> str:
     if (folder / "config.json").exists() and saved.method.base_storage == "float":
         return "weights"
     config = folder / "adapter_config.json"
@@ -63,7 +62,7 @@ def kind_of(folder: Path, saved: Saved) -> str:
 
 
 def _with_peft(
-    opened: Opened, saved: Saved, folder: Path, *, base: Located, rows: CheckRows
+    opened: Exact, saved: Trained, folder: Path, *, base: Located, rows: CheckRows
 ) -> tuple[Agreement | None, tuple[str, ...]]:
     notes = []
     named = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))["base_model_name_or_path"]

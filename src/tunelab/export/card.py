@@ -14,13 +14,13 @@ from tunelab.config.run import RunConfig
 from tunelab.config.schema import ModelSource
 from tunelab.config.study_yaml import dump_yaml
 from tunelab.export.adapter import Copied
+from tunelab.export.check import Trained
 from tunelab.export.merge import Merged
 from tunelab.models.configurations import EMBEDDED
 from tunelab.models.load import local_folder
 from tunelab.records import Located, RunResult
 from tunelab.report.numbers import count, interval, score_decimals
 from tunelab.report.tables import Table, cells, escaped_markdown, markdown, words
-from tunelab.study.executing.saved import Saved
 from tunelab.study.planning.planned import BASE
 from tunelab.study.store import RunFolder
 
@@ -32,9 +32,10 @@ _SECRET = re.compile(r"\b(?:hf_|ghp_|github_pat_|sk-)[A-Za-z0-9_-]{16,}")
 _PATH = re.compile(r"(?<![\w.~:/>-])(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\'\"]+[/\\])+(?=[^\s/\\'\"])")
 
 
-def card_text(folder: RunFolder, saved: Saved, *, kind: str, written: Merged | Copied, base: Located) -> str:
+def card_text(folder: RunFolder, saved: Trained, *, kind: str, written: Merged | Copied, base: Located) -> str:
     """README.md of the exported folder."""
     run, result = folder.read_run(), folder.read_result()
+    assert result is not None, f"{folder.path} has not finished"
     dtype = written.dtype if isinstance(written, Merged) else None
     licence = EMBEDDED_LICENCE if saved.source.name in EMBEDDED else _licence(base)
     blocks = [
@@ -68,7 +69,7 @@ def _front_matter(source: ModelSource, licence: str | None, *, kind: str) -> str
     return f"---\n{dump_yaml(facts)}---"
 
 
-def _opening(run: RunConfig, saved: Saved, *, kind: str, dtype: str | None) -> str:
+def _opening(run: RunConfig, saved: Trained, *, kind: str, dtype: str | None) -> str:
     name = _shown(run.method["name"])
     what = {
         "merged": f"Plain weights ({dtype}) into which {name}'s update is merged",
@@ -84,7 +85,7 @@ def _opening(run: RunConfig, saved: Saved, *, kind: str, dtype: str | None) -> s
     return text
 
 
-def _loading(run: RunConfig, saved: Saved, *, kind: str) -> list[str]:
+def _loading(run: RunConfig, saved: Trained, *, kind: str) -> list[str]:
     """The heading, and the code of it; `FOLDER` is wherever the reader has put this folder."""
     automatic = "AutoModelForSeq2SeqLM" if _is_encoder_decoder(saved) else "AutoModelForCausalLM"
     lines = [f"from transformers import {automatic}, AutoTokenizer", ""]
@@ -108,7 +109,7 @@ def _loading(run: RunConfig, saved: Saved, *, kind: str) -> list[str]:
     return said
 
 
-def _is_encoder_decoder(saved: Saved) -> bool:
+def _is_encoder_decoder(saved: Trained) -> bool:
     from tunelab.models.load import read_configuration
 
     return bool((read_configuration(saved.source) or {}).get("is_encoder_decoder"))

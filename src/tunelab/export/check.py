@@ -4,15 +4,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from tunelab.config.run import RunConfig
+from tunelab.config.schema import ModelSource
+from tunelab.contracts import Method
 from tunelab.data.tokens.batching import micro_batches
 from tunelab.errors import DataError, RunError
 from tunelab.records import Batch, TextSide, TokenRow
 from tunelab.study.executing.prepare import prepare
+from tunelab.study.executing.saved import Saved, open_saved
 from tunelab.study.planning.plan import parts
 
 if TYPE_CHECKING:
@@ -26,6 +30,26 @@ FIXED_LENGTH = 24
 """Tokens of a row that stands in for data that is gone."""
 LIMITS = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 5e-2}
 """Largest difference of two logits, as a share of the largest logit, when one model's weights have that type."""
+
+
+class Trained(NamedTuple):
+    """A finished run and its saved model: a `Saved` that lacks nothing, so that Saved(*trained) is one."""
+
+    source: ModelSource
+    """The base model."""
+    method: Method
+    facts: dict[str, Any]
+    """The method as run.json has it: name, label, its own fields."""
+    folder: Path
+    """What the method wrote."""
+    run: RunConfig
+
+
+class Exact(NamedTuple):
+    """A model in fp32, to be asked for logits: rounding of products would hide what writing got wrong."""
+
+    session: TorchSession
+    text: TextSide
 
 
 class CheckRows(NamedTuple):
@@ -55,6 +79,20 @@ class Losses(NamedTuple):
     @property
     def difference(self) -> float:
         return self.written - self.trained
+
+
+def open_exact(saved: Saved, run: RunConfig) -> Exact:
+    """Under the settings of `run`, but in fp32.
+
+    Raises:
+        ModelError: as `open_saved`.
+    """
+    from tunelab.backends.torch.session import TorchSession
+
+    exact = {"backend": "torch", "precision": "fp32", "activation_checkpointing": False}
+    opened = open_saved(saved, run.model_copy(update=exact))
+    assert isinstance(opened.session, TorchSession)
+    return Exact(opened.session, opened.text)
 
 
 def check_rows(run: RunConfig, text: TextSide, *, vocabulary: int) -> CheckRows:

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 from tunelab.errors import ConfigError
 from tunelab.export.adapter import Copied, write_copy
 from tunelab.export.card import card_text
-from tunelab.export.check import Agreement, check_rows
-from tunelab.export.merge import Merged, fp32_run, write_merged
+from tunelab.export.check import Agreement, Trained, check_rows, open_exact
+from tunelab.export.merge import Merged, write_merged
 from tunelab.files import write_atomically
-from tunelab.study.executing.saved import Saved, find_saved, open_saved
+from tunelab.study.executing.saved import Saved, find_saved
 from tunelab.study.planning.plan import load_backend
 from tunelab.study.planning.planned import BASE
 from tunelab.study.store import RunFolder
@@ -56,7 +56,7 @@ def export(run: Path, folder: Path, *, merge: bool = False, dtype: str | None = 
     _check_free(folder)
     saved = find_run(run)
     base = load_backend("torch").locate(saved.source)
-    opened = open_saved(saved, fp32_run(saved))
+    opened = open_exact(Saved(*saved), saved.run)
     rows = check_rows(saved.run, opened.text, vocabulary=opened.session.model.config.get_text_config().vocab_size)
     with _appearing_whole(folder) as temporary:
         written: Merged | Copied
@@ -72,7 +72,7 @@ def export(run: Path, folder: Path, *, merge: bool = False, dtype: str | None = 
     return Exported(saved.run.id, folder, kind, written, count, size)
 
 
-def find_run(path: Path) -> Saved:
+def find_run(path: Path) -> Trained:
     """A finished run with a saved model.
 
     Raises:
@@ -95,11 +95,12 @@ def find_run(path: Path) -> Saved:
         raise ConfigError(f"{path}: the run has not finished; {again} to go on where it stopped")
     if folder.read_run().method["name"] == BASE["name"]:
         raise ConfigError(f"{path}: is the untouched base, and nothing was trained; name a run of a method")
-    saved = find_saved(str(path))
-    if not saved.method.one_model:
-        parents = ", ".join(parent.id for parent in saved.run.parents)
+    found = find_saved(str(path))
+    assert found.run and found.method and found.folder, "the finished run of a method has all three"
+    if not found.method.one_model:
+        parents = ", ".join(parent.id for parent in found.run.parents)
         raise ConfigError(f"{path}: is several models that answer together; export each of them: {parents}")
-    return saved
+    return Trained(found.source, found.method, found.facts, found.folder, found.run)
 
 
 def export_text(exported: Exported) -> str:

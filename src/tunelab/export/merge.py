@@ -8,14 +8,26 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from tunelab.config.run import RunConfig
 from tunelab.errors import ModelError, RunError
-from tunelab.export.check import LIMITS, Agreement, CheckRows, Losses, compare, mean_loss, plain_session
+from tunelab.export.check import (
+    LIMITS,
+    Agreement,
+    CheckRows,
+    Exact,
+    Losses,
+    Trained,
+    compare,
+    mean_loss,
+    open_exact,
+    plain_session,
+)
 from tunelab.records import Located
-from tunelab.study.executing.saved import Opened, Saved, open_saved
+from tunelab.study.executing.saved import Saved
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from tunelab.backends.torch.session import TorchSession
 
 SHARD = "5GB"
 LARGEST_LOSS_RISE = 0.5
@@ -35,7 +47,7 @@ class Merged(NamedTuple):
 
 
 def write_merged(
-    opened: Opened, saved: Saved, folder: Path, *, base: Located, dtype: str | None, rows: CheckRows
+    opened: Exact, saved: Trained, folder: Path, *, base: Located, dtype: str | None, rows: CheckRows
 ) -> Merged:
     """Write weights, configuration and tokenizer to `folder`; leaves the opened model unusable.
 
@@ -79,7 +91,7 @@ def write_merged(
     return Merged(dtype, agreement, losses, notes)
 
 
-def reopen(folder: Path, saved: Saved, opened: Opened):
+def reopen(folder: Path, saved: Trained, opened: Exact) -> TorchSession:
     """What transformers' AutoModel reads from `folder`, in fp32, as a session."""
     from tunelab.backends.torch.storage import set_storage
     from tunelab.models.load import load_model
@@ -91,11 +103,11 @@ def reopen(folder: Path, saved: Saved, opened: Opened):
 
 
 def _lost_to_rounding(
-    opened: Opened, saved: Saved, rows: CheckRows, trained: Tensor, agreement: Agreement, dtype: str
+    opened: Exact, saved: Trained, rows: CheckRows, trained: Tensor, agreement: Agreement, dtype: str
 ) -> tuple[str, ...]:
     """A small update can drown in the rounding of the weights that it is added to."""
-    untrained = saved._replace(method=None, folder=None)
-    base = open_saved(untrained, fp32_run(saved)).session.logits(rows.batch)
+    untrained = Saved(*saved)._replace(method=None, folder=None)
+    base = open_exact(untrained, saved.run).session.logits(rows.batch)
     learned = float((trained - base).abs().max())
     if agreement.largest_logit_difference <= LARGEST_LOST_SHARE * learned:
         return ()
@@ -103,12 +115,7 @@ def _lost_to_rounding(
     return (f"{lost}, and training by up to {learned:.1e}: give --dtype fp32 to keep what was trained",)
 
 
-def fp32_run(saved: Saved) -> RunConfig:
-    """The run's settings, for exact comparisons: rounding of products would hide what writing got wrong."""
-    return saved.run.model_copy(update={"backend": "torch", "precision": "fp32", "activation_checkpointing": False})
-
-
-def _loss(session, rows: CheckRows, saved: Saved) -> float:
+def _loss(session: TorchSession, rows: CheckRows, saved: Trained) -> float:
     return mean_loss(session, rows.loss_rows, max_tokens=saved.run.batch.max_tokens)
 
 

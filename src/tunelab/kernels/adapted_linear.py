@@ -11,7 +11,7 @@ takes S itself.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,18 @@ Weight = Callable[[], Tensor]
 """Gives the frozen weight, shape (O, I), in the dtype of the product: the stored tensor, or a dequantised copy."""
 Collect = Callable[[int, Tensor], None]
 """Takes the gradient of the whole weight, in blocks: first row, block (M, I)."""
+
+
+class Factors(NamedTuple):
+    a_RI: Tensor
+    b_OR: Tensor
+
+
+class Sparse(NamedTuple):
+    """Trained values and their positions."""
+
+    index_K: Tensor
+    values_K: Tensor
 
 
 class Dropout(NamedTuple):
@@ -54,6 +66,7 @@ class Frozen(NamedTuple):
         weight_OI = self.weight()
         if values_K is None:
             return weight_OI
+        assert self.index_K is not None, "values without positions"
         return add_at_(weight_OI if self.fresh else weight_OI.clone(), self.index_K, values_K)
 
 
@@ -76,7 +89,7 @@ class _AdaptedProduct(torch.autograd.Function):
         if a_RI is not None:
             low_NR = (x_NI if dropout is None else dropout(x_NI).mul_(x_NI)) @ a_RI.t()
         y_NO = F.linear(x_NI, frozen.plus(values_K), bias_O)
-        if low_NR is not None:
+        if low_NR is not None and b_OR is not None:
             y_NO.addmm_(low_NR, b_OR.t(), alpha=scale)
         ctx.save_for_backward(x_NI, low_NR, a_RI, b_OR, values_K)
         ctx.frozen, ctx.scale, ctx.dropout = frozen, scale, dropout
@@ -113,6 +126,15 @@ class AdaptedLinear(nn.Module):
     `dense(dtype)` in place of a float weight.
     """
 
+    base: Any
+    lora_A: nn.Parameter | None
+    """(R, I)"""
+    lora_B: nn.Parameter | None
+    """(O, R)"""
+    sparse_index: Tensor | None
+    """(K), int32: row * I + column, ascending; not a parameter, because nothing is trained about it."""
+    sparse_values: nn.Parameter | None
+    """(K), fp32."""
     collect: Collect | None = None
     """Where set, each backward pass gives it the gradient of the whole weight."""
 
@@ -130,14 +152,10 @@ class AdaptedLinear(nn.Module):
         super().__init__()
         self.base = base
         self.register_parameter("lora_A", None if lora_A is None else nn.Parameter(lora_A))
-        """(R, I)"""
         self.register_parameter("lora_B", None if lora_B is None else nn.Parameter(lora_B))
-        """(O, R)"""
         self.register_buffer("sparse_index", sparse_index)
-        """(K), int32: row * I + column, ascending; not a parameter, because nothing is trained about it."""
         values = None if sparse_index is None else torch.zeros(len(sparse_index), device=sparse_index.device)
         self.register_parameter("sparse_values", None if values is None else nn.Parameter(values))
-        """(K), fp32."""
         self.scale = scale
         self.dropout = dropout
         self.transposed = transposed
@@ -156,14 +174,27 @@ class AdaptedLinear(nn.Module):
         """(O, I)"""
         return shape_of(self.base, transposed=self.transposed)
 
+    @property
+    def factors(self) -> Factors:
+        """A and B of a layer that has them."""
+        assert self.lora_A is not None and self.lora_B is not None
+        return Factors(self.lora_A, self.lora_B)
+
+    @property
+    def sparse(self) -> Sparse:
+        """The sparse part of a layer that has one."""
+        assert self.sparse_index is not None and self.sparse_values is not None
+        return Sparse(self.sparse_index, self.sparse_values)
+
     def delta(self) -> Tensor:
         """s B A + S in fp32, in the layout of the base weight."""
         if self.lora_A is not None:
-            delta_OI = self.scale * (self.lora_B.float() @ self.lora_A.float())
+            a_RI, b_OR = self.factors
+            delta_OI = self.scale * (b_OR.float() @ a_RI.float())
         else:
-            delta_OI = torch.zeros(self.shape, device=self.sparse_index.device)
+            delta_OI = torch.zeros(self.shape, device=self.sparse.index_K.device)
         if self.sparse_values is not None:
-            delta_OI = add_at_(delta_OI, self.sparse_index, self.sparse_values)
+            delta_OI = add_at_(delta_OI, *self.sparse)
         return delta_OI.t() if self.transposed else delta_OI
 
     def dense(self, dtype: torch.dtype) -> Tensor:
@@ -188,7 +219,7 @@ class AdaptedLinear(nn.Module):
             return y_NO.view(*x.shape[:-1], y_NO.shape[-1])
 
 
-def shape_of(layer: nn.Module, *, transposed: bool) -> tuple[int, int]:
+def shape_of(layer: Any, *, transposed: bool) -> tuple[int, int]:
     """(O, I) of a linear layer, quantised or not."""
     if hasattr(layer, "dense"):
         return tuple(layer.shape)

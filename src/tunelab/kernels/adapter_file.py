@@ -44,7 +44,7 @@ def write(
             tensors[f"{PREFIX}{name}.{half}.weight"] = getattr(layer, half)
         if layer.sparse_values is not None:
             tensors[f"{PREFIX}{name}.sparse_values"] = layer.sparse_values
-            for part, value in compressed(layer.sparse_index, shape=layer.shape).items():
+            for part, value in compressed(layer.sparse.index_K, shape=layer.shape).items():
                 tensors[f"{PREFIX}{name}.sparse_{part}"] = value
     folder.mkdir(parents=True, exist_ok=True)
     plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
@@ -86,7 +86,7 @@ def read(folder: Path, layers: Mapping[str, AdaptedLinear]) -> None:
                     raise ModelError(f"{folder}: {key} of {name} has shape {shapes}; other options or another model")
                 own.copy_(value)
             if layer.sparse_values is not None:
-                layer.sparse_index.copy_(_positions(folder, tensors, name, layer.shape))
+                layer.sparse.index_K.copy_(_positions(folder, tensors, name, layer.shape))
 
 
 def read_positions(folder: Path, shapes: Mapping[str, tuple[int, int]]) -> dict[str, Tensor]:

@@ -10,21 +10,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from tunelab.errors import ConfigError
-from tunelab.kernels.adapted_linear import AdaptedLinear, adapt
+from tunelab.kernels.adapted_linear import AdaptedLinear, Factors, adapt
 
 Init = Literal["default", "pissa", "olora"]
 Value = TypeVar("Value")
-
-
-class Factors(NamedTuple):
-    a_RI: Tensor
-    b_OR: Tensor
 
 
 def low_rank_layer(
@@ -51,12 +46,13 @@ def low_rank_layer(
         return adapted
     if layer.weight is None:
         raise ConfigError(f"init: {init} takes a part out of the base, and a quantised base ({name}) has none to give")
-    if adapted.lora_A.is_meta:
+    own = adapted.factors
+    if own.a_RI.is_meta:
         return adapted
     start = factorise(adapted.dense(torch.float32).detach(), rank=rank, scale=scale, init=init)
     with torch.no_grad():
-        adapted.lora_A.copy_(start.a_RI)
-        adapted.lora_B.copy_(start.b_OR)
+        own.a_RI.copy_(start.a_RI)
+        own.b_OR.copy_(start.b_OR)
     adapted.register_buffer("initial_A", start.a_RI, persistent=False)
     adapted.register_buffer("initial_B", start.b_OR, persistent=False)
     _add_to_base(adapted, start, sign=-1)
@@ -76,13 +72,16 @@ def factorise(weight_OI: Tensor, *, rank: int, scale: float, init: Init) -> Fact
 
 def initial(layer: AdaptedLinear) -> Factors | None:
     """What was taken out of the layer's base; None: nothing."""
-    return Factors(layer.initial_A, layer.initial_B) if hasattr(layer, "initial_A") else None
+    if not hasattr(layer, "initial_A"):
+        return None
+    return Factors(layer.get_buffer("initial_A"), layer.get_buffer("initial_B"))
 
 
 def restart_from(layer: AdaptedLinear, start: Factors) -> None:
     """Let the layer's base be what it is after taking out `start` in place of its own factors: another machine's SVD
     may differ in signs. Equal factors leave it bit for bit."""
     own = initial(layer)
+    assert own is not None, "nothing was taken out of this layer's base"
     if own.a_RI.equal(start.a_RI) and own.b_OR.equal(start.b_OR):
         return
     _add_to_base(layer, own, sign=1)

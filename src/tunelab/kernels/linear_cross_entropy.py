@@ -46,7 +46,9 @@ def _blocks(hidden_SH: Tensor, weight_VH: Tensor, bias_V: Tensor | None) -> Iter
 
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, hidden_SH: Tensor, weight_VH: Tensor, bias_V, target_S: Tensor, label_smoothing: float) -> Tensor:
+    def forward(
+        ctx, hidden_SH: Tensor, weight_VH: Tensor, bias_V: Tensor | None, target_S: Tensor, label_smoothing: float
+    ) -> Tensor:
         device = hidden_SH.device.type
         autocast = torch.is_autocast_enabled(device)
         dtype = torch.get_autocast_dtype(device) if autocast else hidden_SH.dtype
@@ -54,7 +56,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         ctx.dtypes = hidden_SH.dtype, weight_VH.dtype, None if bias_V is None else bias_V.dtype
         grad_hidden = torch.empty_like(hidden_SH) if wants_hidden else None
         grad_weight = torch.zeros_like(weight_VH, dtype=torch.float32) if wants_weight else None
-        grad_bias = torch.zeros_like(bias_V, dtype=torch.float32) if wants_bias else None
+        grad_bias = torch.zeros_like(bias_V, dtype=torch.float32) if bias_V is not None and wants_bias else None
         total = torch.zeros((), dtype=torch.float32, device=hidden_SH.device)
         with torch.autocast(device, enabled=False):
             hidden, weight = hidden_SH.to(dtype), weight_VH.to(dtype)

@@ -61,7 +61,7 @@ def _software() -> list[Finding]:
 
 
 def _devices() -> list[Finding]:
-    from tunelab.backends.torch.backend import medium_is_exact
+    from tunelab.backends.torch.products import medium_is_exact
 
     backend = load_backend("torch")
     precision, threads = backend.resolve(precision="auto", threads=None)

@@ -91,6 +91,7 @@ class Executor:
         try:
             if self._closed:  # between the end and this start
                 return
+            assert process.stdout is not None
             for line in process.stdout:
                 event = json.loads(line)
                 busy = busy or event["event"] == "busy"

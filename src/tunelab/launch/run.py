@@ -14,7 +14,7 @@ from tunelab.contracts import Metric
 from tunelab.evaluation.evaluate import score
 from tunelab.files import write_atomically
 from tunelab.launch.executor import Executor
-from tunelab.records import BASE, RunResult, StudyRuns
+from tunelab.records import BASE, Score, StudyRuns
 from tunelab.report.frame import Comparison
 from tunelab.report.write import write_report
 from tunelab.study.planning.needs import unfinished_parents
@@ -129,11 +129,11 @@ def score_alike(folders: Sequence[RunFolder], metrics: Mapping[str, Metric]) -> 
     for name, metric in metrics.items():
         found = [result.scores.get(name) for _, result in results]
         computed = {given.signature for given in found if given is not None and not given.missing}
-        for folder, _ in results:
-            result = folder.read_result()
-            given = result.scores.get(name)
+        for (folder, _), given in zip(results, found, strict=True):
             if given is None or given.missing or len(computed) > 1:
-                _score_again(folder, result, {name: metric})
+                scored = score(folder.read_predictions(), {name: metric})
+                folder.write_predictions(list(scored.predictions))
+                _add_scores(folder, scored.scores)
 
 
 def score_beside_base(folders: Sequence[RunFolder], metrics: Mapping[str, Metric]) -> None:
@@ -145,15 +145,15 @@ def score_beside_base(folders: Sequence[RunFolder], metrics: Mapping[str, Metric
     for folder in finished:
         beside = [row.model_copy(update={"base_loss_sum": losses.get(row.id)}) for row in folder.read_general()]
         scored = score(beside, metrics)
-        result = folder.read_result()
         folder.write_general(list(scored.predictions))
-        folder.write_result(result.model_copy(update={"scores": {**result.scores, **scored.scores}}))
+        _add_scores(folder, scored.scores)
 
 
-def _score_again(folder: RunFolder, result: RunResult, metrics: dict[str, Metric]) -> None:
-    scored = score(folder.read_predictions(), metrics)
-    folder.write_predictions(list(scored.predictions))
-    folder.write_result(result.model_copy(update={"scores": {**result.scores, **scored.scores}}))
+def _add_scores(folder: RunFolder, scores: Mapping[str, Score]) -> None:
+    """To the result of a finished run; what was scored already is replaced."""
+    result = folder.read_result()
+    assert result is not None, f"{folder.path} has not finished"
+    folder.write_result(result.model_copy(update={"scores": {**result.scores, **scores}}))
 
 
 def write_study_report(plan: Plan, store: Store) -> Comparison:

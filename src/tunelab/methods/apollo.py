@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from pydantic import PositiveFloat, PositiveInt
 
 from tunelab.backend_contract import Updater
-from tunelab.errors import ConfigError
 from tunelab.models.whole import WholeModel
 
 if TYPE_CHECKING:
@@ -29,6 +28,8 @@ if TYPE_CHECKING:
 GROWTH = 1.01
 """A matrix's update may be at most this many times as long as the one before (the paper's norm-growth limiter)."""
 MINI_SCALE = 128.0
+_SEED = "projector_seed"
+"""An attribute of the model: what the random projections depend on beside the matrix's name."""
 
 
 class Apollo(WholeModel):
@@ -54,29 +55,25 @@ class Apollo(WholeModel):
         return {"rank": 8}
 
     def attach(self, model: PreTrainedModel, *, seed: int) -> PreTrainedModel:
-        from tunelab.models.targets import select
+        from tunelab.models.targets import check_rank, select
 
-        for name, layer in select(model, self.targets).items():
-            if self.rank > min(layer.weight.shape):
-                shape = " x ".join(map(str, layer.weight.shape))
-                raise ConfigError(f"rank: {self.rank} is larger than the matrix of {name} ({shape})")
-        model.projector_seed = seed
+        check_rank(self.rank, select(model, self.targets))
+        setattr(model, _SEED, seed)
         return model.requires_grad_(True)
 
     def updater(self, model: PreTrainedModel, rule: Optimizer) -> Updater:
         from tunelab.kernels.projector import Projector
-        from tunelab.models.targets import is_transposed, select
+        from tunelab.models.targets import is_transposed, outputs_and_inputs, select
         from tunelab.training.optim import SharedRule
         from tunelab.training.projected import LowRankOptimizer, inner_optimizer
 
         inner, matrices = inner_optimizer(rule, kind="adamw"), {}
-        basis = {"rank": self.rank, "kind": "random", "side": "std", "seed": model.projector_seed}
+        basis = {"rank": self.rank, "kind": "random", "side": "std", "seed": getattr(model, _SEED)}
         for name, layer in select(model, self.targets).items():
-            weight, transposed, name = layer.weight, is_transposed(layer), f"{name}.weight"
-            shape = tuple(weight.shape)[::-1] if transposed else tuple(weight.shape)
-            projector = Projector(shape, name=name, **basis)
+            weight, name = layer.get_parameter("weight"), f"{name}.weight"
+            projector = Projector(outputs_and_inputs(layer), name=name, **basis)
             low = LowRankOptimizer(projector.low_shape, dtype=weight.dtype, device=weight.device, inner=inner)
-            matrices[name] = Scaled(weight, transposed, projector, low)
+            matrices[name] = Scaled(weight, is_transposed(layer), projector, low)
         others = SharedRule(model, rule, leave_out=set(matrices))
         return ScaledRule(self, matrices, others, rule)
 
@@ -117,17 +114,20 @@ class ScaledRule(Updater):
         return [parameter for parameter in found if parameter.grad is not None]
 
     def _sum_over_ranks(self) -> None:
+        from tunelab.training.optim import gradients
         from tunelab.training.projected import sum_over_ranks
 
         if not self.summed:
-            sum_over_ranks(parameter.grad for parameter in self._parameters())
+            sum_over_ranks(gradients(self._parameters()))
             self.summed = True
 
     def gradient_norm(self) -> float:
         from torch.nn.utils import get_total_norm
 
+        from tunelab.training.optim import gradients
+
         self._sum_over_ranks()
-        return float(get_total_norm([parameter.grad for parameter in self._parameters()]))
+        return float(get_total_norm(gradients(self._parameters())))
 
     def update(self, *, learning_rate: float, max_norm: float | None) -> None:
         import torch
@@ -137,13 +137,15 @@ class ScaledRule(Updater):
             torch.nn.utils.clip_grad_norm_(self._parameters(), max_norm)
         with torch.no_grad():
             for name, matrix in self.matrices.items():
-                if matrix.weight.grad is not None:
-                    self._move(name, matrix, learning_rate)
+                self._move(name, matrix, learning_rate)
         self.others.update(learning_rate=learning_rate, max_norm=None)
         self.step, self.summed = self.step + 1, False
 
     def _move(self, name: str, matrix: Scaled, learning_rate: float) -> None:
+        """A matrix without a gradient stays, as in torch's optimizers."""
         grad = matrix.weight.grad
+        if grad is None:
+            return
         grad_OI = grad.t() if matrix.transposed else grad
         if self.step % self.method.update_gap == 0:
             matrix.projector.refresh(grad_OI)

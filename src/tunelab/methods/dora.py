@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from tunelab.contracts import Method
-from tunelab.errors import ConfigError, ModelError
+from tunelab.errors import ModelError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -42,26 +42,24 @@ class Dora(Method):
 
         from tunelab.kernels.initial import kaiming_uniform
         from tunelab.models import peft_tuners
-        from tunelab.models.targets import is_transposed, select, shortest_names
+        from tunelab.models.targets import check_rank, is_transposed, select, shortest_names
 
         chosen = select(model, self.targets)
-        for name, layer in chosen.items():
-            if self.rank > min(layer.weight.shape):
-                sizes = " x ".join(str(size) for size in layer.weight.shape)
-                raise ConfigError(f"rank: {self.rank} is larger than the matrix of {name} ({sizes})")
+        check_rank(self.rank, chosen)
         config = peft.LoraConfig(
             use_dora=True,
             r=self.rank,
-            lora_alpha=self.alpha,
+            lora_alpha=self.alpha,  # pyright: ignore[reportArgumentType]  PEFT divides it by the rank: any float will do
             lora_dropout=self.dropout,
             target_modules=shortest_names(model, list(chosen)),
             fan_in_fan_out=any(is_transposed(layer) for layer in chosen.values()),
         )
         model = peft_tuners.attach(model, config, seed=seed)
         for name in chosen:
-            first = model.get_submodule(name).lora_A[peft_tuners.ADAPTER].weight
+            first = model.get_parameter(f"{name}.lora_A.{peft_tuners.ADAPTER}.weight")
             if first.device.type != "meta":
-                values = kaiming_uniform(seed=seed, name=f"{name}.lora_A", shape=tuple(first.shape))
+                rank, inputs = first.shape
+                values = kaiming_uniform(seed=seed, name=f"{name}.lora_A", shape=(rank, inputs))
                 first.data.copy_(torch.from_numpy(values))
         return model
 

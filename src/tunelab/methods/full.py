@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import PositiveFloat
 
+from tunelab.contracts import OptimizerKind
 from tunelab.models.whole import WholeModel
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ class Full(WholeModel):
     size of the weights: it wants 100 times AdamW's or more."""
 
     @property
-    def optimizer_kind(self) -> str:
+    def optimizer_kind(self) -> OptimizerKind:
         return self.optimizer
 
     def attach(self, model: PreTrainedModel, *, seed: int) -> PreTrainedModel:

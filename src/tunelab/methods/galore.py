@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import PositiveFloat, PositiveInt, model_validator
 
 from tunelab.backend_contract import Updater
-from tunelab.errors import ConfigError
+from tunelab.contracts import OptimizerKind
 from tunelab.models.whole import WholeModel
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from tunelab.config.schema import Optimizer
+
+_SEED = "projector_seed"
+"""An attribute of the model: what the projectors' draws depend on beside the matrix's name."""
 
 
 class Galore(WholeModel):
@@ -71,20 +74,19 @@ class Galore(WholeModel):
         return self
 
     @property
-    def optimizer_kind(self) -> str:
+    def optimizer_kind(self) -> OptimizerKind:
         return self.optimizer
 
     def attach(self, model: PreTrainedModel, *, seed: int) -> PreTrainedModel:
-        from tunelab.models.targets import select
+        from tunelab.models.targets import check_rank, select
 
         chosen = select(model, self.targets)
+        if self.projector != "identity":
+            check_rank(self.rank, chosen)
         model.requires_grad_(self.other == "train")
-        for name, layer in chosen.items():
-            if self.projector != "identity" and self.rank > min(layer.weight.shape):
-                shape = " x ".join(map(str, layer.weight.shape))
-                raise ConfigError(f"rank: {self.rank} is larger than the matrix of {name} ({shape})")
-            layer.weight.requires_grad_(True)
-        model.projector_seed = seed
+        for layer in chosen.values():
+            layer.get_parameter("weight").requires_grad_(True)
+        setattr(model, _SEED, seed)
         return model
 
     def updater(self, model: PreTrainedModel, rule: Optimizer) -> Updater:
@@ -100,10 +102,11 @@ class Galore(WholeModel):
             relative=self.optimizer == "adafactor",
         )
         inner = inner_optimizer(rule, kind=self.optimizer)
-        basis = {"rank": self.rank, "kind": self.projector, "side": self.side, "seed": model.projector_seed}
+        basis = {"rank": self.rank, "kind": self.projector, "side": self.side, "seed": getattr(model, _SEED)}
         targets = {}
         for name, layer in select(model, self.targets).items():
-            matrix, name = FloatMatrix(layer.weight, transposed=is_transposed(layer)), f"{name}.weight"
+            name = f"{name}.weight"
+            matrix = FloatMatrix(layer.get_parameter("weight"), transposed=is_transposed(layer))
             targets[name] = Projected(matrix, Projector(matrix.shape, name=name, **basis), settings, inner)
         others = None
         if set(trained_parameters(model)) - set(targets):

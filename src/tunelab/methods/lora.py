@@ -203,17 +203,18 @@ def _saved_factors(layer: AdaptedLinear) -> tuple[Tensor, Tensor]:
 
     from tunelab.kernels.adapters import initial
 
-    start = initial(layer)
+    own, start = layer.factors, initial(layer)
     if start is None:
-        return layer.lora_A, layer.lora_B
-    return torch.cat([layer.lora_A, start.a_RI]), torch.cat([layer.lora_B, -start.b_OR], dim=1)
+        return own
+    return torch.cat([own.a_RI, start.a_RI]), torch.cat([own.b_OR, -start.b_OR], dim=1)
 
 
 def _load_factors(layer: AdaptedLinear, a_RI: Tensor, b_OR: Tensor) -> None:
     from tunelab.kernels.adapters import Factors, initial, restart_from
 
-    rank, device = len(layer.lora_A), layer.lora_A.device
-    layer.lora_A.copy_(a_RI[:rank])
-    layer.lora_B.copy_(b_OR[:, :rank])
+    own = layer.factors
+    rank, device = len(own.a_RI), own.a_RI.device
+    own.a_RI.copy_(a_RI[:rank])
+    own.b_OR.copy_(b_OR[:, :rank])
     if initial(layer) is not None:
         restart_from(layer, Factors(a_RI[rank:].to(device), -b_OR[:, rank:].to(device)))

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from tunelab.backend_contract import Updater
-from tunelab.contracts import Method
-from tunelab.errors import ConfigError, ModelError
+from tunelab.contracts import Method, OptimizerKind
+from tunelab.errors import ModelError
 
 if TYPE_CHECKING:
     import torch
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from tunelab.models.int8 import Int8Linear
 
 WEIGHTS, OPTIONS = "q_galore.safetensors", "q_galore.json"
+_SEED = "projector_seed"
+"""An attribute of the model: what the projectors' draws depend on beside the matrix's name."""
 
 
 class QGalore(Method):
@@ -64,26 +66,23 @@ class QGalore(Method):
         return "int8"
 
     @property
-    def optimizer_kind(self) -> str:
+    def optimizer_kind(self) -> OptimizerKind:
         return self.optimizer
 
     def attach(self, model: PreTrainedModel, *, seed: int) -> PreTrainedModel:
         from tunelab.kernels.initial import generator
         from tunelab.models.int8 import Int8Linear
-        from tunelab.models.targets import is_transposed, select
+        from tunelab.models.targets import check_rank, is_transposed, select
 
         model.requires_grad_(True)
         chosen = select(model, self.targets)
-        for name, layer in chosen.items():
-            if self.rank > min(layer.weight.shape):
-                shape = " x ".join(map(str, layer.weight.shape))
-                raise ConfigError(f"rank: {self.rank} is larger than the matrix of {name} ({shape})")
+        check_rank(self.rank, chosen)
         for name in list(chosen):
             layer = chosen.pop(name)  # each float weight is freed before the next is read
             key = int(generator(seed=seed, name=f"{name}.weight").integers(2**63))
             held = Int8Linear(layer, transposed=is_transposed(layer), key=key)
             model.set_submodule(name, held.train(layer.training))
-        model.projector_seed = seed
+        setattr(model, _SEED, seed)
         return model
 
     def updater(self, model: PreTrainedModel, rule: Optimizer) -> Updater:
@@ -93,7 +92,7 @@ class QGalore(Method):
 
         settings = Settings(update_gap=self.update_gap, scale=self.scale, moments="keep", patience=self.patience)
         inner = inner_optimizer(rule, kind=self.optimizer)
-        basis = {"rank": self.rank, "kind": self.projector, "side": "std", "seed": model.projector_seed}
+        basis = {"rank": self.rank, "kind": self.projector, "side": "std", "seed": getattr(model, _SEED)}
         targets = {}
         for name, layer in _held(model).items():
             projector = Projector(layer.shape, name=f"{name}.weight", four_bits=True, **basis)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import PositiveFloat, PositiveInt
 
+from tunelab.contracts import OptimizerKind
 from tunelab.errors import ModelError
 from tunelab.methods.lora import Lora
 
@@ -49,7 +50,7 @@ class Qlora(Lora):
         return "nf4"
 
     @property
-    def optimizer_kind(self) -> str:
+    def optimizer_kind(self) -> OptimizerKind:
         return self.optimizer
 
     def attach(self, model: PreTrainedModel, *, seed: int) -> PreTrainedModel:
@@ -111,7 +112,7 @@ def _original_weight(layer: nn.Module, base: Nf4Linear, *, name: str) -> Tensor:
     if outputs_and_inputs(layer) == base.shape:
         again = Nf4Linear(layer.to(base.codes.device), transposed=is_transposed(layer))
         if again.codes.equal(base.codes):
-            weight = layer.weight.detach()
+            weight = layer.get_parameter("weight").detach()
             return (weight.t() if base.transposed else weight).to(torch.float32, copy=True)
     raise ModelError(
         f"merge_base: original: {name} there is not what this adapter was trained on (another revision, or weights "

@@ -166,7 +166,7 @@ class Rosa(Method):
         if not self.density:
             return
         if self.mask_from is not None:
-            self._take_positions(session.model)
+            self._take_positions(session.model, self.mask_from)
             return
         if problem := self._warmup_problem(order.num_steps):
             raise ConfigError(problem)
@@ -195,7 +195,7 @@ class Rosa(Method):
     def _warm_up(self, session: Session, order: Order, run: RunConfig, *, num_steps: int) -> None:
         from tunelab.training.step import take_step
 
-        values = [layer.sparse_values for layer in _sparse_layers(session.model).values()]
+        values = [layer.sparse.values_K for layer in _sparse_layers(session.model).values()]
         for parameter in values if num_steps else ():
             parameter.requires_grad_(False)
         session.restart()
@@ -223,32 +223,33 @@ class Rosa(Method):
                 accumulate(session, [Batch((row,))], key=(run.seed, after + 1, index))
             for name, layer in layers.items():
                 layer.collect = None
-                chosen[name] = scores.pop(name).top(len(layer.sparse_index))
+                chosen[name] = scores.pop(name).top(len(layer.sparse.index_K))
         return chosen
 
-    def _take_positions(self, model: PreTrainedModel) -> None:
+    def _take_positions(self, model: PreTrainedModel, source: Path) -> None:
         from tunelab.kernels.adapter_file import read_positions, saved_folder
 
         layers = _sparse_layers(model)
-        folder = saved_folder(self.mask_from, method=NAME)
+        folder = saved_folder(source, method=NAME)
         if folder is None:
             raise ConfigError(self._no_mask())
         saved = read_positions(folder, {name: layer.shape for name, layer in layers.items()})
         for name, layer in layers.items():
-            if len(saved[name]) != len(layer.sparse_index):
+            own_K = layer.sparse.index_K
+            if len(saved[name]) != len(own_K):
                 got = f"{len(saved[name])} positions for {name}, and density: {self.density:g} has"
-                raise ConfigError(f"mask_from: {self.mask_from} has {got} {len(layer.sparse_index)}; set its density")
-            layer.sparse_index.copy_(saved[name])
+                raise ConfigError(f"mask_from: {source} has {got} {len(own_K)}; set its density")
+            own_K.copy_(saved[name])
 
     def _no_mask(self) -> str:
         return f"mask_from: {self.mask_from} holds no saved rosa model; name a finished rosa run's folder"
 
     def state(self, model: PreTrainedModel) -> dict[str, Tensor]:
-        return {f"{name}.sparse_index": layer.sparse_index for name, layer in _sparse_layers(model).items()}
+        return {f"{name}.sparse_index": layer.sparse.index_K for name, layer in _sparse_layers(model).items()}
 
     def load_state(self, model: PreTrainedModel, state: dict[str, Tensor]) -> None:
         for name, layer in _sparse_layers(model).items():
-            layer.sparse_index.copy_(state[f"{name}.sparse_index"])
+            layer.sparse.index_K.copy_(state[f"{name}.sparse_index"])
 
     # -------------------------------------------------------------- disk
 

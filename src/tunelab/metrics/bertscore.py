@@ -50,12 +50,14 @@ class BertScore(Metric):
         Raises:
             CannotScore: the package is not here, or its model is not and cannot be downloaded.
         """
+        pairs: list[tuple[str, str]] = []
         for row in predictions:
             assert row.prediction is not None, f"example {row.id}: bertscore needs generated text"
             assert row.references, f"example {row.id}: bertscore needs a reference"
+            output = _clean(row.prediction)
+            pairs += [(output, _clean(text)) for text in row.references]
         if reason := self.missing():
             raise CannotScore(reason)
-        pairs = [(_clean(row.prediction), _clean(text)) for row in predictions for text in row.references]
         scores = np.zeros(len(pairs))
         filled = [number for number, pair in enumerate(pairs) if all(pair)]
         if filled:
@@ -96,7 +98,7 @@ def _scorer() -> Callable[[Pairs], np.ndarray]:
     place = str(device.chosen())  # as the package's own scorer chooses
     try:
         tokenizer = AutoTokenizer.from_pretrained(MODEL, add_prefix_space=True, model_max_length=MAX_TOKENS)
-        model = get_model(MODEL, LAYERS).to(place)
+        model = get_model(MODEL, LAYERS).to(place)  # pyright: ignore[reportArgumentType] a wrapper hides `to`'s types
     except OSError as error:
         reason = str(error).strip().splitlines()[0]
         raise CannotScore(f"bertscore needs the model {MODEL}, downloaded once with a network: {reason}") from error

@@ -11,7 +11,7 @@ Papineni et al. 2002; Post 2018 (arXiv:1804.08771). What differs is the tokens a
 - e2e: mteval-v13a in perl (tuetschek/e2e-metrics 1b9c4d8, mteval/mteval-v13a-sig.pl lines 891-919), which the script
   calls by default. The same smoothing, also where nothing matches; an order of which the outputs have no n-gram at all
   has p = 1; no output at all is 0.
-- e2e-python: the port that the script calls with -p (metrics/pymteval.py lines 187-214). No smoothing: matches are at
+- e2e-python: the port that the script calls with -p (pymteval.py lines 187-214). No smoothing: matches are at
   least 1e-15 and n-grams 1e-9. An empty output has one word, and -1, -2, -3 n-grams of order 2, 3, 4, as any output
   shorter than n - 1 words has: so it can exceed the perl score.
 
@@ -47,7 +47,7 @@ class Bleu(Metric):
 
     def __init__(self, variant: str = "") -> None:
         super().__init__(variant)
-        from sacrebleu.metrics import BLEU
+        from sacrebleu.metrics.bleu import BLEU
 
         self.bounds = (0.0, 1.0) if variant else (0.0, 100.0)
         self._bleu = unseen(BLEU())

@@ -26,7 +26,7 @@ class Bleu4Sentence(Metric):
 
     def __init__(self, variant: str = "") -> None:
         super().__init__(variant)
-        from sacrebleu.metrics import BLEU
+        from sacrebleu.metrics.bleu import BLEU
 
         self._bleu = unseen(BLEU(effective_order=True))
 

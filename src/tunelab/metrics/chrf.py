@@ -29,7 +29,7 @@ class Chrf(Metric):
 
     def __init__(self, variant: str = "") -> None:
         super().__init__(variant)
-        from sacrebleu.metrics import CHRF
+        from sacrebleu.metrics.chrf import CHRF
 
         self._chrf = unseen(CHRF(char_order=MAX_ORDER, beta=BETA))
 

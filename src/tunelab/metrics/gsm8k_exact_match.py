@@ -54,9 +54,10 @@ class Gsm8kExactMatch(Metric):
         is_right = _is_right_by_openai if self.variant == "openai" else _is_right_by_harness
         rows = []
         for prediction in predictions:
-            assert prediction.prediction is not None, f"example {prediction.id}: gsm8k_exact_match needs generated text"
+            text = prediction.prediction
+            assert text is not None, f"example {prediction.id}: gsm8k_exact_match needs generated text"
             assert prediction.references, f"example {prediction.id}: gsm8k_exact_match needs a reference"
-            rows.append((is_right(prediction, flexible=self.variant == "flexible"), 1.0))
+            rows.append((is_right(text, prediction, flexible=self.variant == "flexible"), 1.0))
         return np.array(rows, dtype=np.float64).reshape(-1, 2)
 
     def aggregate(self, totals: np.ndarray) -> np.ndarray:
@@ -68,16 +69,16 @@ class Gsm8kExactMatch(Metric):
         return f"nrefs:any|rule:{rule.get(self.variant, 'lm-eval-strict-match')}"
 
 
-def _is_right_by_harness(prediction: Prediction, *, flexible: bool) -> bool:
-    answer = _last_number(prediction.prediction) if flexible else _marked(prediction.prediction)
+def _is_right_by_harness(text: str, prediction: Prediction, *, flexible: bool) -> bool:
+    answer = _last_number(text) if flexible else _marked(text)
     return _cleaned(answer) in map(_cleaned, prediction.references)
 
 
-def _is_right_by_openai(prediction: Prediction, *, flexible: bool) -> bool:
+def _is_right_by_openai(text: str, prediction: Prediction, *, flexible: bool) -> bool:
     expected = {_marked(reference).replace(",", "") for reference in prediction.references} - {INVALID}
     if not expected:
         raise CannotScore(f"example {prediction.id}: gsm8k_exact_match:openai needs '#### N' in a reference")
-    return _marked(prediction.prediction).replace(",", "") in expected
+    return _marked(text).replace(",", "") in expected
 
 
 def _marked(text: str) -> str:

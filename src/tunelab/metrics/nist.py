@@ -13,7 +13,7 @@ where the outputs hold no n-gram of some order; it is missing here too.
 `info` comes from the references of all examples: intervals and tests hold these weights fixed.
 
 Sources: tuetschek/e2e-metrics 1b9c4d8, mteval/mteval-v13a-sig.pl lines 521-556, 923-937 and 1021-1030 (default);
-metrics/pymteval.py lines 217-312 (`e2e-python`). Compared with both in tests/metrics/test_mteval.py.
+pymteval.py lines 217-312 (`e2e-python`). Compared with both in tests/metrics/test_mteval.py.
 """
 # N examples
 

@@ -28,7 +28,7 @@ class Ter(Metric):
 
     def __init__(self, variant: str = "") -> None:
         super().__init__(variant)
-        from sacrebleu.metrics import TER
+        from sacrebleu.metrics.ter import TER
 
         self._ter = unseen(TER())
 

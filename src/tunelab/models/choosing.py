@@ -22,7 +22,7 @@ class Text:
     def __init__(self, number: int, prompt: np.ndarray, *, settings: Generation, seed: tuple[int, int]) -> None:
         self.number, self.prompt = number, prompt
         self.new: list[int] = []
-        self.uniforms = None
+        self.uniforms = np.empty(0)
         """One number of [0, 1) for each token to draw."""
         if settings.temperature:
             self.uniforms = np.random.default_rng(seed).random(settings.max_new_tokens)

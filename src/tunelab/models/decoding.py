@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from tunelab.models.choosing import Chooser, Text
-from tunelab.models.growing_cache import GrowingCache
+from tunelab.models.growing_cache import GrowingCache, cache_argument
 
 JOIN_SHARE = 8
 """Prompts join when this part of the places is free: one pass for several."""
@@ -31,7 +31,9 @@ def decodes(model: Any) -> bool:
 
     if not isinstance(model, PreTrainedModel):
         return False
-    if type(model).prepare_inputs_for_generation is not GenerationMixin.prepare_inputs_for_generation:
+    kinds: list[Any] = [type(model), GenerationMixin]
+    own, general = (kind.prepare_inputs_for_generation for kind in kinds)
+    if own is not general:
         return False
     config = model.config.get_text_config(decoder=True)
     layers = DynamicCache(config=config).layers
@@ -104,6 +106,7 @@ class _Rows(ABC):
         self.model, self.pad = model, pad
         self.texts: list[Text | None] = []
         self.mask_BT: Tensor
+        self.cache_name = cache_argument(model.forward)
         keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
         self.options = {"use_cache": True, **({"logits_to_keep": 1} if keeps else {})}
 
@@ -153,12 +156,17 @@ class _Causal(_Rows):
         cache = GrowingCache()
         positions_NT = (mask_NT.cumsum(dim=-1) - 1).clamp(min=0)
         out = self.model(
-            input_ids=ids_NT, attention_mask=mask_NT, position_ids=positions_NT, past_key_values=cache, **self.options
+            input_ids=ids_NT,
+            attention_mask=mask_NT,
+            position_ids=positions_NT,
+            **{self.cache_name: cache},
+            **self.options,
         )
         if self.num_live:
             self._settle(texts, cache, mask_NT)
         else:
-            self.texts, self.cache, self.mask_BT = list(texts), cache, mask_NT
+            self.cache, self.mask_BT = cache, mask_NT
+            self.texts = list(texts)
         return out.logits[:, -1].float()
 
     def _settle(self, texts: list[Text], cache: GrowingCache, mask_NT: Tensor) -> None:
@@ -187,7 +195,7 @@ class _Causal(_Rows):
             input_ids=self._last_tokens(),
             attention_mask=self.mask_BT,
             position_ids=torch.tensor(lengths, device=self.model.device)[:, None],
-            past_key_values=self.cache,
+            **{self.cache_name: self.cache},
             **self.options,
         )
         return out.logits[:, -1].float()
@@ -206,7 +214,8 @@ class _Pairs(_Rows):
         ids_BT, self.mask_BT = self._padded(texts, left=False)
         encoded = self.model.get_encoder()(input_ids=ids_BT, attention_mask=self.mask_BT)
         self.encoded_BTH = encoded.last_hidden_state
-        self.cache = EncoderDecoderCache(GrowingCache(), DynamicCache())
+        self.decoder_cache = GrowingCache()
+        self.cache = EncoderDecoderCache(self.decoder_cache, DynamicCache())
         self.texts = list(texts)
         start = self.model.config.decoder_start_token_id
         return self._forward(torch.full((len(texts), 1), start, device=self.model.device))
@@ -221,7 +230,7 @@ class _Pairs(_Rows):
             encoder_outputs=BaseModelOutput(last_hidden_state=self.encoded_BTH),
             attention_mask=self.mask_BT,
             decoder_input_ids=ids_B1,
-            past_key_values=self.cache,
+            **{self.cache_name: self.cache},
             **self.options,
         )
         return out.logits[:, -1].float()
@@ -229,7 +238,7 @@ class _Pairs(_Rows):
     def _select(self, rows: list[int]) -> None:
         super()._select(rows)
         self.encoded_BTH = self.encoded_BTH[rows]
-        self.cache.self_attention_cache.select(rows)
+        self.decoder_cache.select(rows)
         self.cache.cross_attention_cache.batch_select_indices(torch.tensor(rows, device=self.model.device))
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from tunelab.errors import ModelError
+from tunelab.models.growing_cache import cache_argument
 
 Mean = Literal["log_probabilities", "probabilities"]
 
@@ -41,10 +42,14 @@ class Outputs(NamedTuple):
 
 
 class Ensemble(nn.Module):
+    models: Any
+    """An nn.ModuleList."""
+
     def __init__(self, models: Sequence[nn.Module], weights: Sequence[float], *, mean: Mean) -> None:
         super().__init__()
         self.models = nn.ModuleList(models)
-        self.weights, self.mean = tuple(weights), mean
+        self.weights = tuple(weights)
+        self.mean: Mean = mean
 
     @property
     def config(self) -> Any:
@@ -82,7 +87,7 @@ class Ensemble(nn.Module):
 class _Heads(NamedTuple):
     """The models' output heads, asked as one: what a session hooks on one it hooks on all."""
 
-    heads: list[nn.Module]
+    heads: list[Any]
 
     @property
     def weight(self) -> Tensor:
@@ -103,10 +108,11 @@ class _Hooks(NamedTuple):
 class _Follower:
     """One model's next-token logits for sequences that another one's generation extends, reorders and repeats."""
 
-    def __init__(self, model: nn.Module, prompt_BT: Tensor, mask_BT: Tensor) -> None:
+    def __init__(self, model: Any, prompt_BT: Tensor, mask_BT: Tensor) -> None:
         self.model, self.prompt, self.mask = model, prompt_BT, mask_BT
         self.pairs = bool(model.config.is_encoder_decoder)
         self.positions = "position_ids" in inspect.signature(model.forward).parameters
+        self.cache_name = cache_argument(model.forward)
         self.encoded: Any = None
         self.cache: Any = None
         self.seen_BT: Tensor | None = None
@@ -120,7 +126,7 @@ class _Follower:
             self.cache.reorder_cache(_same_rows(ids_BT[:, :-1], self.seen_BT, beams=len(ids_BT) // len(self.prompt)))
             new_BT = ids_BT[:, -1:]
         self.seen_BT = ids_BT
-        inputs: dict[str, Any] = {"past_key_values": self.cache, "use_cache": True}
+        inputs: dict[str, Any] = {self.cache_name: self.cache, "use_cache": True}
         if self.pairs:
             inputs |= {"encoder_outputs": self.encoded, "attention_mask": self.mask, "decoder_input_ids": new_BT}
         else:
@@ -130,7 +136,7 @@ class _Follower:
             if self.positions:
                 inputs["position_ids"] = (mask_BT.cumsum(-1) - 1).clamp(min=0)[:, -new_BT.shape[1] :]
         out = self.model(**inputs)
-        self.cache = out.past_key_values
+        self.cache = out[self.cache_name]
         return out.logits[:, -1]
 
     def _begin(self, ids_BT: Tensor) -> None:

@@ -6,7 +6,9 @@ transformers' own DynamicLayer copies everything at each token, and knows no row
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,13 +18,21 @@ ROOM = 32
 """Least number of tokens that fit before the next copy; a quarter of the length where that is more."""
 
 
+def cache_argument(forward: Callable[..., Any]) -> str:
+    """What a model's forward calls its cache: transformers 5.24 renames `past_key_values`."""
+    return "cache" if "cache" in inspect.signature(forward).parameters else "past_key_values"
+
+
 class GrowingLayer(DynamicLayer):
     """`keys` and `values`, shape (B, H, T, D), are a window into tensors with room to the right. Rows are aligned on
     the right: what one has less than the longest is on its left, and masked."""
 
+    keys: Tensor
+    values: Tensor
+
     def __init__(self) -> None:
         super().__init__()
-        self._room: tuple[Tensor, Tensor] = ()
+        self._room: tuple[Tensor, ...] = ()
         self._start = self._end = 0
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object) -> tuple[Tensor, ...]:
@@ -73,6 +83,8 @@ class GrowingLayer(DynamicLayer):
 
 class GrowingCache(Cache):
     """A GrowingLayer for each of the model's layers, made when it is first written."""
+
+    layers: list[GrowingLayer]
 
     def __init__(self) -> None:
         super().__init__(layer_class_to_replicate=GrowingLayer)

@@ -126,7 +126,7 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def _with_transformers(
-    model: PreTrainedModel,
+    model: Any,
     texts: Sequence[Text],
     choose: Chooser,
     *,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,10 +49,16 @@ class Int8Linear(nn.Module):
     dtype = torch.float32
     """Of the gradients it gives and the weight it is moved as."""
 
-    def __init__(self, layer: nn.Module, *, transposed: bool, key: int) -> None:
+    codes: Tensor
+    scales: Tensor
+    num_moves: Tensor
+    bias: nn.Parameter | None
+
+    def __init__(self, layer: Any, *, transposed: bool, key: int) -> None:
         super().__init__()
         weight_OI = (layer.weight.t() if transposed else layer.weight).detach().float()
-        self.shape, self.transposed, self.key = tuple(weight_OI.shape), transposed, key
+        outputs, inputs = weight_OI.shape
+        self.shape, self.transposed, self.key = (outputs, inputs), transposed, key
         self.bias = layer.bias
         codes, scales = quantise(weight_OI, draw=None)
         self.register_buffer("codes", codes)
@@ -111,7 +118,7 @@ class Int8Linear(nn.Module):
         weight_OI = self.dense(torch.float32)
         layer = Conv1D(outputs, inputs) if self.transposed else nn.Linear(inputs, outputs, bias=self.bias is not None)
         layer.weight = nn.Parameter(weight_OI.t().contiguous() if self.transposed else weight_OI)
-        layer.bias = self.bias
+        layer.register_parameter("bias", self.bias)
         return layer.train(self.training)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -92,6 +92,7 @@ def has_option(name: str, option: str) -> bool:
 
 
 def _config_class(name: str) -> type[peft.PeftConfig]:
+    from peft import PeftType
     from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
-    return PEFT_TYPE_TO_CONFIG_MAPPING[name]
+    return PEFT_TYPE_TO_CONFIG_MAPPING[PeftType(name)]

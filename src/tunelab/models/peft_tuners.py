@@ -43,7 +43,7 @@ REFUSED = {
 def tuner_names() -> list[str]:
     """The tuners of the installed PEFT that can be trained here, read from its source: nothing is imported."""
     found = importlib.util.find_spec("peft")
-    if found is None:
+    if found is None or found.origin is None:
         return []
     source = Path(found.origin).with_name("utils") / "peft_types.py"
     block = source.read_text(encoding="utf-8").partition("class PeftType")[2].partition("\nclass ")[0]
@@ -73,19 +73,19 @@ def attach(model: PreTrainedModel, config: peft.PeftConfig, *, seed: int) -> Pre
             wrapper = peft.get_peft_model(model, config, adapter_name=ADAPTER, low_cpu_mem_usage=on_meta)
         except (ValueError, TypeError, ImportError, NotImplementedError, RuntimeError, AssertionError) as error:
             if on_meta and isinstance(error, (NotImplementedError, RuntimeError)):
-                raise NotImplementedError(f"PEFT's {config.peft_type.value} cannot be built without weights") from error
+                raise NotImplementedError(f"PEFT's {_type_of(config)} cannot be built without weights") from error
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise ConfigError(f"PEFT's {config.peft_type.value} cannot be used on this model: {reason}") from error
+            raise ConfigError(f"PEFT's {_type_of(config)} cannot be used on this model: {reason}") from error
     config.base_model_name_or_path = model.config._name_or_path  # not the cache folder that PEFT takes
     for name, parameter in model.named_parameters():
         if ".ranknum." in name:
             parameter.requires_grad_(False)  # AdaLoRA's counters, which PEFT forgets to freeze on the meta device
     model.__dict__[_WRAPPER] = wrapper  # past nn.Module's registration: the wrapper contains the model
     if wrapper.base_model.model is not model:
-        raise ConfigError(f"PEFT's {config.peft_type.value} replaces the model in place of changing its layers")
+        raise ConfigError(f"PEFT's {_type_of(config)} replaces the model in place of changing its layers")
     if not any(parameter.requires_grad for parameter in model.parameters()):
         kinds = ", ".join(sorted({type(layer).__name__ for layer in linear_layers(model).values()}))
-        raise ConfigError(f"PEFT's {config.peft_type.value} trains nothing of this model (its layers: {kinds})")
+        raise ConfigError(f"PEFT's {_type_of(config)} trains nothing of this model (its layers: {kinds})")
     return model
 
 
@@ -93,14 +93,22 @@ def wrapper_of(model: PreTrainedModel) -> peft.PeftModel:
     return model.__dict__[_WRAPPER]
 
 
-def config_of(model: PreTrainedModel) -> peft.PeftConfig:
+def config_of(model: PreTrainedModel) -> Any:
+    """A peft.PeftConfig, with the fields of its tuner."""
     return wrapper_of(model).peft_config[ADAPTER]
+
+
+def _type_of(config: peft.PeftConfig) -> str:
+    """The tuner's name as PEFT writes it."""
+    import peft
+
+    return peft.PeftType(config.peft_type).value
 
 
 def save(model: PreTrainedModel, folder: Path) -> None:
     """adapter_config.json and adapter_model.safetensors, as peft.PeftModel.from_pretrained reads them."""
     folder.mkdir(parents=True, exist_ok=True)
-    wrapper_of(model).save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
+    wrapper_of(model).save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)  # a model card full of blanks
 
 

@@ -13,7 +13,7 @@ import threading
 import weakref
 from collections.abc import Callable, Collection
 from functools import cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +22,9 @@ from torch.nn import functional as F
 
 from tunelab.errors import ConfigError
 from tunelab.models.targets import is_transposed, linear_layers
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 BLOCK = 64
 """Weights that share one scale."""
@@ -53,7 +56,13 @@ class Nf4Linear(nn.Module):
     the rows of W (O, I) for both, as bitsandbytes and transformers have it.
     """
 
-    def __init__(self, layer: nn.Module, *, transposed: bool) -> None:
+    codes: Tensor
+    scales: Tensor
+    scales_of_scales: Tensor
+    offset: Tensor
+    bias: nn.Parameter | None
+
+    def __init__(self, layer: Any, *, transposed: bool) -> None:
         super().__init__()
         weight_OI = (layer.weight.t() if transposed else layer.weight).detach()
         self.out_features, self.in_features = weight_OI.shape
@@ -114,7 +123,7 @@ class Nf4Linear(nn.Module):
         else:
             layer = _empty(nn.Linear, self.in_features, self.out_features, bias=self.bias is not None)
             layer.weight = nn.Parameter(weight_OI, requires_grad=False)
-        layer.bias = self.bias
+        layer.register_parameter("bias", self.bias)
         return layer.train(self.training)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -124,7 +133,7 @@ class Nf4Linear(nn.Module):
         return _FrozenLinear.apply(x.to(dtype), lambda: self.dense(dtype), bias)
 
 
-def quantise_model(model: nn.Module, *, keep: Collection[str] = ()) -> nn.Module:
+def quantise_model(model: PreTrainedModel, *, keep: Collection[str] = ()) -> PreTrainedModel:
     """Hold every linear layer but the output head in nf4; `keep` names module paths that stay float. In place.
 
     One layer at a time, each float weight freed before the next is read; at the end freed memory goes back to the
@@ -174,7 +183,7 @@ def _require_nf4(device: str) -> None:
     way_out = "install bitsandbytes for this machine (`pip install bitsandbytes`), or use lora, whose base stays float"
     try:
         weight_OI = torch.linspace(-1, 1, BLOCK, device=device).reshape(2, BLOCK // 2)
-        again_OI = dequantise(**quantise(weight_OI), shape=tuple(weight_OI.shape), dtype=torch.float32)
+        again_OI = dequantise(**quantise(weight_OI), shape=(2, BLOCK // 2), dtype=torch.float32)
         error = float((weight_OI - again_OI).abs().max())
     except Exception as failure:  # a missing package, a library that does not load, a device without kernels
         reason = (str(failure).strip().splitlines() or [""])[0]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from tunelab.errors import ConfigError
 
@@ -26,7 +27,7 @@ def is_quantised(layer: nn.Module) -> bool:
     return hasattr(layer, "quantised_weights")
 
 
-def outputs_and_inputs(layer: nn.Module) -> tuple[int, int]:
+def outputs_and_inputs(layer: Any) -> tuple[int, int]:
     """(O, I) of a linear layer, however its weight is held."""
     if is_quantised(layer):
         return layer.shape
@@ -69,6 +70,17 @@ def select(model: PreTrainedModel, targets: str | tuple[str, ...]) -> dict[str, 
     if not chosen:
         raise ConfigError(f"targets: '{targets}' matches no linear layer; there are {leaf_names(layers)}")
     return {name: layer for name, layer in layers.items() if name in chosen}
+
+
+def check_rank(rank: int, layers: Mapping[str, nn.Module]) -> None:
+    """
+    Raises:
+        ConfigError: the rank is larger than one of the matrices.
+    """
+    for name, layer in layers.items():
+        sizes = layer.get_parameter("weight").shape
+        if rank > min(sizes):
+            raise ConfigError(f"rank: {rank} is larger than the matrix of {name} ({' x '.join(map(str, sizes))})")
 
 
 def shortest_names(model: PreTrainedModel, chosen: list[str]) -> list[str]:

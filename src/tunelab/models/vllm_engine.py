@@ -55,7 +55,7 @@ class VllmEngine:
 
     def _engine(self, folder: Path) -> Any:
         """The weights leave the GPU before vLLM takes its share of it."""
-        from vllm import LLM
+        from vllm import LLM  # pyright: ignore[reportMissingImports]  optional, not installed here
 
         plain = self.session.plain_model()
         plain.save_pretrained(folder)
@@ -67,7 +67,7 @@ class VllmEngine:
         return LLM(model=str(folder), dtype="float32", seed=self.seed)
 
     def _sampling(self, settings: Generation, place: int) -> Any:
-        from vllm import SamplingParams
+        from vllm import SamplingParams  # pyright: ignore[reportMissingImports]  optional, not installed here
 
         drawn = {
             "top_p": settings.top_p,

@@ -51,7 +51,7 @@ def search_table(group: Group) -> Table | None:
     """Every learning rate of every method with more than one; the lowest validation loss on the first seed won."""
     rows, spent = [], []
     for row in group.rows:
-        searched = sorted(_searched(group, row.method), key=lambda run: run.entry.learning_rate)
+        searched = _searched(group, row.method)
         rows += [_tried(run, is_edge=run in (searched[0], searched[-1])) for run in searched]
         if row.search_seconds is not None:
             spent.append(f"{row.method} {duration(row.search_seconds)}")
@@ -70,7 +70,7 @@ def search_table(group: Group) -> Table | None:
 
 def _tried(run: RunRecords, *, is_edge: bool) -> tuple[Cell, ...]:
     won = run.entry.role == "run" and run.state == "finished"
-    loss = run.result.validation_loss if run.result else None
+    loss = run.result.validation_loss if run.state == "finished" else None
     return (
         Cell(run.entry.method),
         Cell(rate(run.entry.learning_rate)),
@@ -81,12 +81,12 @@ def _tried(run: RunRecords, *, is_edge: bool) -> tuple[Cell, ...]:
 
 
 def _searched(group: Group, method: str) -> list[RunRecords]:
-    """The candidates of a search: the losers, and the winner on the same seed."""
+    """The candidates of a search: the losers, and the winner on the same seed; the lowest learning rate first."""
     runs = [run for run in group.runs if run.entry.method == method and run.entry.num_tried > 1]
     losers = [run for run in runs if run.entry.role == "candidate"]
     seeds = {run.entry.seed for run in losers}
-    known = [run for run in runs if run.entry.seed in seeds and run.entry.learning_rate is not None]
-    return known if losers else []
+    known = [(rate, run) for run in runs if run.entry.seed in seeds and (rate := run.entry.learning_rate) is not None]
+    return [run for _, run in sorted(known, key=lambda pair: pair[0])] if losers else []
 
 
 def _outcome(run: RunRecords) -> str:

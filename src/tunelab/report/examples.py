@@ -90,8 +90,8 @@ def _side_by_side(
     answers = tuple(
         Answer(
             method,
-            None if found[id].prediction is None else _cut(found[id].prediction),
-            "" if scores[method] is None else number(float(scores[method][place]), decimals),
+            None if (text := found[id].prediction) is None else _cut(text),
+            "" if (alone := scores[method]) is None else number(float(alone[place]), decimals),
         )
         for method, found in of_method.items()
     )

@@ -174,7 +174,7 @@ def _group(study: str, *, runs: tuple[RunRecords, ...], metrics: Mapping[str, Me
 
 def _row(
     study: str, *, method: str, runs: list[RunRecords], cells: dict[str, ScoreCell], marks: tuple[str, ...],
-    notes: tuple[str, ...],
+    notes: Sequence[str],
 ) -> Row:  # fmt: skip
     planned = [run for run in runs if run.entry.role != "candidate"]
     done = [run.result for run in finished(planned)]
@@ -218,7 +218,8 @@ def _failure(run: RunRecords) -> Failure:
 
 
 def _notes(run: RunRecords) -> list[str]:
-    return [*(run.result.notes if run.result else ()), *(f"{run.entry.id}: {problem}" for problem in run.problems)]
+    own = run.result.notes if run.state == "finished" else []
+    return [*own, *(f"{run.entry.id}: {problem}" for problem in run.problems)]
 
 
 def _seconds(result: RunResult, phase: str) -> float | None:

@@ -52,7 +52,7 @@ def _search_effort(row: Marked, group: Mapping[str, Marked]) -> list[str]:
 
 def _has_rate(row: Marked) -> bool:
     """The base and what is made of finished runs have none to search for."""
-    return any(run.result is not None and run.result.learning_rate is not None for run in row.runs)
+    return any(run.result.learning_rate is not None for run in row.runs)
 
 
 def _surroundings(method: str, group: Mapping[str, Marked]) -> list[str]:

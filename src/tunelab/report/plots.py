@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -46,7 +46,8 @@ class NamedPoint(NamedTuple):
     up: float
     low: float
     high: float
-    handle: object
+    handle: Any
+    """What a legend shows of it."""
 
 
 def draw_all(comparison: Comparison) -> dict[tuple[str, str, str], tuple[Plot, ...]]:
@@ -132,13 +133,17 @@ def _quality(group: Group, title: str, look: dict[str, Look], cost: str) -> Figu
     if not group.metrics:
         return None
     metric = group.metrics[0]
-    rows = [row for row in group.rows if _cost(row, cost) is not None and row.scores[metric].mean is not None]
+    rows = [
+        (row, spent)
+        for row in group.rows
+        if (spent := _cost(row, cost)) is not None and row.scores[metric].mean is not None
+    ]
     if not rows:
         return None
-    unit = (memory_unit if cost == "memory" else time_unit)([_cost(row, cost) for row in rows])
+    unit = (memory_unit if cost == "memory" else time_unit)([spent for _, spent in rows])
     figure = Figure(figsize=(3.35, 2.6), layout="constrained")
     axes = figure.subplots()
-    points = [_point(axes, _cost(row, cost) / unit.size, row, metric, look[row.method]) for row in rows]
+    points = [_point(axes, spent / unit.size, row, metric, look[row.method]) for row, spent in rows]
     axes.margins(x=0.16, y=0.14)
     axes.set_xlim(left=max(0.0, axes.get_xlim()[0]))
     _base_line(axes, group, metric, look[BASE])
@@ -187,7 +192,7 @@ def _name_points(figure: Figure, axes: Axes, points: Sequence[NamedPoint]) -> No
         )  # fmt: skip
 
 
-def _legend(figure: Figure, handles: dict[str, object], *, columns: int) -> None:
+def _legend(figure: Figure, handles: dict[str, Any], *, columns: int) -> None:
     """Below the axes, read line by line; matplotlib itself fills column by column."""
     columns = min(columns, len(handles))
     lines = -(-len(handles) // columns)
@@ -197,14 +202,15 @@ def _legend(figure: Figure, handles: dict[str, object], *, columns: int) -> None
 
 
 def _point(axes: Axes, across: float, row: Row, metric: str, look: Look) -> NamedPoint:
-    cell = row.scores[metric]
-    low = cell.mean if cell.low is None else min(cell.low, cell.mean)
-    high = cell.mean if cell.high is None else max(cell.high, cell.mean)
+    cell, mean = row.scores[metric], row.scores[metric].mean
+    assert mean is not None, f"{row.method} has no {metric}"
+    low = mean if cell.low is None else min(cell.low, mean)
+    high = mean if cell.high is None else max(cell.high, mean)
     handle = axes.errorbar(
-        [across], [cell.mean], yerr=[[cell.mean - low], [high - cell.mean]], color=look.colour, marker=look.marker,
+        [across], [mean], yerr=[[mean - low], [high - mean]], color=look.colour, marker=look.marker,
         markersize=5, capsize=2.5 if high > low else 0, elinewidth=1, linestyle="none",
     )  # fmt: skip
-    return NamedPoint(row.method, across, cell.mean, low, high, handle)
+    return NamedPoint(row.method, across, mean, low, high, handle)
 
 
 def _cost(row: Row, cost: str) -> float | None:

@@ -72,8 +72,7 @@ def assess(runs: Mapping[str, Sequence[RunRecords]], *, names: Sequence[str], me
         pairs += of_name
         for method, done in comparable.items():
             notes[method] += _missing(name, done)
-            told = metric is not None and metric.reads != "general"  # a rise over the base cannot be below the base's
-            beats_base = _beats_base(method, of_name, metric) if told else None
+            beats_base = _beats_base(method, of_name, metric)
             cells[method][name] = _cell(method, name, done, tested)._replace(beats_base=beats_base)
     return Quality(cells, tuple(pairs), notes)
 
@@ -110,8 +109,7 @@ def _cell(method: str, name: str, done: Sequence[RunRecords], tested: Comparison
     scores = [run.result.scores[name] for run in done if name in run.result.scores]
     values = [score.value for score in scores if score.value is not None and math.isfinite(score.value)]
     mean = math.fsum(values) / len(values) if values else None
-    interval = None if tested is None else tested.intervals[method]
-    if interval is not None:
+    if tested is not None and (interval := tested.intervals[method]) is not None:
         return ScoreCell(mean, interval.low, interval.high, tested.tied_best[method], None)
     low, high = (scores[0].low, scores[0].high) if len(scores) == 1 else (None, None)
     return ScoreCell(mean, low, high, None, None)
@@ -124,6 +122,8 @@ def _missing(name: str, done: Sequence[RunRecords]) -> list[str]:
 
 
 def _beats_base(method: str, pairs: Sequence[Pair], metric: Metric | None) -> bool | None:
+    if metric is None or metric.reads == "general":  # a rise over the base cannot be below the base's
+        return None
     for pair in pairs:
         if {pair.test.first, pair.test.second} == {method, BASE}:
             return pair.different and pair.better(metric) == method

@@ -27,16 +27,22 @@ class RunRecords:
         self._unread: list[str] = []
         self.error: str | None = None
         """One line; set when the run failed."""
-        self.result = self._result()
-        if self.result is None and self.error is None:
+        self._result = self._read_result()
+        if self._result is None and self.error is None:
             self.error = self._failure()
         self.config = self._config()
 
     @property
     def state(self) -> State:
-        if self.result is not None:
+        if self._result is not None:
             return "finished"
         return "failed" if self.error is not None else "pending"
+
+    @property
+    def result(self) -> RunResult:
+        """Of a finished run."""
+        assert self._result is not None, f"{self.entry.id} has not finished"
+        return self._result
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -65,7 +71,7 @@ class RunRecords:
         """The rows that hold this metric's statistics."""
         return self.general if metric.reads == "general" else self.predictions
 
-    def _result(self) -> RunResult | None:
+    def _read_result(self) -> RunResult | None:
         path = self.folder / "result.json"
         if not path.is_file():
             return None
@@ -119,7 +125,7 @@ def read_runs(study: StudyRuns) -> tuple[RunRecords, ...]:
 
 def finished(runs: Sequence[RunRecords]) -> list[RunRecords]:
     """Those that have a result."""
-    return [run for run in runs if run.result is not None]
+    return [run for run in runs if run.state == "finished"]
 
 
 def _first_problem(error: ValueError) -> str:

@@ -119,9 +119,10 @@ def _worthy(group: Group) -> list[Row]:
 
 def _cheapest(rows: Sequence[Row]) -> Row:
     """Memory decides only where every row's was measured."""
-    if all(row.peak_train_gib is not None for row in rows):
-        limit = SAME_MEMORY * min(row.peak_train_gib for row in rows)
-        rows = [row for row in rows if row.peak_train_gib <= limit]
+    peaks = [row.peak_train_gib for row in rows if row.peak_train_gib is not None]
+    if len(peaks) == len(rows):
+        limit = SAME_MEMORY * min(peaks)
+        rows = [row for row, peak in zip(rows, peaks, strict=True) if peak <= limit]
     return min(rows, key=lambda row: (row.train_seconds is None, row.train_seconds or 0.0))
 
 
@@ -177,7 +178,8 @@ def _cautions(group: Group) -> list[str]:
 
 def _best(rows: Sequence[Row], group: Group) -> Row:
     sign = 1 if group.higher_is_better(group.metrics[0]) else -1
-    return max(rows, key=lambda row: sign * _mean(row, group))
+    means = {row.method: mean for row in rows if (mean := _mean(row, group)) is not None}
+    return max(rows, key=lambda row: sign * means[row.method])
 
 
 def _mean(row: Row, group: Group) -> float | None:

@@ -108,6 +108,9 @@ class Corpora(MixedTask):
 
     metrics: tuple[str, ...] = ("perplexity", "bits_per_token", "bits_per_byte", "sequence_loss")
 
+    def options_of(self, name: str) -> Corpus:
+        return getattr(self, name)
+
     def set_rows(self, name: str, split: Split) -> SetRows:
         options = self.options_of(name)
         has_all = {"train", "validation", "test"} <= set(SOURCES[name].splits)

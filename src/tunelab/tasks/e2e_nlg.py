@@ -12,6 +12,7 @@ comparable: 'name : Blue Spice | Type : coffee shop', the text in spaced tokens 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -63,7 +64,7 @@ class E2eNlg(Task):
 
     metrics: tuple[str, ...] = ("bleu", "rouge_l")
 
-    def examples(self, split: Split) -> list[Example]:
+    def examples(self, split: Split) -> Sequence[Example]:
         rows = source_rows("e2e_nlg", split, path=self.path)
         formatted = format_rows(
             [self._row(row) for row in rows],

@@ -186,6 +186,7 @@ class Files(Task):
                 chats = chat_examples(rows, read, split=split, source=source, group=split == "test")
                 return _Read(chats.examples, chats.counts.notes(split))
             prompt, target = shape.prompt, shape.target
+            assert target is not None, shape
         formatted = format_rows(rows, prompt=prompt, target=target, split=split, source=source, group=split == "test")
         empty = f"{split}: {formatted.num_empty_targets} of {formatted.num_rows} rows left out, their target is empty"
         return _Read(formatted.examples, [empty] if formatted.num_empty_targets else [])

@@ -7,6 +7,7 @@ lm-evaluation-harness: 'Question: ...' and 'Answer:' on the next line.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -59,7 +60,7 @@ class Gsm8k(Task):
     metrics: tuple[str, ...] = ("gsm8k_exact_match",)
     generation: Generation = Generation(max_new_tokens=256)
 
-    def examples(self, split: Split) -> list[Example]:
+    def examples(self, split: Split) -> Sequence[Example]:
         """`validation` is empty: the study holds rows of train out."""
         if split == "validation":
             return []
@@ -87,7 +88,7 @@ class Gsm8k(Task):
         fewer = {"train_rows": TRAIN_ROWS, "test_rows": SCORED_ROWS}
         return self.model_copy(update={"path": folder, **fewer})
 
-    def _formatted(self, split: Split) -> list[Example]:
+    def _formatted(self, split: Split) -> Sequence[Example]:
         rows = [self._row(row) for row in source_rows("gsm8k", split, path=self.path)]
         source = f"{self.path or self.name} ({split})"
         return format_rows(rows, prompt=self.prompt, target=self.target, split=split, source=source).examples

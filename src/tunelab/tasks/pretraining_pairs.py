@@ -5,6 +5,7 @@ With `model: {initialize: random}` this rebuilds an embedded base model. Nothing
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -39,7 +40,7 @@ class PretrainingPairs(Task):
 
     metrics: tuple[str, ...] = ("perplexity", "bits_per_token")
 
-    def examples(self, split: Literal["train", "validation", "test"]) -> list[Example]:
+    def examples(self, split: Literal["train", "validation", "test"]) -> Sequence[Example]:
         number = {"train": self.pairs, "validation": self.validation_pairs, "test": self.test_pairs}[split]
         rows = list(islice(pretraining.iterate_pairs(seed=self.seed, start=START[split]), number))
         return format_rows(rows, prompt=self.prompt, target="{target}", split=split, source=self.name).examples

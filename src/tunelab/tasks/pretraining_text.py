@@ -5,6 +5,7 @@ With `model: {initialize: random}` this rebuilds an embedded base model. Nothing
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -36,7 +37,7 @@ class PretrainingText(Task):
 
     metrics: tuple[str, ...] = ("perplexity", "bits_per_token")
 
-    def examples(self, split: Literal["train", "validation", "test"]) -> list[Example]:
+    def examples(self, split: Literal["train", "validation", "test"]) -> Sequence[Example]:
         number = {"train": self.documents, "validation": self.validation_documents, "test": self.test_documents}[split]
         rows = [{"text": text} for text in islice(pretraining.iterate(seed=self.seed, start=START[split]), number)]
         return format_rows(rows, prompt=None, target="{text}", split=split, source=self.name).examples

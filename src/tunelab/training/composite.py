@@ -5,17 +5,20 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from tunelab.backend_contract import Updater
 from tunelab.config.schema import Optimizer
 from tunelab.contracts import Method
 from tunelab.training.optim import SharedRule
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
-def updater_of(method: Method, model: nn.Module, rule: Optimizer) -> Updater:
+
+def updater_of(method: Method, model: PreTrainedModel, rule: Optimizer) -> Updater:
     """The method's own, else the shared rule with what the method declares."""
     shared = functools.partial(SharedRule, kind=method.optimizer_kind, rate_of=method.rate_of)
     return method.updater(model, rule) or shared(model, rule)
@@ -48,9 +51,10 @@ class Together(Updater):
     def update(self, *, learning_rate: float, max_norm: float | None) -> None:
         norm = self.gradient_norm() if max_norm is not None else 0.0
         for index, share in enumerate(self.shares):
-            # The global clip scales all gradients by max_norm / norm: each share's own norm is to shrink by as much.
-            clipped = max_norm is not None and norm > max_norm
-            limit = max_norm * self._norms[index] / norm if clipped and self._norms[index] > 0 else None
+            limit = None
+            if max_norm is not None and norm > max_norm and self._norms[index] > 0:
+                # The global clip scales all gradients by max_norm / norm: each share's own norm shrinks by as much.
+                limit = max_norm * self._norms[index] / norm
             share.updater.update(learning_rate=learning_rate * share.rate, max_norm=limit)
 
     def state(self) -> dict[str, Tensor]:

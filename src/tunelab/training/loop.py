@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from tunelab.backend_contract import Order, Session
+from tunelab.backend_contract import Session
 from tunelab.config.run import RunConfig
-from tunelab.data.tokens.batching import micro_batches
+from tunelab.data.tokens.batching import Order, micro_batches
 from tunelab.errors import RunError
 from tunelab.records import StepRecord, TokenRow, ValidationRecord
 from tunelab.training.state import Checkpoints, LoopState

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
-from typing import Any, Literal, get_args
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from tunelab import device
 from tunelab.backend_contract import Updater
 from tunelab.config.schema import Optimizer
+from tunelab.contracts import OptimizerKind
 
-Kind = Literal["adamw", "adamw8bit", "paged_adamw8bit", "adafactor"]
+Kind = OptimizerKind
 """adamw: torch's, fused. adamw8bit: moments in 8 bits (bitsandbytes; tensors below 4,096 values stay in 32).
 paged_adamw8bit: those in memory that CUDA moves to the host when the GPU is full; plain 8-bit elsewhere.
 adafactor: the second moment as a row and a column (torch's, Shazeer and Stern 2018)."""
@@ -24,6 +25,11 @@ _TABLES = ("qmap1", "qmap2")
 def trained_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """Name -> parameter, tied ones once."""
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def gradients(parameters: Iterable[nn.Parameter]) -> list[Tensor]:
+    """Those that there are."""
+    return [parameter.grad for parameter in parameters if parameter.grad is not None]
 
 
 def groups(
@@ -68,8 +74,7 @@ class SharedRule(Updater):
     def _total_norm(self) -> Tensor:
         """Taken once a step: the record and the clip both want it."""
         if self._norm is None:
-            gradients = [parameter.grad for parameter in self.parameters.values() if parameter.grad is not None]
-            self._norm = nn.utils.get_total_norm(gradients)
+            self._norm = nn.utils.get_total_norm(gradients(self.parameters.values()))
         return self._norm
 
     def gradient_norm(self) -> float:
@@ -105,7 +110,7 @@ class SharedRule(Updater):
         ]
 
 
-def _particulars(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> dict[str, Any]:
+def _particulars(optimizer: Any, group: dict[str, Any]) -> dict[str, Any]:
     """What an optimizer does beside its settings."""
     if isinstance(optimizer, torch.optim.Adafactor):
         return {"step_size": "min(learning rate, 1 / sqrt(step)) x max(eps[1], RMS of the weights)", "momentum": None}
@@ -130,14 +135,14 @@ def make_optimizer(
     if kind == "adafactor":
         # betas and eps of the rule belong to AdamW: its eps would be Adafactor's clamp of squared gradients
         return torch.optim.Adafactor(parameters, lr=0.0)
-    import bitsandbytes
+    from bitsandbytes.optim.adamw import AdamW8bit, PagedAdamW8bit
 
     paged = kind == "paged_adamw8bit" and device.on_gpu()
-    cls = bitsandbytes.optim.PagedAdamW8bit if paged else bitsandbytes.optim.AdamW8bit
+    cls = PagedAdamW8bit if paged else AdamW8bit
     return cls(parameters, lr=0.0, betas=rule.betas, eps=rule.eps)
 
 
-def optimizer_state(optimizer: torch.optim.Optimizer, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
+def optimizer_state(optimizer: torch.optim.Optimizer, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """As plain tensors, 'parameter.field' -> value."""
     return {
         f"{name}.{key}": value if isinstance(value, Tensor) else torch.tensor(value)
@@ -148,7 +153,7 @@ def optimizer_state(optimizer: torch.optim.Optimizer, parameters: dict[str, Tens
 
 
 def load_optimizer_state(
-    optimizer: torch.optim.Optimizer, parameters: dict[str, Tensor], state: dict[str, Tensor]
+    optimizer: torch.optim.Optimizer, parameters: Mapping[str, Tensor], state: dict[str, Tensor]
 ) -> None:
     """Put back what `optimizer_state` gave, so that the next step is the same bit for bit."""
     fields_of: dict[str, dict[str, Tensor]] = {}
@@ -165,7 +170,7 @@ def load_optimizer_state(
             optimizer.state[parameters[name]][field] = value.to(place, copy=True)
 
 
-def _fill_buffers(optimizer: torch.optim.Optimizer, fields_of: dict[Tensor, dict[str, Tensor]]) -> None:
+def _fill_buffers(optimizer: Any, fields_of: dict[Tensor, dict[str, Tensor]]) -> None:
     """bitsandbytes makes its own buffers (paged ones too, and the shared tables); only their values are saved."""
     for group_index, group in enumerate(optimizer.param_groups):
         for index, parameter in enumerate(group["params"]):

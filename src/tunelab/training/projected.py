@@ -19,7 +19,15 @@ from torch import Tensor, distributed, nn
 
 from tunelab.backend_contract import Updater
 from tunelab.config.schema import Optimizer
-from tunelab.training.optim import Kind, SharedRule, load_optimizer_state, make_optimizer, optimizer_state, plain
+from tunelab.training.optim import (
+    Kind,
+    SharedRule,
+    gradients,
+    load_optimizer_state,
+    make_optimizer,
+    optimizer_state,
+    plain,
+)
 
 if TYPE_CHECKING:
     from tunelab.kernels.projector import Projector
@@ -35,10 +43,13 @@ class Matrix(Protocol):
     shape: tuple[int, int]
     """(O, I)"""
     dtype: torch.dtype
-    device: torch.device
+
+    @property
+    def device(self) -> torch.device: ...
 
     def watch(self, take: Callable[[Tensor], None]) -> Callable[[], None]:
         """Hand every gradient (O, I) to `take` and keep none; returns what ends this."""
+        ...
 
     def move(self, change: Callable[[Tensor], None]) -> None:
         """Let `change` work on the weight (O, I) in place."""
@@ -49,7 +60,8 @@ class FloatMatrix:
 
     def __init__(self, parameter: nn.Parameter, *, transposed: bool) -> None:
         self.parameter, self.transposed = parameter, transposed
-        self.shape = tuple(self._oriented(parameter).shape)
+        outputs, inputs = self._oriented(parameter).shape
+        self.shape = outputs, inputs
         self.dtype, self.device = parameter.dtype, parameter.device
 
     def _oriented(self, tensor: Tensor) -> Tensor:
@@ -57,6 +69,7 @@ class FloatMatrix:
 
     def watch(self, take: Callable[[Tensor], None]) -> Callable[[], None]:
         def hook(parameter: nn.Parameter) -> None:
+            assert parameter.grad is not None
             take(self._oriented(parameter.grad))
             parameter.grad = None
 
@@ -156,13 +169,13 @@ class Projected:
         elif self.settings.moments == "reset":
             state.pop(self.low.stand_in, None)
         if old and self.settings.patience is not None:
-            self._wait_longer(old)
+            self._wait_longer(old, patience=self.settings.patience)
 
-    def _wait_longer(self, old: dict[str, Tensor]) -> None:
+    def _wait_longer(self, old: dict[str, Tensor], *, patience: float) -> None:
         side, basis = next(iter(self.projector.bases.items()))
         cosine = nn.functional.cosine_similarity(old[side][:, 0].float(), basis[:, 0].float(), dim=0)
         self.cosines = [*self.cosines, float(cosine.abs())][-COSINES:]
-        if len(self.cosines) == COSINES and sum(self.cosines) / COSINES >= self.settings.patience:
+        if len(self.cosines) == COSINES and sum(self.cosines) / COSINES >= patience:
             self.gap, self.cosines = 2 * self.gap, []
 
     def update(self, *, learning_rate: float, weight_decay: float) -> None:
@@ -219,21 +232,20 @@ class ProjectedRule(Updater):
 
     def _sum_over_ranks(self) -> None:
         if not self._summed:
-            sum_over_ranks(tensor.grad for tensor in self._tensors())
+            sum_over_ranks(gradients(self._tensors()))
             self._summed = True
 
     def gradient_norm(self) -> float:
         """Of what the update sees: projected gradients of the matrices, whole ones of the rest. The full gradient's
         norm is at least this, and is never known: no full gradient outlives its layer."""
         self._sum_over_ranks()
-        return float(nn.utils.get_total_norm([tensor.grad for tensor in self._tensors()]))
+        return float(nn.utils.get_total_norm(gradients(self._tensors())))
 
     def update(self, *, learning_rate: float, max_norm: float | None) -> None:
         self._sum_over_ranks()
         tensors = self._tensors()
         if max_norm is not None:
-            total = nn.utils.get_total_norm([tensor.grad for tensor in tensors])
-            nn.utils.clip_grads_with_norm_(tensors, max_norm, total)
+            nn.utils.clip_grads_with_norm_(tensors, max_norm, nn.utils.get_total_norm(gradients(tensors)))
         for target in self.targets.values():
             target.update(learning_rate=learning_rate, weight_decay=self.rule.weight_decay)
         if self.others is not None:

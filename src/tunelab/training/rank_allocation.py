@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tunelab.backend_contract import Updater
 from tunelab.training.optim import SharedRule
@@ -21,7 +21,7 @@ _STEP, _RANKS = "allocation.step", "allocation.rank_pattern"
 class RankAllocation(Updater):
     """`tuner` is PEFT's AdaLoraModel: it has `rankallocator`, `update_and_allocate(step)` and a config."""
 
-    def __init__(self, shared: SharedRule, tuner: nn.Module, *, adapter: str) -> None:
+    def __init__(self, shared: SharedRule, tuner: Any, *, adapter: str) -> None:
         self.shared, self.tuner, self.step = shared, tuner, 0
         self.config = tuner.peft_config[adapter]
         self.factors = {

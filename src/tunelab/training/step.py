@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tunelab.backend_contract import Session
+from tunelab.backend_contract import Order, Session
 from tunelab.config.run import RunConfig
-from tunelab.data.tokens.batching import Order, micro_batches
+from tunelab.data.tokens import batching
 from tunelab.errors import RunError
 from tunelab.records import Batch, TokenRow
 from tunelab.training.schedule import learning_rate
@@ -33,9 +33,9 @@ class Taken(NamedTuple):
     learning_rate: float
 
 
-def run_order(run: RunConfig, rows: Sequence[TokenRow]) -> Order:
+def run_order(run: RunConfig, rows: Sequence[TokenRow]) -> batching.Order:
     """The steps of a run: a function of rows, seed, batch and budget alone."""
-    return Order(rows, seed=run.seed, examples=run.batch.examples, budget=run.budget)
+    return batching.Order(rows, seed=run.seed, examples=run.batch.examples, budget=run.budget)
 
 
 def accumulate(session: Session, batches: Sequence[Batch], *, key: tuple[int, ...]) -> Accumulated:
@@ -56,7 +56,7 @@ def take_step(session: Session, run: RunConfig, order: Order, number: int, *, pe
     Raises:
         RunError: the loss or the gradient norm is not finite; nothing after it would mean anything.
     """
-    batches = micro_batches(order.step(number), max_tokens=run.batch.max_tokens)
+    batches = batching.micro_batches(order.step(number), max_tokens=run.batch.max_tokens)
     done = accumulate(session, batches, key=(run.seed, number))
     norm = session.gradient_norm()
     rate = learning_rate(number, peak=peak, schedule=run.schedule, num_steps=order.num_steps)

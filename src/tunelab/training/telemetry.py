@@ -109,6 +109,7 @@ class Meter:
     def restore(self, state: dict[str, list[float | None]]) -> None:
         """Take up the costs of an interrupted run; of a phase done again here, in part or whole, the larger."""
         for name, (seconds, peak) in state.items():
+            assert seconds is not None, "a peak alone can be missing"
             again, peak_again = self._costs.get(name, (0.0, None))
             peaks = [value for value in (peak, peak_again) if value is not None]
             self._costs[name] = (max(seconds, again), max(peaks, default=None))

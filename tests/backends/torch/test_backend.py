@@ -6,7 +6,7 @@ import torch
 
 import tiny
 from training_harness import make_session
-from tunelab.backends.torch.backend import checkpoint_activations
+from tunelab.backends.torch.loading import checkpoint_activations
 from tunelab.methods.full import Full
 from tunelab.records import Batch
 

@@ -117,6 +117,7 @@ def test_near_rows_are_those_of_the_definition(seed):
     assert any(expected)
 
 
+@pytest.mark.slow
 def test_the_e2e_split_shares_no_meaning(shared):
     from tunelab.tasks.e2e_nlg import E2eNlg
 

@@ -136,6 +136,7 @@ def test_the_fingerprint_follows_the_contents_and_not_the_place(tmp_path):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["amazon_polarity", "tulu_v2", "squad"])
 def test_rows_of_large_files_are_kept_on_the_disk_until_the_file_changes(tmp_path, monkeypatch, name):
     import datasets
@@ -247,6 +248,7 @@ def test_the_real_news_file_is_cp1252_and_every_row_is_in_one_split(shared):
     assert any("’" in row["ctext"] or "–" in row["text"] or "é" in row["text"] for row in rows)
 
 
+@pytest.mark.slow
 def test_the_second_news_file_has_two_columns_and_no_blank_rows(shared, tmp_path):
     """The copy at hand has an empty third column, which the published file has not."""
     copy = (shared / "data" / "news_summary" / "news_summary_more_part.csv").open(encoding="utf-8", newline="")

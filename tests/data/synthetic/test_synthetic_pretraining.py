@@ -65,6 +65,7 @@ def test_pair_sources_are_short_and_nothing_is_empty():
         assert len(pair["source"].split()) <= 80
 
 
+@pytest.mark.slow
 def test_generating_text_needs_no_torch():
     code = "import sys; from tunelab.data.synthetic import pretraining as p; p.documents(n=3, seed=0); "
     code += "assert 'torch' not in sys.modules"

@@ -8,9 +8,10 @@ import pytest
 
 from tunelab.config.read import read_study
 from tunelab.config.schema import ModelSource
-from tunelab.data import cache, summary
+from tunelab.data import cache
 from tunelab.data.examples.fingerprint import of_tokenizer
 from tunelab.data.sets.mixing import Part, mix
+from tunelab.data.tokens import summary
 from tunelab.errors import DataError
 from tunelab.models.load import load_text, locate
 from tunelab.records import Example, TextSide, Turn

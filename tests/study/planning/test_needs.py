@@ -150,6 +150,7 @@ def results(out: Path, start: str) -> dict:
     return {result["seed"]: result for result in found}
 
 
+@pytest.mark.slow
 def test_a_whole_study(finished):
     made, outcome = finished
     assert outcome.num_failed == 0, [file.read_text() for file in outcome.folder.glob("runs/*/failure.json")]
@@ -212,6 +213,7 @@ def test_generate_from_every_kind_of_run(finished):
         assert generate(str(folder), asked, max_new_tokens=4) == [line["prediction"] for line in lines[:2]]
 
 
+@pytest.mark.slow
 def test_a_failed_parent_fails_what_is_made_of_it_by_name(tmp_path):
     text = STUDY.format(model=tiny.model_folder(tmp_path / "model"), targets="nothing_like_it")
     made = make_plan(read_study(text=text, overrides=["seeds=[3]"]))

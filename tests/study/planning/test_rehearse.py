@@ -72,6 +72,7 @@ def check_complete(out: Path, outcome) -> None:
     assert study["name"].endswith("-rehearsal")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", bundled.names())
 def test_every_bundled_study_can_be_rehearsed(name, tmp_path):
     outcome = tunelab.run(name, out=tmp_path / "out", rehearse=True, view=Silent())
@@ -80,6 +81,7 @@ def test_every_bundled_study_can_be_rehearsed(name, tmp_path):
     check_complete(outcome.folder, outcome)
 
 
+@pytest.mark.slow
 def test_searches_parts_and_merged_runs_are_rehearsed(tmp_path):
     outcome = tunelab.run(study_file(tmp_path), out=tmp_path / "out", rehearse=True, view=Silent())
     assert outcome.comparison.failures == ()
@@ -94,6 +96,7 @@ def test_searches_parts_and_merged_runs_are_rehearsed(tmp_path):
     assert REHEARSED in (outcome.folder / "report.md").read_text()
 
 
+@pytest.mark.slow
 def test_what_breaks_in_a_run_breaks_in_the_rehearsal_and_is_named(tmp_path):
     broken = STUDY.replace("merge: {of: [lora, galore gap=100]}", "layerwise: {parts: [{rosa: {}}, {lora: {}}]}")
     outcome = tunelab.run(study_file(tmp_path, broken), out=tmp_path / "out", rehearse=True, view=Silent())

@@ -24,7 +24,7 @@ def folded(model: Any, method: Method | None, notes: list[str]) -> Any:
     if method is not None and method.base_storage != "float":
         return model
     try:
-        plain = model if method is None else method.merged(model)
+        plain: Any = model if method is None else method.merged(model)
         if any(parameter.dtype != torch.float32 for parameter in plain.parameters()):
             plain = (copy.deepcopy(plain) if plain is model else plain).to(torch.float32)
         return plain

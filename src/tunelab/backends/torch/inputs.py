@@ -57,7 +57,8 @@ def _joined(rows: list[TokenRow], *, pad: int) -> dict[str, np.ndarray]:
 
 def _pairs(rows: list[TokenRow], model: Any, *, pad: int) -> dict[str, np.ndarray]:
     ids_BT, _ = _right_padded([row.ids for row in rows], pad=pad)
-    source_BT, source_mask_BT = _right_padded([row.source for row in rows], pad=pad)
+    sources = [row.source for row in rows if row.source is not None]  # a model of this kind has one in every row
+    source_BT, source_mask_BT = _right_padded(sources, pad=pad)
     start_B1 = np.full((len(rows), 1), model.config.decoder_start_token_id, dtype=np.int64)
     decoder_BT = np.concatenate([start_B1, ids_BT[:, :-1]], axis=1)
     return {"input_ids": source_BT, "attention_mask": source_mask_BT, "decoder_input_ids": decoder_BT}

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tunelab.backend_contract import Session
+from tunelab.backend_contract import Session, Updater
 from tunelab.backends.torch.generation import GENERATION_BATCH, folded
 from tunelab.backends.torch.inputs import Inputs, collate
 from tunelab.backends.torch.storage import parameter_count, set_storage
@@ -45,7 +45,7 @@ TOLERANCE = {"fp32": 1e-4, "bf16": 5e-2}
 class TorchSession(Session):
     def __init__(self, model: Any, method: Method | None, run: RunConfig, tokenizer: Any, notes: list[str]) -> None:
         self.model, self.method, self.run, self.tokenizer, self.notes = model, method, run, tokenizer, notes
-        self.updater = None
+        self.updater: Updater | None = None
         self._earlier: list[dict[str, Any]] = []
         """What the updaters of earlier parts said of themselves."""
         self._counts: list[ParameterCount] = []
@@ -59,31 +59,42 @@ class TorchSession(Session):
 
     # -------------------------------------------------------------- training
 
+    @property
+    def _attached(self) -> Method:
+        """The method of a session that has one; an untouched base is only evaluated."""
+        assert self.method is not None
+        return self.method
+
+    @property
+    def _rule(self) -> Updater:
+        assert self.updater is not None, "nothing is trained here"
+        return self.updater
+
     def restart(self) -> None:
         if self.method is not None and self.method.trains:
             self.updater = updater_of(self.method, self.model, self.run.optimizer)
 
     def part_at(self, number: int, num_steps: int) -> int:
-        return self.method.part_at(number, num_steps)
+        return self._attached.part_at(number, num_steps)
 
     def enter(self, part: int, order: Order, *, resumed: bool = False) -> None:
         for following in range(self.part + 1, part + 1):
             self._earlier = self.optimizer()
             self._counts.append(parameter_count(self.model))
             self.updater = self._generator = None  # before the next part is attached: what they hold is large
-            self.model = self.method.enter(self.model, following, seed=self.run.seed)
+            self.model = self._attached.enter(self.model, following, seed=self.run.seed)
             set_storage(self.model, precision=self.run.precision)
             self.part = following
             self.plain_head = self.plain_head and type(self.model.get_output_embeddings()) is nn.Linear
             self.restart()
         if not resumed:
-            self.method.prepare(self, order, self.run)
+            self._attached.prepare(self, order, self.run)
 
     def rate(self) -> float:
-        return self.method.rate_in(self.part)
+        return self._attached.rate_in(self.part)
 
     def combine(self, folders: Sequence[Path], *, validation_loss: Callable[[], float]) -> None:
-        self.notes += self.method.combine(self.model, folders, seed=self.run.seed, validation_loss=validation_loss)
+        self.notes += self._attached.combine(self.model, folders, seed=self.run.seed, validation_loss=validation_loss)
         self._generator = None
 
     def seed(self, *key: int) -> None:
@@ -92,7 +103,7 @@ class TorchSession(Session):
     def accumulate(self, batch: Batch, *, denominator: int, last: bool) -> float:
         self.model.train()
         self._generator = None
-        self.updater.before_backward(last=last)
+        self._rule.before_backward(last=last)
         inputs = self._collate(batch)
         smoothing = self.run.loss.label_smoothing
         if self.plain_head:
@@ -104,10 +115,10 @@ class TorchSession(Session):
         return loss.item()
 
     def gradient_norm(self) -> float:
-        return self.updater.gradient_norm()
+        return self._rule.gradient_norm()
 
     def update(self, *, learning_rate: float, max_norm: float | None) -> None:
-        self.updater.update(learning_rate=learning_rate, max_norm=max_norm)
+        self._rule.update(learning_rate=learning_rate, max_norm=max_norm)
 
     def optimizer(self) -> list[dict[str, Any]]:
         return [*self._earlier, *([] if self.updater is None else self.updater.describe())]
@@ -176,10 +187,11 @@ class TorchSession(Session):
         if fast is not None and fast.shape == reference.shape:
             difference = _difference(fast, reference)
             self.fast = difference <= TOLERANCE[self.run.precision]
+            self.plain_head = self.fast and self._has_plain_head(inputs, fast)
             reason = f"they differ by {difference:.1e} of the largest logit"
         else:
-            self.fast, reason = False, "the model's output head is not a layer of its own"
-        self.plain_head = self.fast and self._has_plain_head(inputs, fast)
+            self.fast = self.plain_head = False
+            reason = "the model's output head is not a layer of its own"
         if not self.fast:
             self.notes.append(f"reference path: logits at supervised positions only do not match the model's; {reason}")
 
@@ -198,7 +210,8 @@ class TorchSession(Session):
 
     def _logits(self, inputs: Inputs) -> Tensor:
         """fp32, shape (S, V)."""
-        return self._fast_logits(inputs) if self.fast else self._reference_logits(inputs)
+        fast_SV = self._fast_logits(inputs) if self.fast else None
+        return self._reference_logits(inputs) if fast_SV is None else fast_SV
 
     def _fast_logits(self, inputs: Inputs) -> Tensor | None:
         """The head's input is gathered in front of it: what the model does after its head (scaling, capping) stays."""
@@ -260,8 +273,8 @@ class TorchSession(Session):
 
         parts = {
             "parameters": trained_parameters(self.model),
-            "method": self.method.state(self.model),
-            "updater": self.updater.state(),
+            "method": self._attached.state(self.model),
+            "updater": self._rule.state(),
         }
         for name, tensors in parts.items():
             plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
@@ -271,21 +284,21 @@ class TorchSession(Session):
         from safetensors.torch import load_file
 
         saved = load_file(folder / "parameters.safetensors")
-        self.method.load_state(self.model, load_file(folder / "method.safetensors"))
+        self._attached.load_state(self.model, load_file(folder / "method.safetensors"))
         with torch.no_grad():
             for name, parameter in trained_parameters(self.model).items():
                 parameter.copy_(saved[name])
-        self.updater.load_state(load_file(folder / "updater.safetensors"))
+        self._rule.load_state(load_file(folder / "updater.safetensors"))
         self._generator = None
 
     def write_model(self, folder: Path) -> float:
-        self.method.save(self.model, folder)
+        self._attached.save(self.model, folder)
         size = sum(file.stat().st_size for file in folder.rglob("*.safetensors")) / MIB
         self.tokenizer.save_pretrained(folder)
         return size
 
     def read_model(self, folder: Path) -> None:
-        self.method.load(self.model, folder)
+        self._attached.load(self.model, folder)
         self._generator = None
 
     def parameters(self) -> ParameterCount:

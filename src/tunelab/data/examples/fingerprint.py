@@ -33,14 +33,19 @@ def fingerprint(*, options: Mapping[str, Any], files: Mapping[str, Path] | None 
 def of_generator(module: ModuleType, *, options: Mapping[str, Any]) -> str:
     """For generated rows: the generator's source and those it imports beside it change the rows as a data file's
     bytes would. Other generators of the package do not."""
-    folder = Path(module.__file__).parent
+    folder = _file(module).parent
     files = {str(path.relative_to(folder)): path for path in _imported_files(module)}
     return fingerprint(options=options, files=files)
 
 
+def _file(module: ModuleType) -> Path:
+    assert module.__file__ is not None, f"{module.__name__} has no file"
+    return Path(module.__file__)
+
+
 def _imported_files(module: ModuleType) -> set[Path]:
     """The module's file and every file of its package that it imports, however far."""
-    start, package = Path(module.__file__), module.__package__
+    start, package = _file(module), module.__package__ or ""
     found, waiting = set(), [start]
     while waiting:
         path = waiting.pop()

@@ -77,7 +77,7 @@ class OverlapFinder:
     def overlap(self, source: str | None = None) -> Overlap:
         """Of all rows that went by, or of one source's rows."""
         mine = np.array([source in (None, name) for name in self._sources], bool)
-        code = self._train_sources.get(source, -1)
+        code = -1 if source is None else self._train_sources.get(source, -1)
         train = np.frombuffer(self._train_source, np.uint16) if self._train_source else np.empty(0, np.uint16)
         has_prompts = bool((self._has_prompt & mine).any())
         return Overlap(

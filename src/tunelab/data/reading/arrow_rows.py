@@ -67,6 +67,6 @@ def write_rows(file: Path, rows: Iterable[Row], schema: pyarrow.Schema | None = 
 
 def cache_folder() -> Path:
     """Where rows are kept that were fetched or converted once: beside the data sets that `datasets` keeps."""
-    import datasets
+    import datasets.config
 
     return Path(datasets.config.HF_DATASETS_CACHE) / "tunelab"

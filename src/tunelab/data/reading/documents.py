@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ def articles(rows: Sequence[Row]) -> Sequence[Row]:
     return _Articles(rows, np.array([*starts, len(rows)], np.int64))
 
 
-def distinct(rows: Sequence[Mapping[str, Any]], column: str) -> Sequence[Row]:
+def distinct(rows: Sequence[Row], column: str) -> Sequence[Row]:
     """The first row of each value in the column."""
     first: dict[Any, int] = {}
     for position, row in enumerate(rows):

@@ -39,8 +39,6 @@ class Lazy(Sequence[Item]):
             return NotImplemented
         return len(self) == len(other) and all(mine == yours for mine, yours in zip(self, other, strict=True))
 
-    __hash__ = None
-
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self)} items)"
 

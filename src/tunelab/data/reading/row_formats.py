@@ -122,7 +122,8 @@ class ParquetRows(Lazy[Row]):
         metadata = self._file.metadata
         groups = (metadata.row_group(number).num_rows for number in range(metadata.num_row_groups))
         self._starts = [0, *accumulate(groups)]
-        self._group, self._table = -1, None
+        self._group = -1
+        self._table: pyarrow.Table
         self._block_start, self._block = 0, []
 
     def __len__(self) -> int:

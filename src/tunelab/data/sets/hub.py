@@ -76,7 +76,7 @@ def hub_commit(where: HubSet) -> str:
     if offline():
         if note.is_file():
             return note.read_text()
-        if re.fullmatch("[0-9a-f]{40}", where.revision or ""):
+        if where.revision is not None and re.fullmatch("[0-9a-f]{40}", where.revision):
             return where.revision
         raise DataError(
             f"{where.dataset}: HF_HUB_OFFLINE is set, and this data set was not downloaded before; "
@@ -84,6 +84,7 @@ def hub_commit(where: HubSet) -> str:
         )
     with explained(where):
         commit = HfApi().dataset_info(where.dataset, revision=where.revision, timeout=10).sha
+    assert commit is not None, where.dataset  # the hub leaves it out in listings alone
     write_atomically(note, commit)
     return commit
 

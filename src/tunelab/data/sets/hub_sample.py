@@ -154,7 +154,7 @@ def _urls(where: HubSet) -> list[str]:
     import datasets
 
     builder = datasets.load_dataset_builder(where.dataset, where.config, revision=hub_commit(where))
-    files = builder.config.data_files
+    files = builder.config.data_files or {}
     if where.split not in files:
         raise ValueError(f"Unknown split {where.split!r}. Should be one of {list(files)}.")
     return list(files[where.split])

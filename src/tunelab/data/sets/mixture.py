@@ -83,8 +83,8 @@ class MixedTask(Task):
 
     def problems(self) -> list[str]:
         """What reading the sets on this machine says; the hub is not asked while planning."""
-        local = {name: self.options_of(name) for name in self.sources if self.options_of(name).path is not None}
-        alone = [type(self)(sources=(name,), seed=self.seed, **{name: options}) for name, options in local.items()]
+        local = [name for name in self.sources if self.options_of(name).path is not None]
+        alone = [type(self)(sources=(name,), seed=self.seed, **{name: getattr(self, name)}) for name in local]
         return [problem for task in alone for problem in unreadable(task, part=True)]
 
     def fingerprint(self) -> str:

@@ -114,8 +114,8 @@ def _packed_texts(path: Path, review: re.Pattern[str]) -> Iterator[tuple[tuple[s
     try:
         with tarfile.open(path) as archive:
             for member in archive:
-                if match := review.search(member.name):
-                    yield (match[1], int(match[2])), archive.extractfile(member).read().decode()
+                if (match := review.search(member.name)) and (file := archive.extractfile(member)):
+                    yield (match[1], int(match[2])), file.read().decode()
     except (tarfile.TarError, OSError, EOFError) as error:
         reason = str(error).splitlines()[0].rstrip(":")
         raise DataError(f"{path}: not a readable tar file ({reason}); download it again") from None

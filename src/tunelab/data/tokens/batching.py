@@ -46,12 +46,12 @@ class Order:
             limits.append(max(1, round(budget.epochs * self.steps_per_epoch)))
         if budget.steps is not None:
             limits.append(budget.steps)
-        most = min(limits, default=None)
         if budget.tokens is None:
-            return most
+            return min(limits)
+        most = min(limits, default=math.inf)
         num_supervised = sizes(self.rows).num_supervised
         step = tokens = 0
-        while tokens < budget.tokens and (most is None or step < most):
+        while tokens < budget.tokens and step < most:
             step += 1
             tokens += int(num_supervised[self._positions(step)].sum())
         return step

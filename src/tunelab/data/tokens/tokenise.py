@@ -67,7 +67,8 @@ class Tokeniser:
         split: Split = "train",
     ) -> None:
         self.tokenizer, self.max_length, self.encoder_decoder = tokenizer, max_length, encoder_decoder
-        self.settings, self.split = settings, split
+        self.settings = settings
+        self.split: Split = split
         end_token(tokenizer)
         self._form: ChatForm | None = None
         self._tally = Tally(split, max_length)
@@ -163,11 +164,14 @@ class Tokeniser:
         chats = [one for one in chunk if one.turns]
         others = [one for one in chunk if not one.turns]
         plain = iter(encode_joined([one.prompt for one in others], [one.target for one in others], self.tokenizer))
-        if chats and self._form is None:
+        spoken = iter(self._encoded_chats(chats) if chats else [])
+        return [next(spoken) if one.turns else next(plain) for one in chunk]
+
+    def _encoded_chats(self, chats: list[Example]) -> list[Encoded]:
+        if self._form is None:
             self._form = ChatForm(self.tokenizer)
         rendered = [self._form.render(one.turns, name=one.id) for one in chats]
-        spoken = iter(encode_chats(rendered, [one.id for one in chats], self._form) if chats else [])
-        return [next(spoken) if one.turns else next(plain) for one in chunk]
+        return encode_chats(rendered, [one.id for one in chats], self._form)
 
     def _check_characters(self, chunk: list[Example]) -> None:
         for one in chunk:

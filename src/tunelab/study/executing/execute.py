@@ -87,17 +87,17 @@ def _train_and_evaluate(work: Work, where: Provenance) -> RunResult:
     run, folder, session, meter, notes = work.run, work.folder, work.session, work.meter, work.notes
     method = work.parts.method
     parents = finished_parents(run, folder)
-    trains = method is not None and method.trains
+    trainer = method if method is not None and method.trains else None
     with meter.phase("prepare"):
         data = _prepared(work, training=method is not None)
         session.verify(verified_rows(data.train or data.test_rows))
         checkpoints = Checkpoints(folder.checkpoint, seconds=run.checkpoint.seconds)
-        if trains and checkpoints.latest() is None:
+        if trainer is not None and checkpoints.latest() is None:
             folder.texts.unlink(missing_ok=True)  # of weights that nobody has any more
-            method.prepare(session, run_order(run, data.train), run)
+            trainer.prepare(session, run_order(run, data.train), run)
             checkpoints.save(LoopState(costs=meter.state()), session.save)
     state, saved_mib = LoopState(), None
-    if trains:
+    if trainer is not None:
         state = _train(work, data, checkpoints)
     elif method is not None:
         state = _combine(session, run, data, parents, meter)

@@ -24,9 +24,9 @@ def harness_results(session: Session, text: TextSide, run: RunConfig) -> dict[st
     Raises:
         RunError: a task that it does not know, or whose data it cannot get.
     """
-    from lm_eval import simple_evaluate
-    from lm_eval.models.huggingface import HFLM
-    from lm_eval.tasks import TaskManager
+    from lm_eval import simple_evaluate  # pyright: ignore[reportMissingImports] optional, not installed here
+    from lm_eval.models.huggingface import HFLM  # pyright: ignore[reportMissingImports] optional, not installed here
+    from lm_eval.tasks import TaskManager  # pyright: ignore[reportMissingImports] optional, not installed here
 
     plain = session.plain_model()
     mixed = "bfloat16" if plain is session.model and run.precision == "bf16" else None

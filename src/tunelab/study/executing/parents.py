@@ -40,10 +40,10 @@ def finished_parents(run: RunConfig, folder: RunFolder) -> list[Parent]:
 def training_cost(parents: Sequence[Parent]) -> PhaseCost:
     """The parents were trained one after the other: seconds are added, the peak is the highest."""
     costs = [parent.result.phases["train"] for parent in parents]
-    peaks = [cost.peak_gib for cost in costs]
+    peaks = [cost.peak_gib for cost in costs if cost.peak_gib is not None]
     return PhaseCost(
         seconds=sum(cost.seconds for cost in costs),
-        peak_gib=None if None in peaks else max(peaks),
+        peak_gib=max(peaks) if len(peaks) == len(costs) else None,
         peak_method=costs[0].peak_method,
     )
 

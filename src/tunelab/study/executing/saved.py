@@ -38,6 +38,11 @@ class Saved(NamedTuple):
     revision: str | None = None
     """The base's revision; None: unknown, or as the run says."""
 
+    @property
+    def trained_on(self) -> str | None:
+        """The revision of the base that the method was trained on, where it is known."""
+        return self.revision if self.run is None else self.run.model_revision
+
 
 class Opened(NamedTuple):
     session: Session
@@ -78,8 +83,7 @@ def open_saved(saved: Saved, run: RunConfig) -> Opened:
     """
     backend = load_backend(run.backend)
     located = backend.locate(run.model)
-    trained_on = saved.revision if saved.run is None else saved.run.model_revision
-    if trained_on is not None and trained_on != located.revision:
+    if saved.trained_on is not None and saved.trained_on != located.revision:
         trained = saved.folder if saved.run is None else saved.run.id
         raise ModelError(f"model '{run.model.name}' is not the one that {trained} was trained on: it has changed")
     text = backend.text(run.model, located)
@@ -92,7 +96,7 @@ def open_saved(saved: Saved, run: RunConfig) -> Opened:
 
 def write_origin(folder: Path, saved: Saved) -> None:
     """What `find_saved` needs of an exported result whose run is elsewhere."""
-    facts = {"method": saved.facts, "model": saved.source.model_dump(mode="json"), "revision": saved.run.model_revision}
+    facts = {"method": saved.facts, "model": saved.source.model_dump(mode="json"), "revision": saved.trained_on}
     write_atomically(folder / ORIGIN, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
 
 

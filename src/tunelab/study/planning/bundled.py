@@ -7,7 +7,7 @@ from pathlib import Path
 from tunelab.errors import ConfigError
 from tunelab.near import did_you_mean
 
-FOLDER = Path(__file__).parents[1] / "studies"
+FOLDER = Path(__file__).parents[2] / "studies"
 
 
 def names() -> list[str]:

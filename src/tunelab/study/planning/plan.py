@@ -75,7 +75,7 @@ def parts(run: RunConfig) -> RunParts:
     """The objects of one run, from its folder's run.json alone."""
     task_class = catalogue.load("tasks", _task_class(run.task, run.task_options))
     task = task_class(**{"name": run.task, **run.task_options})
-    method = method_of(run.method, [method_of(parent.method) for parent in run.parents])
+    method = method_of(run.method, [_described(parent.method) for parent in run.parents])
     return RunParts(load_backend(run.backend), task, {name: metric_of(name) for name in task.metrics}, method)
 
 
@@ -94,8 +94,12 @@ def method_of(facts: dict[str, Any], parents: Sequence[Method] = ()) -> Method |
     """The method that run.json describes (name, label, its own fields); None for the base."""
     if facts["name"] == BASE["name"]:
         return None
-    method = build_method(facts["name"], {key: value for key, value in facts.items() if key not in ("name", "label")})
+    method = _described(facts)
     return method.with_members(parents) if parents else method
+
+
+def _described(facts: dict[str, Any]) -> Method:
+    return build_method(facts["name"], {key: value for key, value in facts.items() if key not in ("name", "label")})
 
 
 def recognise(folder: Path) -> tuple[str, Method] | None:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from tunelab.backend_contract import Backend
 from tunelab.config.read import ReadStudy
-from tunelab.config.schema import StudyConfig
+from tunelab.config.schema import Products, StudyConfig
 from tunelab.contracts import Method, Metric, Task
 
 BASE = {"name": "base", "label": "base"}
@@ -63,5 +63,5 @@ class Revisions(NamedTuple):
 
     model: str = ""
     tasks: dict[str, str] = {}
-    precision: str = "fp32"
+    precision: Products = "fp32"
     threads: int = 1

@@ -10,6 +10,7 @@ from tunelab.records import ParameterCount
 from tunelab.study.planning.engines import missing_packages
 from tunelab.study.planning.plan import load_backend
 from tunelab.study.planning.planned import BASE, Plan, Revisions
+from tunelab.study.planning.run_config import unsupported
 from tunelab.study.planning.runs import study_runs
 from tunelab.study.store import Store
 
@@ -77,7 +78,7 @@ def count_parameters(plan: Plan) -> dict[tuple[str, str], ParameterCount | None]
         backend = load_backend(name)
         counts[name, BASE["label"]] = backend.count(plan.study.model, None)
         for index, planned in enumerate(plan.methods):
-            if name not in planned.method.backends:
+            if planned.label in unsupported(plan, name):
                 continue
             try:
                 counts[name, planned.label] = backend.count(plan.study.model, planned.method)
@@ -99,6 +100,9 @@ def _notes(plan: Plan, counts: dict[tuple[str, str], ParameterCount | None]) -> 
             f"{plan.study.model.name}: its configuration is not on this machine, so parameters are not counted; "
             "the first `tunelab run` downloads it"
         )
+    for name in plan.study.backends:
+        if left_out := unsupported(plan, name):
+            notes.append(f"{name} cannot train {', '.join(left_out)}: left out there")
     if any(len(method.learning_rates) > 1 for method in plan.methods):
         notes.append("A searched learning rate is chosen on the first seed; the other seeds wait for it")
     metrics = {name: metric for task in plan.tasks for name, metric in task.metrics.items()}

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tunelab.config.run import ParentRun, RunConfig
-from tunelab.study.planning.plan import identity
+from tunelab.study.planning.plan import identity, load_backend
 from tunelab.study.planning.planned import BASE, Plan, PlannedMethod, PlannedTask, Revisions
 
 
@@ -35,11 +35,18 @@ def method_run(
 def cells(plan: Plan) -> Iterator[tuple[str, PlannedTask, PlannedMethod]]:
     """Every backend, task and method that go together."""
     for backend in plan.study.backends:
+        left_out = unsupported(plan, backend)
         for task in plan.tasks:
             for method in plan.methods:
-                needed = [other.method for other in plan.methods if other.label in method.method.needs]
-                if all(backend in each.backends for each in (method.method, *needed)):
+                if method.label not in left_out:
                     yield backend, task, method
+
+
+def unsupported(plan: Plan, backend: str) -> list[str]:
+    """Labels of methods that this back end cannot train, or that are made of runs which it cannot."""
+    supports = load_backend(backend).supports
+    alone = [method.label for method in plan.methods if not supports(method.name)]
+    return [method.label for method in plan.methods if {method.label, *method.method.needs} & set(alone)]
 
 
 def _run(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from tunelab.config.run import RunConfig
-from tunelab.records import RunEntry
+from tunelab.records import Role, RunEntry
 from tunelab.study.planning.plan import identity
 from tunelab.study.planning.planned import Plan, PlannedMethod, PlannedTask, Revisions
 from tunelab.study.planning.run_config import base_run, cells, method_run
@@ -43,10 +43,11 @@ def study_runs(
             made.append((backend, task, method))
             continue
 
-        def run(seed: int, rate: float, *, key=(task, backend), method=method) -> RunConfig:
-            return place(method_run(plan, *key, revisions, method=method, seed=seed, rate=rate))
+        def run(seed: int, rate: float, *, task=task, backend=backend, method=method) -> RunConfig:
+            return place(method_run(plan, task, backend, revisions, method=method, seed=seed, rate=rate))
 
-        first = {rate: run(plan.study.seeds[0], rate) for rate in method.learning_rates}
+        # Only for its type: what has no rate needs other runs, and is in `made`.
+        first = {rate: run(plan.study.seeds[0], rate) for rate in method.learning_rates if rate is not None}
         trained[backend, task.name, method.label] = _Trained(run, first, _winner(first, store, settled))
 
     def made_run(cell: tuple[str, PlannedTask, PlannedMethod], seed: int) -> StudyRun:
@@ -109,7 +110,7 @@ def _pending(backend: str, task: str, label: str, seed: int, *, tried: int) -> S
     return StudyRun(RunEntry("", label, task, seed, backend, None, "run", tried), None)
 
 
-def _entry(run: RunConfig, *, role: str, tried: int) -> StudyRun:
+def _entry(run: RunConfig, *, role: Role, tried: int) -> StudyRun:
     rate = run.method.get("learning_rate")
     entry = RunEntry(run.id, run.method["label"], run.task, run.seed, run.backend, rate, role, tried)
     return StudyRun(entry, run)

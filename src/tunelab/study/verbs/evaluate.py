@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tunelab.config.read import read_study
 from tunelab.config.run import RunConfig
@@ -117,15 +118,16 @@ def _plan(saved: Saved, task: str | None, overrides: Sequence[str]) -> Plan:
     """A plan with the one task to score on."""
     if task is None and saved.run is None:
         raise ConfigError("which task? Give --task TASK (see `tunelab list tasks`) or --task STUDY.yaml:TASK")
-    own = task is None or (saved.run is not None and task == saved.run.task)
+    own = saved.run if saved.run is not None and task in (None, saved.run.task) else None
     study, _, name = (task or "").rpartition(":")
-    if study and not own:
+    if study and own is None:
         return _plan_of_study(saved, study, name, overrides)
-    entry = {"name": saved.run.task, **saved.run.task_options} if own else {"name": task}
     settings = {} if saved.run is None else saved.run.model_dump(mode="json", include=SETTINGS)
-    if own:  # as the study's section, where `--set generation.beams=4` reaches it
-        entry.pop("generation")
-        settings["generation"] = saved.run.generation.model_dump(mode="json")
+    entry: dict[str, Any] = {"name": task}
+    if own is not None:
+        entry = {"name": own.task, **own.task_options}
+        entry.pop("generation")  # as the study's section, where `--set generation.beams=4` reaches it
+        settings["generation"] = own.generation.model_dump(mode="json")
     study = {"model": saved.source.model_dump(mode="json"), "tasks": [entry], "methods": ["full"], **settings}
     try:
         return make_plan(read_study(text=dump_yaml(study), overrides=overrides))

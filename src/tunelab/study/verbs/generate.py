@@ -95,7 +95,8 @@ def _asked(prompt: Prompt, saved: Saved, *, name: str) -> Example:
 
 
 def _settings(saved: Saved, *, max_new_tokens: int | None, beams: int | None) -> RunConfig:
-    given = {key: value for key, value in (("max_new_tokens", max_new_tokens), ("beams", beams)) if value is not None}
+    options = {"max_new_tokens": max_new_tokens, "beams": beams}
+    given: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
     if saved.run is not None:
         return saved.run.model_copy(update={"generation": saved.run.generation.model_copy(update=given)})
     precision, threads = load_backend("torch").resolve(precision="auto", threads=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,12 +30,12 @@ def write_study(*, train: Path, test: Path | None, model: str, out: Path, force:
     Raises:
         ConfigError: a file that would be written is there. DataError: a data file cannot be read, or has too few rows.
     """
-    split = None if test is not None else (_beside(train, out, "train"), _beside(train, out, "test"))
-    files = (*(split or ()), out)
+    split = _beside(train, out, "train"), _beside(train, out, "test")
+    files = (*split, out) if test is None else (out,)
     taken = [str(path) for path in files if path.exists()]
     if taken and not force:
         raise ConfigError(f"{', '.join(taken)}: already there; --force overwrites, --out names another study file")
-    if split is not None:
+    if test is None:
         kept, held_out = _split(read_rows(train), train)
         train, test = split
         write_atomically(train, _jsonl(kept))
@@ -48,7 +49,7 @@ def _beside(data: Path, study: Path, part: str) -> Path:
     return study.parent / f"{data.stem}.{part}.jsonl"
 
 
-def _split(rows: list[Row], source: Path) -> tuple[list[Row], list[Row]]:
+def _split(rows: Sequence[Row], source: Path) -> tuple[list[Row], list[Row]]:
     wanted = min(MAX_TEST_ROWS, int(len(rows) * TEST_SHARE))
     if wanted < 1:
         raise DataError(f"{source}: {len(rows)} rows are too few to hold a tenth out; give --test FILE")

@@ -44,7 +44,8 @@ def _models() -> dict[str, str]:
         name: f"embedded, needs no network; {_sizes(json.loads((folder / 'config.json').read_text()))}"
         for name, folder in EMBEDDED.items()
     }
-    return embedded | {name: f"on the hub; {_sizes(read_known(name))}" for name in known_names()}
+    known = {name: configuration for name in known_names() if (configuration := read_known(name)) is not None}
+    return embedded | {name: f"on the hub; {_sizes(configuration)}" for name, configuration in known.items()}
 
 
 def _sizes(configuration: dict[str, object]) -> str:

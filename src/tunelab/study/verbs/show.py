@@ -109,7 +109,7 @@ def show_rows(what: str, *, overrides: Sequence[str] = ()) -> ShownFile:
                 f"--set {overrides[0]}: a file has nothing to set; path and split are of a named data set"
             )
         return show_file(Path(what))
-    options = dict(text.partition("=")[::2] for text in overrides)
+    options = {key: value for key, _, value in (text.partition("=") for text in overrides)}
     for key in options:
         if key not in ("path", "split"):
             raise ConfigError(f"--set {key}: a data set has path=DIR and split=train|validation|test to set")

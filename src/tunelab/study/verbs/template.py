@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tunelab.config.study_yaml import parse_yaml
-from tunelab.data.reading.rows import read_rows
+from tunelab.data.reading.rows import Row, read_rows
 from tunelab.errors import DataError
 
 _PROMPTS_AND_TARGETS = (
@@ -94,9 +94,9 @@ def study_template(
     return _TEXT.format(name=name, model=_quoted(_model(model, folder)), task="\n".join(task_lines), methods=methods)
 
 
-def _guess(rows: list[dict[str, Any]], path: Path) -> _Guess:
+def _guess(rows: Sequence[Row], path: Path) -> _Guess:
     columns = {column.casefold(): column for column in rows[0] if _is_name(column)}
-    chats = [columns[name] for name in _MESSAGE_COLUMNS if isinstance(rows[0].get(columns.get(name)), list)]
+    chats = [columns[name] for name in _MESSAGE_COLUMNS if name in columns and isinstance(rows[0][columns[name]], list)]
     if chats:
         reason = f"Conversations: written as the model's chat template says; every answer in {chats[0]} is learned."
         return _Guess((chats[0],), (f"messages: {_quoted(chats[0])}",), reason, "rouge_l, bleu")

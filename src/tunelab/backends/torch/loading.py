@@ -1,0 +1,64 @@
+"""A model with its method: counted from its configuration alone, or loaded on the device to be trained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from tunelab import device
+from tunelab.backends.torch.products import medium_is_exact
+from tunelab.backends.torch.session import TorchSession
+from tunelab.backends.torch.storage import parameter_count, set_storage
+from tunelab.config.run import RunConfig
+from tunelab.config.schema import ModelSource
+from tunelab.contracts import Method
+from tunelab.models.load import load_model, read_configuration, skeleton
+from tunelab.models.quantise import require_nf4
+from tunelab.records import Located, ParameterCount, TextSide
+
+
+def count(model: ModelSource, method: Method | None) -> ParameterCount | None:
+    """As Backend.count."""
+    configuration = read_configuration(model)
+    if configuration is None:
+        return None
+    network = skeleton(configuration)
+    if method is None:
+        return parameter_count(network.requires_grad_(False))
+    try:
+        counted = parameter_count(method.attach(network, seed=0))
+    except NotImplementedError:
+        return None
+    return counted if method.trains else counted._replace(trainable=0)
+
+
+def open_session(
+    run: RunConfig, method: Method | None, *, located: Located, text: TextSide, notes: list[str]
+) -> TorchSession:
+    """As Backend.session."""
+    place = device.chosen()
+    torch.set_num_threads(run.threads)
+    if place.type == "cpu" and medium_is_exact():
+        torch.set_float32_matmul_precision("medium")
+    if method is not None and method.base_storage == "nf4":
+        require_nf4(place)
+    model: Any = load_model(run.model, located, seed=run.seed)
+    model = model.to(place)
+    if method is None:
+        model.requires_grad_(False)
+    else:
+        model = method.attach(model, seed=run.seed)
+    set_storage(model, precision=run.precision)
+    if run.activation_checkpointing and (method is None or method.trains):
+        checkpoint_activations(model)
+    return TorchSession(model, method, run, text.tokenizer, notes)
+
+
+def checkpoint_activations(model: Any) -> None:
+    """transformers 5 renamed its method on the way: the old name warns where there is a new one."""
+    options = {"use_reentrant": False}
+    if hasattr(model, "activation_checkpointing_enable"):
+        model.activation_checkpointing_enable(activation_checkpointing_kwargs=options)
+    else:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=options)

@@ -1,0 +1,24 @@
+"""Peaks of a GPU's memory; a CPU's are the process's own (training/telemetry.py)."""
+
+from __future__ import annotations
+
+import torch
+
+GIB = 1024**3
+
+
+class CudaMemory:
+    """What torch's CUDA allocator has handed out."""
+
+    method = "cuda-allocator"
+
+    def reset(self) -> None:
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+
+    def peak_gib(self) -> float:
+        torch.cuda.synchronize()
+        return torch.cuda.max_memory_allocated() / GIB
+
+    def current_gib(self) -> float:
+        return torch.cuda.memory_allocated() / GIB
