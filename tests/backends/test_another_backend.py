@@ -54,6 +54,7 @@ def study(folder):
     return folder / "two.yaml"
 
 
+@pytest.mark.slow
 def test_a_study_runs_on_both_and_says_what_one_of_them_cannot_train(tmp_path, other):
     planned = tunelab.plan(study(tmp_path))
     found = {(run.backend, run.method) for run in planned.runs}

@@ -10,11 +10,6 @@ import tunelab
 from tunelab.errors import ConfigError, DataError
 
 
-def score(*arguments):
-    command = [sys.executable, "-m", "tunelab", "score", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
 @pytest.fixture
 def files(tmp_path):
     hypotheses, references = tmp_path / "out.txt", tmp_path / "ref.txt"
@@ -23,10 +18,10 @@ def files(tmp_path):
     return hypotheses, references
 
 
-def test_json_is_one_object_with_value_interval_number_and_signature(files):
-    done = score(*files, "--metrics", "bleu:e2e, nist,rouge_1:stem", "--json")
-    assert done.returncode == 0, done.stderr
-    scores = json.loads(done.stdout)["scores"]
+def test_json_is_one_object_with_value_interval_number_and_signature(command, files):
+    done = command("score", *files, "--metrics", "bleu:e2e, nist,rouge_1:stem", "--json")
+    assert done.status == 0, done.err
+    scores = json.loads(done.out)["scores"]
     assert list(scores) == ["bleu:e2e", "nist", "rouge_1:stem"]
     for name, cell in scores.items():
         assert set(cell) == {"value", "low", "high", "n", "signature"}
@@ -34,27 +29,27 @@ def test_json_is_one_object_with_value_interval_number_and_signature(files):
     assert scores["rouge_1:stem"]["value"] == pytest.approx(2 / 3)
 
 
-def test_text_is_a_line_a_metric(files):
-    done = score(*files)
-    assert done.returncode == 0, done.stderr
-    names = [line.split()[0] for line in done.stdout.splitlines()]
-    assert names == ["bleu", "rouge_l"] and "n=3" in done.stdout
+def test_text_is_a_line_a_metric(command, files):
+    done = command("score", *files)
+    assert done.status == 0, done.err
+    names = [line.split()[0] for line in done.out.splitlines()]
+    assert names == ["bleu", "rouge_l"] and "n=3" in done.out
 
 
-def test_unequal_lengths_are_told_with_both_counts(files):
+def test_unequal_lengths_are_told_with_both_counts(command, files):
     hypotheses, references = files
     hypotheses.write_text("one\ntwo\n")
-    done = score(hypotheses, references, "--metrics", "bleu")
-    assert done.returncode == 2 and done.stdout == ""
-    assert "out.txt has 2 outputs and" in done.stderr and "ref.txt references for 3 examples" in done.stderr
-    assert done.stderr.count("\n") == 1
+    done = command("score", hypotheses, references, "--metrics", "bleu")
+    assert done.status == 2 and done.out == ""
+    assert "out.txt has 2 outputs and" in done.err and "ref.txt references for 3 examples" in done.err
+    assert done.err.count("\n") == 1
 
 
-def test_every_wrong_metric_is_told_at_once(files):
-    done = score(*files, "--metrics", "blue,bleu:e3e,loss")
-    assert done.returncode == 2
+def test_every_wrong_metric_is_told_at_once(command, files):
+    done = command("score", *files, "--metrics", "blue,bleu:e3e,loss")
+    assert done.status == 2
     for said in ("Did you mean 'bleu'?", "has no variant 'e3e'", "metric 'loss' needs a model's losses"):
-        assert said in done.stderr
+        assert said in done.err
 
 
 @pytest.mark.slow

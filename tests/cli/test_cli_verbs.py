@@ -19,6 +19,7 @@ def test_run_finds_its_work_done_and_prints_the_table(command, finished, tmp_pat
     assert answer.out.rstrip().endswith(f"Report: {out / 'report.html'}")
 
 
+@pytest.mark.slow
 def test_a_failed_run_ends_with_1_and_is_named(command, finished, tmp_path):
     huge = ["--set", "methods.0.full.learning_rate=1e30", "--set", "methods.1.lora.learning_rate=1e-3"]
     answer = command("run", finished.file, "--out", tmp_path / "out", "--cluster", "in-process", *huge)
@@ -65,6 +66,7 @@ def test_saved_weights_are_a_model_of_their_own(command, finished):
     assert json.loads(answer.out)["scores"]["perplexity"]["value"] == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_several_tasks_give_a_folder_of_records_each(command, finished, tmp_path):
     tasks = ["--task", "restaurants", "--task", f"{finished.file}:restaurants"]
     twice = command("evaluate", finished.run("lora"), *tasks, "--out", tmp_path / "out")
@@ -218,6 +220,7 @@ def test_export_writes_a_checked_model(command, finished, tmp_path, method):
     assert json.loads(answer.out)["scores"]["perplexity"]["value"] == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_export_says_what_was_compared_and_where_it_is(command, finished, tmp_path):
     answer = command("export", finished.run("lora"), tmp_path / "adapter")
     assert answer.status == 0
@@ -228,6 +231,7 @@ def test_export_says_what_was_compared_and_where_it_is(command, finished, tmp_pa
     assert again.err == f"error: {tmp_path / 'adapter'}: is not empty; choose a folder that is not there yet\n"
 
 
+@pytest.mark.slow
 def test_report_is_rebuilt_from_records(command, finished, tmp_path):
     out = tmp_path / "one"
     shutil.copytree(finished.out, out)

@@ -17,7 +17,7 @@ from tunelab.study.planning.plan import build_method
 
 METHODS = [name for name in catalogue.names("methods") if catalogue.load("methods", name).trains]
 """What is made of finished runs has tests of its own: tests/contracts/test_methods_made_of_runs.py."""
-MODELS = ["llama", "gpt2", "t5"]
+MODELS = ["llama", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("gpt2", "t5"))]
 pytestmark = pytest.mark.parametrize("name", METHODS)
 
 

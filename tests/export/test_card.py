@@ -18,6 +18,7 @@ def card(finished, tmp_path_factory):
     return (folder / "model" / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_it_says_what_was_trained_on_what_and_how_good_it_is(card, finished):
     run, result = (RunFolder(finished.run("lora")).read_run(), RunFolder(finished.run("lora")).read_result())
     assert "# lora on replies" in card and "the base model is llama" in card

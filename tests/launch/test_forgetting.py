@@ -36,6 +36,7 @@ def outcome(tmp_path_factory):
     return run_study(make_plan(read_study(text=study)), out=folder / "out", cluster=None, view=Silent())
 
 
+@pytest.mark.slow
 def test_forgetting_is_the_rise_over_the_base_in_bits_per_byte(outcome):
     runs = {run.read_run().method["label"]: run for run in Store(outcome.folder).all_runs()}
     base, full = (runs[label].read_general() for label in (BASE, "full"))
@@ -47,6 +48,7 @@ def test_forgetting_is_the_rise_over_the_base_in_bits_per_byte(outcome):
     assert runs[BASE].read_result().scores["forgetting"].value == 0
 
 
+@pytest.mark.slow
 def test_the_report_has_it_with_an_interval_and_a_tie(outcome):
     rows = {row.method: row.scores for row in outcome.comparison.rows}
     cell = rows["full"]["forgetting"]

@@ -62,6 +62,7 @@ def test_the_projection_changes_exactly_at_the_gap():
     assert {matrix.projector.num_refreshes for matrix in session.updater.matrices.values()} == {3}
 
 
+@pytest.mark.slow
 def test_mini_resumes_bit_for_bit_between_refreshes(tmp_path):
     method, rows = Apollo(rank=1, update_gap=4, learning_rate=1e-3), tiny.rows(20)
     settings = {"checkpoint": {"seconds": 0}, "budget": {"steps": 9}}

@@ -54,6 +54,7 @@ def test_likelihoods_are_those_of_the_mean(kind, tmp_path):
         assert loss.loss_sum == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beams", [1, 3])
 @pytest.mark.parametrize("kind", ["llama", "gpt2", "t5"])
 def test_generation_equals_one_without_caches(kind, beams, tmp_path):

@@ -189,6 +189,7 @@ def test_decay_shrinks_the_whole_weight_by_rate_times_decay():
     torch.testing.assert_close(moved[0] - moved[1], 0.1 * 0.2 * start, atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"projector": "svd"}, {"moments": "rotate"}, {"optimizer": "adamw8bit"}])
 @pytest.mark.parametrize("stop", [3, 6])
 def test_resumed_between_refreshes_equals_not_stopped(options, stop, tmp_path):

@@ -95,6 +95,7 @@ def test_the_gap_doubles_while_the_leading_direction_stays():
     assert other.gap == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("projector", ["subspace", "random"])
 def test_resumed_between_refreshes_equals_not_stopped(projector, tmp_path):
     method = QGalore(rank=8, update_gap=2, learning_rate=1e-2, projector=projector)

@@ -52,6 +52,7 @@ def peft_config(kind: str, method: Qlora) -> peft.LoraConfig:
     return peft.LoraConfig(**sizes, lora_dropout=0.0, task_type="CAUSAL_LM")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])
 def test_losses_equal_pefts_on_bitsandbytes_layers(kind, tmp_path):
     method, rows = qlora(kind), tiny.rows(18)

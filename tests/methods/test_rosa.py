@@ -81,6 +81,7 @@ class Masked(Full):
         return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_without_low_rank_part_it_trains_exactly_the_masked_entries(kind):
     method = Rosa(rank=0, density=0.05, learning_rate=RATE)
@@ -173,6 +174,7 @@ def test_mask_is_drawn_from_the_examples_of_one_step_by_default():
     assert default != one
 
 
+@pytest.mark.slow
 def test_mask_is_the_same_however_many_layers_are_measured_at_a_time(monkeypatch):
     method = Rosa(rank=4, density=0.05, dropout=0.2, learning_rate=RATE)
     whole = positions(prepared(method).model)
@@ -278,6 +280,7 @@ def test_trained_counts_are_those_of_rank_and_density(kind, rank, density):
     assert session.parameters().trainable == expected > 0
 
 
+@pytest.mark.slow
 def test_no_dense_mask_and_no_dense_optimizer_state():
     method = Rosa(rank=2, density=0.01, learning_rate=RATE)
     gc.collect()
@@ -341,6 +344,7 @@ def regression_loss(method, change: torch.Tensor) -> float:
     return sum(errors[-10:]) / 10
 
 
+@pytest.mark.slow
 def test_low_rank_plus_sparse_target_wants_both():
     """768 values each: rank 8; rank 4 and a sixth of the matrix's 2,304 entries; a third of them."""
     generator = torch.Generator().manual_seed(0)
@@ -357,6 +361,7 @@ def test_low_rank_plus_sparse_target_wants_both():
     assert losses[0] < 0.7 * min(losses[1:]), losses
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_bf16_products_train_fp32_values(kind):
     method = Rosa(rank=4, density=0.05, learning_rate=3e-3)
@@ -371,6 +376,7 @@ def test_bf16_products_train_fp32_values(kind):
 # ------------------------------------------------------------------ nf4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("targets", ["all-linear", "attention"])
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])
 def test_nf4_base_trains_and_merges_into_the_dequantised_weights(kind, targets, tmp_path):

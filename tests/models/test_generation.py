@@ -82,7 +82,7 @@ def reference(model, prompt: np.ndarray, **settings) -> list[int]:
     return new[: next((place for place, token in enumerate(new) if token in ENDS), len(new))]
 
 
-@pytest.mark.parametrize("budget", [60, 200, 10_000])
+@pytest.mark.parametrize("budget", [200, *(pytest.param(few, marks=pytest.mark.slow) for few in (60, 10_000))])
 @pytest.mark.parametrize("kind", CONFIGURATIONS)
 def test_greedy_texts_equal_transformers_token_by_token(kind, budget):
     model = model_of(kind)
@@ -277,6 +277,7 @@ def test_texts_that_were_finished_before_memory_ran_out_are_told_once():
     assert limited.failures and sorted(numbers) == list(range(len(found)))
 
 
+@pytest.mark.slow
 def test_no_memory_for_one_text_is_an_error_with_the_way_out():
     limited = Limited(model_of("llama"), 3, MemoryError())
     with pytest.raises(RunError, match=r"lower generation\.max_new_tokens"):

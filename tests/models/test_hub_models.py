@@ -7,12 +7,12 @@ import pytest
 import tiny
 from hub_server import COMMIT, NOWHERE, Repositories, run_against, serving
 
+pytestmark = pytest.mark.slow
+
 LOAD = """
 import json, sys
 from tunelab.config.schema import ModelSource
 from tunelab.models.load import load_model, load_text, locate
-
-pytestmark = pytest.mark.slow
 source = ModelSource(**json.loads(sys.argv[1])[0])
 try:
     located = locate(source)

@@ -26,6 +26,7 @@ def loaded(name: str, folder):
     return load_model(source, located, seed=0), load_text(source, located).tokenizer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", known_names())
 def test_a_stand_in_is_small_and_has_its_models_names_ties_and_kinds_of_layers(name, tmp_path):
     model, tokenizer = loaded(name, tmp_path)

@@ -71,6 +71,7 @@ def reference_loss(model, rows: list, *, pairs: bool) -> torch.Tensor:
     return total / count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", list(TARGETS))
 def test_losses_equal_pefts(kind):
     method = Lora(rank=4, alpha=8.0, targets=TARGETS[kind], learning_rate=RATE)

@@ -118,6 +118,7 @@ def test_figures_are_written_and_named_after_the_task(written):
     assert not [path for path in folder.rglob(".*") if path.is_file()]
 
 
+@pytest.mark.slow
 def test_the_same_records_give_the_same_report(tmp_path):
     study = write_study(tmp_path, tasks=("restaurants",), seeds=(0,), methods=("base", "full"), spoil=False)
     for out in ("once", "again"):
@@ -168,6 +169,7 @@ def test_a_metric_without_statistics_in_one_method_is_tested_among_the_others(tm
     assert rows["full"].tied_best is True and rows["full"].beats_base is True
 
 
+@pytest.mark.slow
 def test_several_studies_keep_their_rows_apart(tmp_path):
     studies = [
         write_study(tmp_path / name, name=name, tasks=("restaurants",), seeds=(0,), num_examples=10, spoil=False)

@@ -58,6 +58,7 @@ def test_the_published_splits_are_those_of_the_sources():
     }
 
 
+@pytest.mark.slow
 def test_by_default_415000_documents_are_trained_on_and_46000_validated_on(published, monkeypatch):
     monkeypatch.setattr(corpora, "format_rows", lambda rows, **_: Formatted(rows, len(rows), 0))  # half a million texts
     task = Corpora()
@@ -126,6 +127,7 @@ def write_csv(path: Path, rows: list[list]) -> None:
         csv.writer(file).writerows(rows)
 
 
+@pytest.mark.slow
 def test_real_slices_of_all_ten_are_read(slices):
     few = {"train": 20, "validation": 5, "test": 4}
     task = Corpora(**{name: {**few, "path": path} for name, path in slices.items()})
@@ -141,12 +143,14 @@ def test_real_slices_of_all_ten_are_read(slices):
     assert "A title" not in texts["amazon_polarity"]
 
 
+@pytest.mark.slow
 def test_a_paragraph_of_squad_is_one_document_whatever_its_questions(slices):
     task = Corpora(sources=["squad"], squad={"path": slices["squad"], "test": None})
     assert len(task.examples("test")) == 2_067  # as its SOURCE.md counts
     assert len(task.examples("train")) + len(task.examples("validation")) == 2_067
 
 
+@pytest.mark.slow
 def test_imdb_is_read_from_its_archive(slices):
     task = Corpora(sources=["imdb"], imdb={"path": slices["imdb"], "train": 50, "validation": 10, "test": None})
     assert len(task.examples("test")) == 5_000  # as its SOURCE.md counts

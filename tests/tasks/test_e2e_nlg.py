@@ -7,6 +7,7 @@ from tunelab.errors import DataError
 from tunelab.tasks import e2e_nlg
 
 
+@pytest.mark.slow
 def test_e2e_files_have_their_published_counts(shared):
     task = e2e_nlg.E2eNlg(path=shared / "data/e2e_nlg", validation_rows=None)
     train, validation, test = (task.examples(split) for split in ("train", "validation", "test"))
@@ -31,6 +32,7 @@ def test_e2e_folder_without_the_files(tmp_path):
         e2e_nlg.E2eNlg(path=tmp_path).examples("train")
 
 
+@pytest.mark.slow
 def test_microsoft_lora_form_is_that_of_its_test_file(shared):
     """Each line of the file is 'meaning||text ', with tokens apart."""
     lines = (shared / "data/e2e_nlg/lora_format_test.txt").read_text(encoding="utf-8").splitlines()
@@ -42,6 +44,7 @@ def test_microsoft_lora_form_is_that_of_its_test_file(shared):
     assert sum(text == given.strip() for text, (_, given) in zip(texts, wanted, strict=True)) == 4690
 
 
+@pytest.mark.slow
 def test_microsoft_lora_form_makes_the_rows(shared):
     task = e2e_nlg.E2eNlg(path=shared / "data/e2e_nlg", form="microsoft_lora", prompt="{mr}<|endoftext|>")
     test = task.examples("test")

@@ -26,6 +26,7 @@ def test_loss_falls(kind):
     assert sum(losses[-4:]) < 0.8 * sum(losses[:4]), losses
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", list(RATES))
 def test_resumed_equals_not_stopped_bit_for_bit(kind, tmp_path):
     rows, settings = tiny.rows(20), {"checkpoint": {"seconds": 0}, "budget": {"steps": 10}}

@@ -26,6 +26,7 @@ def kept_ranks(model) -> list[int]:
     return [int((value != 0).sum()) for value in values]
 
 
+@pytest.mark.slow
 def test_losses_and_ranks_equal_pefts():
     rows = tiny.rows(18)
     trained = run_training(method(), tiny.model("llama"), rows, budget={"steps": STEPS})

@@ -11,11 +11,11 @@ import pytest
 from hub_server import COMMIT, NOWHERE, Repositories, run_against, serving
 from tunelab.data.sets.generated_rows import dataset_rows
 
+pytestmark = pytest.mark.slow
+
 READ = """
 import json, sys
 from tunelab.data.sets import named as sources
-
-pytestmark = pytest.mark.slow
 name, split, options, change = json.loads(sys.argv[1])
 source = sources.SOURCES[name]
 sources.SOURCES[name] = source._replace(**{"revision": None, **change})

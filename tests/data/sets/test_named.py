@@ -267,6 +267,7 @@ def test_real_news_teasers_keep_their_backslashes_as_on_the_hub(shared):
     assert any("\\" in row["text"] for row in rows)
 
 
+@pytest.mark.slow
 def test_real_reviews_are_read_from_the_tar_file_and_from_its_folder(shared, tmp_path):
     import tarfile
 

@@ -235,6 +235,7 @@ def test_real_tokenizers_give_the_ids_of_the_whole_text(real_tokenizer, family, 
     assert [one.split("<")[0].strip() for one in learned(row, real_tokenizer)] == [text.strip(), TALK[3].text]
 
 
+@pytest.mark.slow
 def test_real_conversations_are_learned_turn_by_turn(real_tokenizer, shared):
     """Text of people and models, with line breaks, code and blanks at the ends of turns."""
     rows = json.loads((shared / "data" / "chat_multiturn_substitute" / "kto_en_demo.json").read_text())[:100]

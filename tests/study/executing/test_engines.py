@@ -117,6 +117,7 @@ def vllm(monkeypatch):
     return made
 
 
+@pytest.mark.slow
 def test_vllm_is_handed_merged_weights_prompts_and_settings(study, vllm, tmp_path):
     outcome, runs = finish(study, tmp_path / "out", "evaluation.engine=vllm", "generation.min_new_tokens=2")
     assert outcome.num_failed == 0
@@ -131,6 +132,7 @@ def test_vllm_is_handed_merged_weights_prompts_and_settings(study, vllm, tmp_pat
     assert len(vllm.asked) == 2 * len(runs["lora"].read_predictions())
 
 
+@pytest.mark.slow
 def test_vllm_draws_by_run_and_example(study, vllm, tmp_path):
     drawn = ["generation.temperature=0.5", "generation.top_k=7", "generation.top_p=0.9"]
     finish(study, tmp_path / "out", "evaluation.engine=vllm", *drawn)
@@ -139,6 +141,7 @@ def test_vllm_draws_by_run_and_example(study, vllm, tmp_path):
     assert (options[0]["top_k"], options[0]["top_p"]) == (7, 0.9)
 
 
+@pytest.mark.slow
 def test_another_engine_generates_again_and_trains_nothing(study, vllm, tmp_path):
     _, before = finish(study, tmp_path / "out")
     steps = (before["lora"].path / "steps.jsonl").stat().st_mtime_ns
@@ -173,6 +176,7 @@ def harness(monkeypatch):
     return asked
 
 
+@pytest.mark.slow
 def test_the_harness_gets_the_tuned_model_and_its_results_lie_beside_ours(study, harness, tmp_path):
     outcome, runs = finish(study, tmp_path / "out", "evaluation.harness=[one]")
     assert outcome.num_failed == 0
@@ -189,6 +193,7 @@ def test_the_harness_gets_the_tuned_model_and_its_results_lie_beside_ours(study,
     assert not any("lora_" in name for name in names)
 
 
+@pytest.mark.slow
 def test_a_task_of_the_harness_added_later_trains_and_generates_nothing_again(study, harness, tmp_path):
     _, runs = finish(study, tmp_path / "out")
     before = runs["lora"].read_result()
@@ -208,6 +213,7 @@ def test_a_task_that_the_harness_does_not_know_is_a_named_failure(study, harness
     assert "lm_eval ls tasks" in (runs["lora"].path / "failure.json").read_text()
 
 
+@pytest.mark.slow
 def test_evaluate_hands_a_model_to_the_harness(study, harness, tmp_path):
     from tunelab.errors import TunelabError
 

@@ -166,6 +166,7 @@ def test_a_whole_study(finished):
     assert rows["merge average of full + lora"]["saved_mib"] == pytest.approx(rows["full"]["saved_mib"], rel=0.01)
 
 
+@pytest.mark.slow
 def test_parents_are_of_the_same_seed_and_the_winning_rate(finished):
     _, outcome = finished
     for file in outcome.folder.glob("runs/merge*/run.json"):
@@ -183,6 +184,7 @@ def test_parents_are_of_the_same_seed_and_the_winning_rate(finished):
         assert parents[0]["method"]["learning_rate"] == min(candidates, key=candidates.get)
 
 
+@pytest.mark.slow
 def test_merge_was_searched_on_validation_and_trains_nothing(finished):
     _, outcome = finished
     for result in results(outcome.folder, "merge").values():
@@ -195,6 +197,7 @@ def test_merge_was_searched_on_validation_and_trains_nothing(finished):
     assert merged["validation_loss"] <= min(parent["validation_loss"] for parent in parents) + 1e-6
 
 
+@pytest.mark.slow
 def test_the_same_study_again_finds_all_runs(finished):
     made, outcome = finished
     store = Store(outcome.folder)
@@ -204,6 +207,7 @@ def test_the_same_study_again_finds_all_runs(finished):
     assert all(store.run(each.run.id).finished for each in runs)
 
 
+@pytest.mark.slow
 def test_generate_from_every_kind_of_run(finished):
     _, outcome = finished
     for start in ("merge", "ensemble", "sequential"):

@@ -129,6 +129,7 @@ def test_what_cannot_hold_at_toy_size_is_changed_and_said(tmp_path):
     assert all(getattr(study, name) == getattr(plan.study, name) for name in unchanged)
 
 
+@pytest.mark.slow
 def test_a_rehearsal_that_is_rehearsed_again_starts_anew_and_touches_nothing_else(tmp_path):
     plan, folder = planned(tmp_path), rehearsal_folder(tmp_path / "out")
     rehearse(plan, folder)
