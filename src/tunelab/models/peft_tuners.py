@@ -11,8 +11,11 @@ import importlib.util
 import json
 import re
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
 
 from tunelab.errors import ConfigError, ModelError
 
@@ -145,10 +148,29 @@ def _check_keys(wanted: set[str], saved: set[str], folder: Path) -> None:
 
 def merged(model: PreTrainedModel) -> PreTrainedModel:
     """A copy in fp32 with plain weights: PEFT adds in the weight's own type, where small updates round away."""
-    plain = copy.deepcopy(wrapper_of(model)).float().merge_and_unload()
+    wrapper = wrapper_of(model)
+    plain = copy.deepcopy(wrapper, _derived(wrapper)).float().merge_and_unload()
     for name in (_WRAPPER, "peft_config"):
         plain.__dict__.pop(name, None)
     return plain.requires_grad_(False)
+
+
+def _derived(wrapper: peft.PeftModel) -> dict[int, Any]:
+    """What deepcopy is told of tensors that are computed from parameters, which it refuses to copy: their values (a
+    layer that is tied to an embedding keeps that one's transposed factors among its arguments)."""
+    held = _tensors([list(vars(module).values()) for module in wrapper.modules()])
+    return {id(tensor): tensor.detach().clone() for tensor in held if not tensor.is_leaf}
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """In containers, however deep."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict):
+        yield from _tensors(list(value.values()))
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _tensors(each)
 
 
 def saved_config(folder: Path) -> dict[str, Any]:

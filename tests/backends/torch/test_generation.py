@@ -10,6 +10,7 @@ from tunelab.backends.torch.generation import folded
 from tunelab.config.schema import Generation
 from tunelab.kernels.adapted_linear import adapted_layers
 from tunelab.methods.lora import Lora
+from tunelab.methods.peft_any import PeftAny
 from tunelab.methods.qlora import Qlora
 
 
@@ -69,4 +70,46 @@ def test_another_error_of_merging_is_not_taken_for_memory():
             raise RuntimeError("shape mismatch")
 
     with pytest.raises(RuntimeError, match="shape mismatch"):
-        folded(tiny.model("llama"), Broken(), [])
+        folded(tiny.model("llama"), Broken(), [], differs=lambda plain: 0.0, limit=1.0)
+
+
+@pytest.mark.parametrize("kind", ["llama", "t5"])
+def test_a_wrongly_folded_model_does_not_generate_and_the_notes_say_so(kind):
+    class Wrong(Lora):
+        def merged(self, model):
+            plain = super().merged(model)
+            with torch.no_grad():
+                plain.get_output_embeddings().weight.mul_(1.1)
+            return plain
+
+    prompt = [np.array([5, 6, 7, 8], dtype=np.int32)]
+    settings, ignore = Generation(max_new_tokens=6), lambda decoded: None
+    sessions = [make_session(method(rank=2), tiny.model(kind)) for method in (Lora, Wrong)]
+    right, wrong = (session.generate(prompt, settings, progress=ignore) for session in sessions)
+    assert right == wrong and sessions[0].notes == []
+    assert sessions[1].plain_model() is sessions[1].model
+    (note,) = sessions[1].notes
+    assert "folding the adapters into the weights changes what the model computes" in note
+
+
+@pytest.mark.parametrize("layer", ["lm_head", "embed_tokens"])
+@pytest.mark.parametrize("tying", [False, True], ids=["untied adapter", "tied adapter"])
+def test_an_adapter_of_a_tied_weight_generates_as_the_trained_model_does(layer, tying):
+    """PEFT merges it into the weight that both the head and the embedding have."""
+    options = {"type": "LORA", "target_modules": [layer, "q_proj"], "r": 4, "ensure_weight_tying": tying}
+    session = make_session(PeftAny(learning_rate=1e-3, **options), tiny.model("llama", tie_word_embeddings=True))
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in session.model.parameters():
+            if parameter.requires_grad:
+                parameter.normal_(std=0.3)
+    prompt = np.array([5, 6, 7, 8], dtype=np.int32)
+    ids, expected = torch.tensor(prompt[None].astype(np.int64)), []
+    with torch.no_grad():
+        for _ in range(8):
+            token = int(session.model(input_ids=ids).logits[0, -1].argmax())
+            expected.append(token)
+            ids = torch.cat([ids, torch.tensor([[token]])], dim=1)
+    settings = Generation(max_new_tokens=8, min_new_tokens=8)
+    (found,) = session.generate([prompt], settings, progress=lambda decoded: None)
+    assert found == expected

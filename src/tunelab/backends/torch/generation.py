@@ -1,36 +1,74 @@
 """The model that generates: adapters folded into an fp32 copy of the weights, so that text comes as fast as the base's.
 
 Never into bf16: a small update rounds away there, weights and sum alike. A quantised base generates as it is, with its
-adapters beside it: unfolding it would take the memory that it is there to save.
+adapters beside it: unfolding it would take the memory that it is there to save. What was folded is compared with the
+trained model on real tokens first; where they differ (an adapter of a weight that several layers share) the trained
+model generates itself.
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from tunelab import device
 from tunelab.contracts import Method
 from tunelab.models.inference import out_of_memory
+from tunelab.records import TokenRow
 
 GENERATION_BATCH = 4
 """A generation batch may hold this many times batch.max_tokens: it keeps no activations."""
 
 
-def folded(model: Any, method: Method | None, notes: list[str]) -> Any:
-    """Plain fp32 weights, or the model itself: where its base is quantised, or where there is no memory for a copy."""
+PROBE_TOKENS = 64
+"""Of a prompt on which a folded model is compared with the trained one."""
+LIMITS = {"fp32": 1e-3, "bf16": 1e-1}
+"""Largest difference of two logits of the folded and the trained model, as a share of the largest logit, by the
+precision in which the trained one computes."""
+
+
+def folded(
+    model: Any, method: Method | None, notes: list[str], *, differs: Callable[[Any], float], limit: float
+) -> Any:
+    """Plain fp32 weights, or the model itself: where its base is quantised, where there is no memory for a copy, and
+    where folding changes what it computes.
+
+    Args:
+        differs: from the folded model to its largest difference from the trained one, as a share of the largest logit.
+    """
     if method is not None and method.base_storage != "float":
         return model
     try:
         plain: Any = model if method is None else method.merged(model)
         if any(parameter.dtype != torch.float32 for parameter in plain.parameters()):
             plain = (copy.deepcopy(plain) if plain is model else plain).to(torch.float32)
-        return plain
+        if method is None or plain is model or (share := differs(plain.eval())) <= limit:
+            return plain
+        notes.append(
+            f"folding the adapters into the weights changes what the model computes (logits differ by {share:.1e} of "
+            "the largest): text was generated through the adapters, more slowly"
+        )
+        return model
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
     device.release(model.device)
     notes.append("no memory for an fp32 copy of the weights: text was generated through the adapters, more slowly")
     return model
+
+
+def probes(prompts: Sequence[np.ndarray], vocabulary: int, *, pairs: bool) -> list[TokenRow]:
+    """A short and a long prompt, cut to PROBE_TOKENS; tokens that are always the same where there is no prompt."""
+    known = sorted((ids for ids in prompts if len(ids) > 1), key=len)
+    fixed = np.arange(7, 7 + 13 * PROBE_TOKENS, 13, dtype=np.int32) % vocabulary
+    chosen = [ids[:PROBE_TOKENS] for ids in (known[0], known[-1])] if known else [fixed]
+    rows = []
+    for number, ids in enumerate(chosen):
+        supervised = np.ones(len(ids), dtype=bool)
+        supervised[0] = pairs  # nothing predicts the first token of a decoder-only model
+        rows.append(TokenRow(number, ids, supervised, ids if pairs else None))
+    return rows

@@ -11,8 +11,8 @@ step; where they disagree the run says so and takes the reference path.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+import math
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tunelab.backend_contract import Session, Updater
-from tunelab.backends.torch.generation import GENERATION_BATCH, folded
+from tunelab.backends.torch.generation import GENERATION_BATCH, LIMITS, folded, probes
+from tunelab.backends.torch.head import before, difference
 from tunelab.backends.torch.inputs import Inputs, collate
 from tunelab.backends.torch.storage import parameter_count, set_storage
 from tunelab.config.run import RunConfig
@@ -30,7 +31,7 @@ from tunelab.config.schema import Generation
 from tunelab.contracts import Method
 from tunelab.kernels.linear_cross_entropy import linear_cross_entropy, token_losses
 from tunelab.models import inference
-from tunelab.records import Batch, Decoded, ParameterCount, TokenLoss
+from tunelab.records import Batch, Decoded, ParameterCount, TokenLoss, TokenRow
 from tunelab.training.composite import updater_of
 from tunelab.training.optim import trained_parameters
 
@@ -157,7 +158,7 @@ class TorchSession(Session):
         progress: Callable[[Decoded], None],
         examples: Sequence[int] | None = None,
     ) -> list[list[int]]:
-        plain = self.plain_model()
+        plain = self.plain_model(prompts)
         with self._autocast(enabled=plain is self.model):
             return inference.generate(
                 plain,
@@ -170,10 +171,27 @@ class TorchSession(Session):
                 note=self.notes.append,
             )
 
-    def plain_model(self) -> Any:
+    def plain_model(self, prompts: Sequence[np.ndarray] = ()) -> Any:
         if self._generator is None:
-            self._generator = folded(self.model, self.method, self.notes)
+            self.model.eval()
+            rows = probes(prompts, self.model.config.vocab_size, pairs=self.pairs)
+            self._generator = folded(
+                self.model,
+                self.method,
+                self.notes,
+                differs=lambda plain: max(self._differs(plain, row) for row in rows),
+                limit=LIMITS[self.run.precision],
+            )
         return self._generator.eval()
+
+    def _differs(self, plain: Any, row: TokenRow) -> float:
+        """Of a folded model from the trained one, as a share of the largest logit; a NaN counts as infinitely far."""
+        inputs = self._collate(Batch((row,)), apart=True)
+        with torch.no_grad():
+            trained_SV = self._reference_logits(inputs)
+            plain_BTV = plain(**inputs.forward, use_cache=False).logits.float()
+        share = difference(plain_BTV.reshape(-1, plain_BTV.shape[-1])[inputs.index_S], trained_SV)
+        return share if math.isfinite(share) else math.inf
 
     # -------------------------------------------------------------- fast and reference path
 
@@ -185,10 +203,10 @@ class TorchSession(Session):
             inputs = self._collate(batch)
             fast = self._fast_logits(inputs)
         if fast is not None and fast.shape == reference.shape:
-            difference = _difference(fast, reference)
-            self.fast = difference <= TOLERANCE[self.run.precision]
+            share = difference(fast, reference)
+            self.fast = share <= TOLERANCE[self.run.precision]
             self.plain_head = self.fast and self._has_plain_head(inputs, fast)
-            reason = f"they differ by {difference:.1e} of the largest logit"
+            reason = f"they differ by {share:.1e} of the largest logit"
         else:
             self.fast = self.plain_head = False
             reason = "the model's output head is not a layer of its own"
@@ -200,8 +218,8 @@ class TorchSession(Session):
         if not any(row.starts for row in batch.rows):
             return
         if self.packs:
-            difference = _difference(self._reference_logits(self._collate(batch)), reference_SV)
-            self.packs = difference <= TOLERANCE[self.run.precision]
+            share = difference(self._reference_logits(self._collate(batch)), reference_SV)
+            self.packs = share <= TOLERANCE[self.run.precision]
         if not self.packs:
             self.notes.append(
                 "reference path: this architecture does not keep packed documents apart by their positions, so each is "
@@ -218,7 +236,7 @@ class TorchSession(Session):
         head = self.model.get_output_embeddings()
         if head is None:
             return None
-        with _before(head, lambda hidden_NH: hidden_NH[inputs.index_S]):
+        with before(head, lambda hidden_NH: hidden_NH[inputs.index_S]):
             return self._forward(self._unmasked(inputs)).reshape(-1, head.weight.shape[0])
 
     def _head_inputs(self, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -231,7 +249,7 @@ class TorchSession(Session):
             caught.append(hidden_NH[inputs.index_S])
             return hidden_NH[:1].detach()
 
-        with _before(head, catch):
+        with before(head, catch):
             self._forward(self._unmasked(inputs))
         return caught[0], head.weight, head.bias
 
@@ -307,23 +325,3 @@ class TorchSession(Session):
         trains = self.method is None or self.method.trains
         trainable = max(count.trainable for count in counts) if trains else 0
         return ParameterCount(trainable, max(count.total for count in counts))
-
-
-def _difference(logits_SV: Tensor, reference_SV: Tensor) -> float:
-    """Largest, as a share of the largest logit."""
-    return float((logits_SV - reference_SV).abs().max() / reference_SV.abs().max().clamp(min=1e-6))
-
-
-@contextmanager
-def _before(head: nn.Module, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """While it lasts the head sees `change` of its input, flattened to one row of positions."""
-
-    def hook(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        hidden_BTH = args[0]
-        return (change(hidden_BTH.reshape(-1, hidden_BTH.shape[-1]))[None], *args[1:])
-
-    handle = head.register_forward_pre_hook(hook)
-    try:
-        yield
-    finally:
-        handle.remove()

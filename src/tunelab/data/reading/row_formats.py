@@ -16,6 +16,7 @@ from typing import Any
 
 from tunelab.data.reading.lazy import Lazy
 from tunelab.data.reading.text_file import Line, TextFile
+from tunelab.data.reading.values import Numbers, parse_json
 from tunelab.errors import DataError
 
 Row = dict[str, Any]
@@ -36,7 +37,7 @@ class JsonLines(Lazy[Row]):
         self._file, self._spans = file, _Spans()
         for line in _not_blank(file):
             try:
-                row = json.loads(line.text)
+                row = parse_json(line.text)
             except json.JSONDecodeError as error:
                 hint = "; a file that is one JSON list must end in .json" if line.text.lstrip()[0] == "[" else ""
                 raise DataError(
@@ -52,7 +53,7 @@ class JsonLines(Lazy[Row]):
         return len(self._spans)
 
     def _at(self, position: int) -> Row:
-        return json.loads(self._file.span(*self._spans[position]))
+        return parse_json(self._file.span(*self._spans[position]))
 
 
 class TextLines(Lazy[Row]):
@@ -122,6 +123,10 @@ class ParquetRows(Lazy[Row]):
         metadata = self._file.metadata
         groups = (metadata.row_group(number).num_rows for number in range(metadata.num_row_groups))
         self._starts = [0, *accumulate(groups)]
+        self._numbers = Numbers(self._file.schema_arrow)
+        with _readable_parquet(path):
+            for number in range(metadata.num_row_groups if self._numbers.wide else 0):
+                self._numbers.see(self._file.read_row_group(number, columns=self._numbers.wide))
         self._group = -1
         self._table: pyarrow.Table
         self._block_start, self._block = 0, []
@@ -138,7 +143,7 @@ class ParquetRows(Lazy[Row]):
                 self._group = group
             offset = (position - self._starts[group]) // PARQUET_BLOCK * PARQUET_BLOCK
             self._block_start = self._starts[group] + offset
-            self._block = self._table.slice(offset, PARQUET_BLOCK).to_pylist()
+            self._block = self._numbers.written(self._table.slice(offset, PARQUET_BLOCK).to_pylist())
         return self._block[position - self._block_start]
 
 
@@ -146,7 +151,7 @@ def json_rows(file: TextFile) -> list[Row]:
     """A list of objects: the one format that cannot be read in pieces."""
     path = file.path
     try:
-        value = json.loads(file.read())
+        value = parse_json(file.read())
     except json.JSONDecodeError as error:
         hint = "; a file with one object a line must end in .jsonl" if error.msg == "Extra data" else ""
         raise DataError(f"{path}:{error.lineno}: not valid JSON ({error.msg}, column {error.colno}){hint}") from None

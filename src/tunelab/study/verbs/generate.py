@@ -21,6 +21,7 @@ from tunelab.config.schema import (
     Validation,
 )
 from tunelab.data.examples.formats import asked
+from tunelab.data.reading.values import parse_json
 from tunelab.data.tokens.tokenise import Tokeniser
 from tunelab.errors import ConfigError, DataError
 from tunelab.records import Example
@@ -79,7 +80,7 @@ def read_prompts(*, prompt: str | None = None, file: Path | None = None) -> list
 
 def _json_prompt(line: str, where: str) -> Prompt:
     try:
-        value = json.loads(line)
+        value = parse_json(line)
     except json.JSONDecodeError as error:
         raise DataError(f"{where}: not valid JSON ({error.msg})") from None
     if not isinstance(value, str | dict):

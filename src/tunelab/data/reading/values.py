@@ -1,0 +1,63 @@
+"""Values of data files as the file means them: what is missing, and numbers as their column's type writes them.
+
+One rule for every format. Missing is None: JSON's and parquet's null, and NaN, which is how pandas writes a null. A csv
+has no missing value but the empty text. A number of 32 or 16 bits is the shortest decimal that is that number there
+(3.8, which is 3.799999952316284 in 64 bits). A column of 64-bit numbers that are all whole, with gaps, is one of whole
+numbers: pandas turns integers with a gap into such a column.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow
+
+
+def parse_json(text: str) -> Any:
+    """As json.loads; NaN is null."""
+    return json.loads(text, parse_constant=lambda name: None if name == "NaN" else float(name))
+
+
+class Numbers:
+    """How the floating-point columns of a table are written."""
+
+    def __init__(self, schema: pyarrow.Schema) -> None:
+        import pyarrow
+
+        narrow = {pyarrow.float16(): "e", pyarrow.float32(): "f"}
+        self._narrow = {field.name: narrow[field.type] for field in schema if field.type in narrow}
+        self.wide = [field.name for field in schema if field.type == pyarrow.float64()]
+        """Columns that may hold whole numbers with gaps: `see` every block of these first."""
+        self._whole, self._gaps = set(self.wide), set[str]()
+
+    def see(self, columns: pyarrow.Table) -> None:
+        for name in self.wide:
+            values = columns.column(name).to_pylist()
+            there = [value for value in values if not _missing(value)]
+            if len(there) < len(values):
+                self._gaps.add(name)
+            if not all(value.is_integer() for value in there):
+                self._whole.discard(name)
+
+    def written(self, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+        whole = self._whole & self._gaps
+        return [{name: self._value(name, value, whole) for name, value in row.items()} for row in rows]
+
+    def _value(self, name: str, value: Any, whole: set[str]) -> Any:
+        if not isinstance(value, float):
+            return value
+        if math.isnan(value):
+            return None
+        if name in self._narrow:
+            import numpy as np
+
+            return float(str(np.dtype(self._narrow[name]).type(value)))
+        return int(value) if name in whole else value
+
+
+def _missing(value: float | None) -> bool:
+    return value is None or math.isnan(value)
