@@ -17,7 +17,7 @@ import numpy as np
 
 from tunelab.config.run import RunConfig
 from tunelab.config.schema import Generation, ModelSource, Precision, Products
-from tunelab.records import Batch, Decoded, Located, ParameterCount, TextSide, TokenLoss, TokenRow
+from tunelab.records import Batch, Decoded, Limits, Located, ParameterCount, TextSide, TokenLoss, TokenRow
 
 if TYPE_CHECKING:
     import torch
@@ -178,6 +178,11 @@ class Backend(ABC):
     def count(self, model: ModelSource, method: AnyMethod | None) -> ParameterCount | None:
         """Parameters from the configuration alone: no weights, no hub. None where the configuration is not here, or
         a method cannot be counted without weights."""
+
+    @abstractmethod
+    def limits(self, model: ModelSource) -> tuple[Limits, int | None] | None:
+        """What the model can hold, and how many token ids its tokenizer gives (None: not on this machine); without
+        weights and hub. None where the configuration is not here."""
 
     @abstractmethod
     def locate(self, model: ModelSource) -> Located:

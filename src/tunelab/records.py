@@ -137,6 +137,16 @@ class TextSide(NamedTuple):
     encoder_decoder: bool
 
 
+class Limits(NamedTuple):
+    """What a model can hold."""
+
+    source_positions: int | None
+    """Of an encoder; None: no encoder, or positions without an end."""
+    positions: int | None
+    """Of a decoder, prompt and text together where there is no encoder; None: without an end."""
+    embedding_rows: int
+
+
 # ------------------------------------------------------------------ what a run leaves
 
 

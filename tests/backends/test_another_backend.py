@@ -19,7 +19,7 @@ class Other(Backend):
     def supports(self, method):
         return method == "lora"
 
-for name in ("resolve", "count", "locate", "text", "memory", "device", "session"):
+for name in ("resolve", "count", "limits", "locate", "text", "memory", "device", "session"):
     setattr(Other, name, getattr(TorchHf, name))
 Other.__abstractmethods__ = frozenset()
 """

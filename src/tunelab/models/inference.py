@@ -25,6 +25,7 @@ from tunelab.errors import RunError
 from tunelab.models.choosing import Chooser, Text
 from tunelab.models.decoding import decode, decodes, padded
 from tunelab.models.ensemble import Ensemble
+from tunelab.models.limits import limits_of, too_long
 from tunelab.records import Decoded
 
 if TYPE_CHECKING:
@@ -69,8 +70,9 @@ def generate(
         note: told, once for all, how far the budget had to be halved.
 
     Raises:
-        RunError: there is not memory for one text.
+        RunError: there is not memory for one text, or the model has no positions for the longest.
     """
+    _check_room(model, prompts, settings)
     examples = range(len(prompts.ids)) if prompts.examples is None else prompts.examples
     texts = [
         Text(number, ids, settings=settings, seed=(prompts.seed, example))
@@ -104,6 +106,13 @@ def generate(
     if budget < max_tokens:
         note(f"memory ran out while generating: batches of {budget} padded tokens instead of {max_tokens}")
     return [text.new for text in texts]
+
+
+def _check_room(model: Any, prompts: Prompts, settings: Generation) -> None:
+    one = model.models[0] if isinstance(model, Ensemble) else model
+    longest = max((len(ids) for ids in prompts.ids), default=0)
+    if why := too_long(limits_of(one), longest_prompt=longest, max_new_tokens=settings.max_new_tokens):
+        raise RunError(why)
 
 
 def _fits(work: Callable[[], None]) -> bool:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     import torch
     from transformers import PretrainedConfig, PreTrainedModel
 
-TEXT_FILES = ["*.json", "*.model", "*.txt", "*.jinja"]
+TEXT_FILES = ["*.json", "*.model", "*.txt", "*.jinja", "*.tiktoken", "*.spm"]
+"""Configuration, tokenizer and templates of every kind."""
 WEIGHTS = "*.safetensors"
 
 
@@ -135,12 +136,19 @@ def _http_error() -> type[Exception]:
     return HfHubHTTPError.__mro__[1]
 
 
-@cache
 def _folder_sha256(folder: Path, *, weights: bool) -> str:
+    """Of everything that loading reads, so that another vocabulary or generation configuration is another model."""
+    patterns = [*TEXT_FILES, "*.py", "*chat_templates/*.jinja", *([WEIGHTS] if weights else [])]
+    files = sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()})
+    return _sha256_of(folder, tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in files))
+
+
+@cache
+def _sha256_of(folder: Path, files: tuple[tuple[Path, int, int], ...]) -> str:
+    """Read again where a file's time or size has changed."""
     digest = hashlib.sha256()
-    patterns = ["config.json", "tokenizer*.json", "*.jinja"] + (["*.safetensors"] if weights else [])
-    for path in sorted(path for pattern in patterns for path in folder.glob(pattern)):
-        digest.update(path.name.encode())
+    for path, *_ in files:
+        digest.update(path.relative_to(folder).as_posix().encode())
         with path.open("rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)

@@ -10,7 +10,7 @@ from tunelab.backend_contract import Backend, Memory, Session
 from tunelab.config.run import RunConfig
 from tunelab.config.schema import ModelSource, Precision, Products
 from tunelab.contracts import Method
-from tunelab.records import Located, ParameterCount, TextSide
+from tunelab.records import Limits, Located, ParameterCount, TextSide
 
 
 @final
@@ -24,6 +24,11 @@ class TorchHf(Backend):
         from tunelab.backends.torch.loading import count
 
         return count(model, method)
+
+    def limits(self, model: ModelSource) -> tuple[Limits, int | None] | None:
+        from tunelab.backends.torch.loading import limits
+
+        return limits(model)
 
     def locate(self, model: ModelSource) -> Located:
         from tunelab.models.load import locate

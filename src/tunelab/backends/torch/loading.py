@@ -13,9 +13,11 @@ from tunelab.backends.torch.storage import parameter_count, set_storage
 from tunelab.config.run import RunConfig
 from tunelab.config.schema import ModelSource
 from tunelab.contracts import Method
-from tunelab.models.load import load_model, read_configuration, skeleton
+from tunelab.errors import ModelError
+from tunelab.models.limits import limit_problems, limits_of
+from tunelab.models.load import load_model, load_text, local_folder, read_configuration, skeleton
 from tunelab.models.quantise import require_nf4
-from tunelab.records import Located, ParameterCount, TextSide
+from tunelab.records import Limits, Located, ParameterCount, TextSide
 
 
 def count(model: ModelSource, method: Method | None) -> ParameterCount | None:
@@ -33,6 +35,20 @@ def count(model: ModelSource, method: Method | None) -> ParameterCount | None:
     return counted if method.trains else counted._replace(trainable=0)
 
 
+def limits(model: ModelSource) -> tuple[Limits, int | None] | None:
+    """As Backend.limits."""
+    configuration, folder = read_configuration(model), local_folder(model)
+    if configuration is None:
+        return None
+    tokens = None if folder is None else num_tokens(load_text(model, Located(folder, "")))
+    return limits_of(skeleton(configuration)), tokens
+
+
+def num_tokens(text: TextSide) -> int:
+    """The largest id that the tokenizer gives, and one."""
+    return max(text.tokenizer.get_vocab().values()) + 1
+
+
 def open_session(
     run: RunConfig, method: Method | None, *, located: Located, text: TextSide, notes: list[str]
 ) -> TorchSession:
@@ -44,6 +60,9 @@ def open_session(
     if method is not None and method.base_storage == "nf4":
         require_nf4(place)
     model: Any = load_model(run.model, located, seed=run.seed)
+    limits = limits_of(model)
+    for key, problem in limit_problems(limits, max_length=run.batch.max_length, num_tokens=num_tokens(text)):
+        raise ModelError(f"model '{run.model.name}': {key}: {problem}")
     model = model.to(place)
     if method is None:
         model.requires_grad_(False)

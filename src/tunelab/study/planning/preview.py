@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tunelab.errors import ConfigError
+from tunelab.models.limits import generation_note, limit_problems
 from tunelab.records import ParameterCount
 from tunelab.study.planning.engines import missing_packages
 from tunelab.study.planning.plan import load_backend
@@ -77,6 +78,10 @@ def count_parameters(plan: Plan) -> dict[tuple[str, str], ParameterCount | None]
     for name in plan.study.backends:
         backend = load_backend(name)
         counts[name, BASE["label"]] = backend.count(plan.study.model, None)
+        if (known := backend.limits(plan.study.model)) is not None:
+            limits, num_tokens = known
+            found = limit_problems(limits, max_length=plan.study.batch.max_length, num_tokens=num_tokens)
+            problems += [plan.read.problem(key, fault) for key, fault in found]
         for index, planned in enumerate(plan.methods):
             if planned.label in unsupported(plan, name):
                 continue
@@ -88,6 +93,20 @@ def count_parameters(plan: Plan) -> dict[tuple[str, str], ParameterCount | None]
     if problems:
         raise ConfigError(*dict.fromkeys(problems))
     return counts
+
+
+def _generation_notes(plan: Plan) -> list[str]:
+    """Tasks whose longest prompts could not be answered."""
+    known = load_backend(plan.study.backends[0]).limits(plan.study.model)
+    if known is None:
+        return []
+    generating = [task for task in plan.tasks if any(metric.reads == "text" for metric in task.metrics.values())]
+    lengths = {task.task.generation.max_new_tokens for task in generating}
+    notes = [
+        generation_note(known[0], max_length=plan.study.batch.max_length, max_new_tokens=length)
+        for length in sorted(lengths)
+    ]
+    return [note for note in notes if note is not None]
 
 
 def _notes(plan: Plan, counts: dict[tuple[str, str], ParameterCount | None]) -> list[str]:
@@ -103,6 +122,7 @@ def _notes(plan: Plan, counts: dict[tuple[str, str], ParameterCount | None]) -> 
     for name in plan.study.backends:
         if left_out := unsupported(plan, name):
             notes.append(f"{name} cannot train {', '.join(left_out)}: left out there")
+    notes += _generation_notes(plan)
     if any(len(method.learning_rates) > 1 for method in plan.methods):
         notes.append("A searched learning rate is chosen on the first seed; the other seeds wait for it")
     metrics = {name: metric for task in plan.tasks for name, metric in task.metrics.items()}
