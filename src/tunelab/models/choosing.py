@@ -35,10 +35,11 @@ class Text:
 class Chooser:
     """Scores are changed in the order of transformers: what may not come, temperature, top_k, top_p."""
 
-    def __init__(self, settings: Generation, ends: Sequence[int]) -> None:
+    def __init__(self, settings: Generation, ends: Sequence[int], first: Sequence[int] = ()) -> None:
+        """`first`: the tokens with which every text begins (BART's start token, NLLB's language)."""
         from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-        self.settings, self.ends = settings, list(ends)
+        self.settings, self.ends, self.first = settings, list(ends), list(first)
         self._narrow = []
         if settings.temperature:
             self._narrow.append(TemperatureLogitsWarper(settings.temperature))
@@ -56,13 +57,17 @@ class Chooser:
 
     def rule(self, scores_BV: Tensor, new: Sequence[list[int] | None]) -> Tensor:
         """Rule out, in place, what may not follow each row's new tokens."""
-        least, size = self.settings.min_new_tokens, self.settings.no_repeat_ngram
+        least, size = self.settings.min_new_tokens + len(self.first), self.settings.no_repeat_ngram
         early = [row for row, tokens in enumerate(new) if tokens is not None and len(tokens) < least]
         if early:
             scores_BV[np.ix_(early, self.ends)] = -torch.inf
         if size:
             for row, tokens in enumerate(new):
                 scores_BV[row, completing(tokens or [], size)] = -torch.inf
+        for row, tokens in enumerate(new):
+            if tokens is not None and len(tokens) < len(self.first):
+                wanted = self.first[len(tokens)]
+                scores_BV[row, :wanted] = scores_BV[row, wanted + 1 :] = -torch.inf
         return scores_BV
 
 

@@ -60,12 +60,14 @@ def generate(
     ends: list[int],
     pad: int,
     max_tokens: int,
+    first: Sequence[int] = (),
     progress: Callable[[Decoded], None] = lambda decoded: None,
     note: Callable[[str], None] = lambda text: None,
 ) -> list[list[int]]:
     """New token ids for each prompt, in the order given, cut before the end token.
 
     Args:
+        first: with which every text begins, before what the model chooses; counted as new tokens.
         max_tokens: padded tokens of one batch, prompt, new tokens and beams counted.
         note: told, once for all, how far the budget had to be halved.
 
@@ -79,7 +81,7 @@ def generate(
         for number, (ids, example) in enumerate(zip(prompts.ids, examples, strict=True))
     ]
     waiting = {text.number: text for text in sorted(texts, key=lambda text: -len(text.prompt))}
-    choose, num_tokens, budget = Chooser(settings, ends), 0, max_tokens
+    choose, num_tokens, budget = Chooser(settings, ends, first), 0, max_tokens
     attempt = decode if settings.beams == 1 and decodes(model) else _with_transformers
 
     def told(finished: Sequence[Text], new: int) -> None:

@@ -70,9 +70,10 @@ class Bracketing:
 
     eos_token_id = 1
 
-    def __call__(self, texts, *, add_special_tokens):
-        ids = [[ord(c) for c in text] for text in texts]
-        return {"input_ids": [[2, *one, 1] for one in ids] if add_special_tokens else ids}
+    def __call__(self, texts=None, *, text_target=None, add_special_tokens):
+        ids = [[ord(c) for c in text] for text in texts or text_target]
+        start = [2] if texts else []
+        return {"input_ids": [[*start, *one, 1] for one in ids] if add_special_tokens else ids}
 
 
 def test_a_start_token_is_never_doubled_and_never_cut():

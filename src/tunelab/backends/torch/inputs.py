@@ -59,9 +59,16 @@ def _pairs(rows: list[TokenRow], model: Any, *, pad: int) -> dict[str, np.ndarra
     ids_BT, _ = _right_padded([row.ids for row in rows], pad=pad)
     sources = [row.source for row in rows if row.source is not None]  # a model of this kind has one in every row
     source_BT, source_mask_BT = _right_padded(sources, pad=pad)
-    start_B1 = np.full((len(rows), 1), model.config.decoder_start_token_id, dtype=np.int64)
-    decoder_BT = np.concatenate([start_B1, ids_BT[:, :-1]], axis=1)
+    decoder_BT = decoder_inputs(torch.from_numpy(ids_BT), model).numpy()
     return {"input_ids": source_BT, "attention_mask": source_mask_BT, "decoder_input_ids": decoder_BT}
+
+
+def decoder_inputs(labels_BT: Tensor, model: Any) -> Tensor:
+    """Labels moved on by one, as the model's own class does it: mBART's begin with the label's last token."""
+    if hasattr(model, "prepare_decoder_input_ids_from_labels"):
+        return model.prepare_decoder_input_ids_from_labels(labels_BT)
+    start_B1 = torch.full_like(labels_BT[:, :1], model.config.decoder_start_token_id)
+    return torch.cat([start_B1, labels_BT[:, :-1]], dim=1)
 
 
 def _right_padded(rows: Sequence[np.ndarray], *, pad: int) -> tuple[np.ndarray, np.ndarray]:

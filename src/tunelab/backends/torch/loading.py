@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from tunelab import device
+from tunelab.backends.torch.inputs import decoder_inputs
 from tunelab.backends.torch.products import medium_is_exact
 from tunelab.backends.torch.session import TorchSession
 from tunelab.backends.torch.storage import parameter_count, set_storage
@@ -64,6 +65,8 @@ def open_session(
     for key, problem in limit_problems(limits, max_length=run.batch.max_length, num_tokens=num_tokens(text)):
         raise ModelError(f"model '{run.model.name}': {key}: {problem}")
     model = model.to(place)
+    if text.encoder_decoder:
+        _set_decoder_start(model, text, notes)
     if method is None:
         model.requires_grad_(False)
     else:
@@ -72,6 +75,16 @@ def open_session(
     if run.activation_checkpointing and (method is None or method.trains):
         checkpoint_activations(model)
     return TorchSession(model, method, run, text.tokenizer, notes)
+
+
+def _set_decoder_start(model: Any, text: TextSide, notes: list[str]) -> None:
+    """What a decoder is given first is what its labels are shifted by; some configurations (mBART's) do not say it."""
+    labels = torch.tensor(text.tokenizer(text_target=["a"], add_special_tokens=True)["input_ids"])
+    start = int(decoder_inputs(labels, model)[0, 0])
+    if model.config.decoder_start_token_id != start:
+        model.config.decoder_start_token_id = model.generation_config.decoder_start_token_id = start
+        name = text.tokenizer.convert_ids_to_tokens(start)
+        notes.append(f"the decoder starts with {name!r}, as its labels do; the model's configuration says otherwise")
 
 
 def checkpoint_activations(model: Any) -> None:

@@ -29,6 +29,7 @@ from tunelab.backends.torch.storage import parameter_count, set_storage
 from tunelab.config.run import RunConfig
 from tunelab.config.schema import Generation
 from tunelab.contracts import Method
+from tunelab.data.tokens.encoded import label_edges
 from tunelab.kernels.linear_cross_entropy import linear_cross_entropy, token_losses
 from tunelab.models import inference
 from tunelab.records import Batch, Decoded, ParameterCount, TokenLoss, TokenRow
@@ -165,6 +166,7 @@ class TorchSession(Session):
                 inference.Prompts(prompts, self.run.seed, examples),
                 settings,
                 ends=inference.end_tokens(self.model, self.tokenizer),
+                first=label_edges(self.tokenizer).start if self.pairs else (),
                 pad=self.tokenizer.pad_token_id,
                 max_tokens=GENERATION_BATCH * self.run.batch.max_tokens,
                 progress=progress,

@@ -2,12 +2,13 @@
 
 Decoder-only: the tokenizer's own start tokens + prompt + target + end. Prompt and target are tokenised apart, so that
 the ids before a target are those that generation is given. Encoder-decoder: the prompt as the tokenizer itself closes
-it is the source; target + end is learned.
+it is the source; the target as the tokenizer itself makes labels is learned (BART's begin with a start token, NLLB's
+with the language), with an end where it writes none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -20,7 +21,11 @@ class Tokenizer(Protocol):
 
     eos_token_id: int | None
 
-    def __call__(self, text: list[str], *, add_special_tokens: bool) -> dict[str, list[list[int]]]: ...
+    def __call__(
+        self, text: list[str] | None = None, *, text_target: list[str] | None = None, add_special_tokens: bool
+    ) -> Mapping[str, list[list[int]]]:
+        """`text` as input ids, or `text_target` as labels."""
+        ...
 
 
 class Source(NamedTuple):
@@ -59,8 +64,15 @@ def encode_texts(texts: Sequence[str], tokenizer: Tokenizer) -> list[list[int]]:
 
 def edges(tokenizer: Tokenizer) -> Edges:
     """LLaMA's puts a start token in front, T5's an end token behind."""
-    plain = tokenizer(["a"], add_special_tokens=False)["input_ids"][0]
-    whole = tokenizer(["a"], add_special_tokens=True)["input_ids"][0]
+    return _edges(*(tokenizer(["a"], add_special_tokens=whole)["input_ids"][0] for whole in (False, True)))
+
+
+def label_edges(tokenizer: Tokenizer) -> Edges:
+    """What it puts around a target that an encoder-decoder learns."""
+    return _edges(*(tokenizer(text_target=["a"], add_special_tokens=whole)["input_ids"][0] for whole in (False, True)))
+
+
+def _edges(plain: list[int], whole: list[int]) -> Edges:
     for offset in range(len(whole) - len(plain) + 1):
         if whole[offset : offset + len(plain)] == plain:
             return Edges(list(whole[:offset]), list(whole[offset + len(plain) :]))
@@ -85,11 +97,13 @@ def encode_joined(prompts: Sequence[str], targets: Sequence[str], tokenizer: Tok
 
 
 def encode_pairs(prompts: Sequence[str], targets: Sequence[str], tokenizer: Tokenizer) -> list[Encoded]:
-    """For an encoder-decoder: prompt as the source; target and end are learned."""
+    """For an encoder-decoder: prompt as the source; the labels are learned."""
     closing, end = edges(tokenizer).end, end_token(tokenizer)
+    behind = [] if end in label_edges(tokenizer).end else [end]
     sources = tokenizer(list(prompts), add_special_tokens=True)["input_ids"] if prompts else []
+    labels = tokenizer(text_target=list(targets), add_special_tokens=True)["input_ids"] if targets else []
     encoded = []
-    for source, target in zip(sources, encode_texts(targets, tokenizer), strict=True):
-        body = np.array([*target, end], dtype=np.int32)
+    for source, target in zip(sources, labels, strict=True):
+        body = np.array([*target, *behind], dtype=np.int32)
         encoded.append(Encoded([], body, np.ones(len(body), dtype=bool), 0, Source(list(source), closing)))
     return encoded
