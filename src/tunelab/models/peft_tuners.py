@@ -15,12 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
 from tunelab.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
     import peft
+    from torch import Tensor
     from transformers import PreTrainedModel
 
 ADAPTER = "default"
@@ -164,6 +163,8 @@ def _derived(wrapper: peft.PeftModel) -> dict[int, Any]:
 
 def _tensors(value: Any) -> Iterator[Tensor]:
     """In containers, however deep."""
+    from torch import Tensor
+
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, dict):

@@ -3,6 +3,7 @@ import copy
 import pytest
 from transformers import AutoTokenizer
 
+from tunelab.data.tokens.counts import count_notes
 from tunelab.data.tokens.tokenise import Tokeniser, tokenise
 from tunelab.errors import DataError
 from tunelab.models.load import EMBEDDED
@@ -116,3 +117,36 @@ def test_prompt_and_target_never_share_a_token(tokenizer, prompt):
     apart = [*tokenizer(prompt, add_special_tokens=False)["input_ids"], *tokenizer("meat")["input_ids"]]
     assert row.ids.tolist() == [*apart, tokenizer.eos_token_id]
     assert given.tolist() == apart[: len(given)] and tokenizer.decode(given) == prompt
+
+
+class Spelling(Bracketing):
+    """Knows small letters alone."""
+
+    unk_token_id = 3
+
+    def __call__(self, texts=None, *, text_target=None, add_special_tokens):
+        ids = super().__call__(texts, text_target=text_target, add_special_tokens=add_special_tokens)["input_ids"]
+        return {"input_ids": [[one if one < 4 or chr(one).islower() else 3 for one in row] for row in ids]}
+
+
+@pytest.mark.parametrize("pairs", [False, True])
+def test_unknown_tokens_that_would_be_learned_are_counted_and_loud(pairs):
+    examples = [example("A{}", "ab\n"), example("B", "{cd}"), example("c", "ef")]
+    _, counts = tokenise(examples, Spelling(), max_length=64, encoder_decoder=pairs)
+    assert (counts.unknown_tokens, counts.supervised_tokens) == (3, 9 + 3), "those of prompts are not learned"
+    (note,) = count_notes("train", counts)
+    assert note.startswith("WARNING train: 3 of 12 learned tokens are the unknown one (25.0%)")
+
+
+def test_targets_of_unknown_tokens_alone_are_refused():
+    with pytest.raises(DataError, match="train: the tokenizer knows no character of any target"):
+        tokenise([example("a", "ÄÖ"), example("b", "Ü")], Spelling(), max_length=64, encoder_decoder=True)
+    tokenise([example("a", "ÄÖ"), example("b", "x")], Spelling(), max_length=64, encoder_decoder=True)
+
+
+def test_an_unknown_token_that_is_the_end_token_is_none(tokenizer):
+    class ByteLevel(Bracketing):
+        unk_token_id = 1
+
+    _, counts = tokenise([example("a", "b")], ByteLevel(), max_length=8, encoder_decoder=False)
+    assert counts.unknown_tokens == 0

@@ -40,6 +40,8 @@ class Counts(Record):
     """Conversations in the plain form of chat.py: the model has no chat template, or is an encoder-decoder."""
     tokens: int
     supervised_tokens: int
+    unknown_tokens: int
+    """Of the supervised ones those that stand for characters which the tokenizer does not know."""
     shortest: int
     median: int
     longest: int
@@ -53,8 +55,11 @@ class Counts(Record):
 class Tally:
     """Counts while rows stream by."""
 
-    def __init__(self, split: Split, max_length: int) -> None:
+    def __init__(self, split: Split, max_length: int, *, unknown: int | None, end: int | None) -> None:
+        """`unknown`: the id that a tokenizer gives for what it does not know; None: it knows everything."""
         self.split, self.max_length = split, max_length
+        self._unknown, self._end = unknown, end
+        self.unknown_tokens = self._ends = 0
         self.examples = self.overlong = self.prompts_cut = self.targets_cut = self.endless = 0
         self.dropped_overlong = self.dropped_unsupervised = self.packed_documents = self.split_documents = 0
         self.plain_conversations = self.windowed = 0
@@ -66,6 +71,10 @@ class Tally:
     def counted(self, row: TokenRow) -> TokenRow:
         self._lengths.append(row.num_tokens)
         self._supervised += row.num_supervised
+        if self._unknown is not None:
+            learned = row.ids[row.supervised]
+            self.unknown_tokens += int((learned == self._unknown).sum())
+            self._ends += int((learned == self._end).sum())
         return row
 
     def leave_out(self, example: Example, *, refuse: bool) -> None:
@@ -86,6 +95,11 @@ class Tally:
                 f"{self.split}: nothing is left to learn of {self.examples} rows, {self.dropped_overlong} of them "
                 f"longer than {length} and left out; raise batch.max_length, or change data.overlong"
             )
+        if self.unknown_tokens and self.unknown_tokens == self._supervised - self._ends:
+            raise DataError(
+                f"{self.split}: the tokenizer knows no character of any target, every one of {self.unknown_tokens} "
+                "learned tokens is its unknown token; take a model whose tokenizer knows this script"
+            )
         if self.examples and self.endless == self.examples - self.dropped_overlong - self.dropped_unsupervised:
             raise DataError(
                 f"Every target is longer than {length}, so the end of a text would never be learned; "
@@ -95,7 +109,7 @@ class Tally:
     def counts(self) -> Counts:
         lengths = np.array(self._lengths or [0])
         own = ("examples", "overlong", "prompts_cut", "targets_cut", "dropped_overlong", "dropped_unsupervised")
-        documents = ("windowed", "packed_documents", "split_documents", "plain_conversations")
+        others = ("windowed", "packed_documents", "split_documents", "plain_conversations", "unknown_tokens")
         return Counts(
             rows=len(self._lengths),
             tokens=int(lengths.sum()),
@@ -103,7 +117,7 @@ class Tally:
             shortest=int(lengths.min()),
             median=int(np.median(lengths)),
             longest=int(lengths.max()),
-            **{name: getattr(self, name) for name in (*own, *documents)},
+            **{name: getattr(self, name) for name in (*own, *others)},
         )
 
 
@@ -120,6 +134,13 @@ def count_notes(split: str, counts: Counts) -> list[str]:
     if counts.dropped > LOUD_SHARE * total:
         notes.append(
             f"WARNING {split}: {counts.dropped / total:.1%} of the rows were left out; the model never sees them"
+        )
+    if counts.unknown_tokens:
+        share = counts.unknown_tokens / max(counts.supervised_tokens, 1)
+        loud = "WARNING " if share > LOUD_SHARE else ""
+        notes.append(
+            f"{loud}{split}: {counts.unknown_tokens} of {counts.supervised_tokens} learned tokens are the unknown one "
+            f"({share:.1%}): the tokenizer does not know those characters, and the model can never write them"
         )
     if counts.plain_conversations:
         notes.append(

@@ -71,7 +71,7 @@ class Tokeniser:
         self.split: Split = split
         end_token(tokenizer)
         self._form: ChatForm | None = None
-        self._tally = Tally(split, max_length)
+        self._tally = self._new_tally()
 
     def rows(self, examples: Iterable[Example]) -> Iterator[TokenRow]:
         """One by one, with at most a chunk of the examples in memory; `TokenRow.example` counts from 0.
@@ -80,7 +80,7 @@ class Tokeniser:
             DataError: at the end, with the count: rows are overlong and that is an error, none is left, or every
                 target is cut; at once: a text or a conversation that cannot be encoded.
         """
-        self._tally = tally = Tally(self.split, self.max_length)
+        self._tally = tally = self._new_tally()
         packer = Packer(self.max_length)
         for position, (example, encoded) in enumerate(self._encoded(examples)):
             tally.examples += 1
@@ -105,6 +105,11 @@ class Tokeniser:
     def counts(self) -> Counts:
         """Of the rows that `rows` has given so far."""
         return self._tally.counts()
+
+    def _new_tally(self) -> Tally:
+        unknown, end = getattr(self.tokenizer, "unk_token_id", None), self.tokenizer.eos_token_id
+        # GPT-2's unknown token is its end token: a byte-level tokenizer knows every character.
+        return Tally(self.split, self.max_length, unknown=None if unknown == end else unknown, end=end)
 
     def _is_packable(self, example: Example) -> bool:
         return self.settings.packing and self._is_document(example)
