@@ -182,9 +182,10 @@ def require_nf4(device: torch.device | str) -> None:
 def _require_nf4(device: str) -> None:
     way_out = "install bitsandbytes for this machine (`pip install bitsandbytes`), or use lora, whose base stays float"
     try:
-        weight_OI = torch.linspace(-1, 1, BLOCK, device=device).reshape(2, BLOCK // 2)
-        again_OI = dequantise(**quantise(weight_OI), shape=(2, BLOCK // 2), dtype=torch.float32)
-        error = float((weight_OI - again_OI).abs().max())
+        with torch.device(device):  # a caller may be counting on the meta device
+            weight_OI = torch.linspace(-1, 1, BLOCK).reshape(2, BLOCK // 2)
+            again_OI = dequantise(**quantise(weight_OI), shape=(2, BLOCK // 2), dtype=torch.float32)
+            error = float((weight_OI - again_OI).abs().max())
     except Exception as failure:  # a missing package, a library that does not load, a device without kernels
         reason = (str(failure).strip().splitlines() or [""])[0]
         raise ConfigError(f"4 bit (nf4) on {device}: {type(failure).__name__}: {reason}; {way_out}") from failure
