@@ -57,7 +57,8 @@ def _joined(rows: list[TokenRow], *, pad: int) -> dict[str, np.ndarray]:
 
 def _pairs(rows: list[TokenRow], model: Any, *, pad: int) -> dict[str, np.ndarray]:
     ids_BT, _ = _right_padded([row.ids for row in rows], pad=pad)
-    sources = [row.source for row in rows if row.source is not None]  # a model of this kind has one in every row
+    sources = [row.source for row in rows if row.source is not None]
+    assert len(sources) == len(rows), "a row without a source"
     source_BT, source_mask_BT = _right_padded(sources, pad=pad)
     decoder_BT = decoder_inputs(torch.from_numpy(ids_BT), model).numpy()
     return {"input_ids": source_BT, "attention_mask": source_mask_BT, "decoder_input_ids": decoder_BT}
