@@ -16,6 +16,7 @@ import numpy as np
 from tunelab import device
 from tunelab.backend_contract import Session
 from tunelab.config.schema import Generation
+from tunelab.errors import RunError
 from tunelab.models.inference import end_tokens
 from tunelab.records import Decoded, TextSide
 
@@ -58,6 +59,7 @@ class VllmEngine:
         from vllm import LLM  # pyright: ignore[reportMissingImports]  optional, not installed here
 
         plain = self.session.plain_model()
+        _check_plain(plain)
         plain.save_pretrained(folder)
         self.text.tokenizer.save_pretrained(folder)
         place = self.session.model.device
@@ -89,3 +91,16 @@ class VllmEngine:
     def _without_end(self, ids: list[int]) -> list[int]:
         """vLLM gives the token that ended a text as its last one."""
         return ids[:-1] if ids and ids[-1] in self._ends() else ids
+
+
+def _check_plain(model: Any) -> None:
+    """
+    Raises:
+        RunError: adapters stand beside the weights, where folding them would change what the model computes.
+    """
+    import torch
+
+    with torch.device("meta"):
+        own = set(type(model)(model.config).state_dict())
+    if set(model.state_dict()) != own:
+        raise RunError("vLLM takes plain weights, and these adapters cannot be folded; set evaluation.engine: torch")

@@ -9,10 +9,13 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 import tiny
+from training_harness import make_session
 from tunelab.config.read import read_study
-from tunelab.errors import ConfigError
+from tunelab.errors import ConfigError, RunError
 from tunelab.launch.run import run_study
 from tunelab.launch.view import PlainView
+from tunelab.methods.lora import Lora
+from tunelab.models.vllm_engine import _check_plain
 from tunelab.study.planning.plan import make_plan
 from tunelab.study.planning.preview import preview
 from tunelab.study.store import Store
@@ -264,3 +267,10 @@ def expected_accuracy(folder, rows) -> float:
         return float(logs[0, begin - 1 : -1].gather(1, ids[0, begin:, None]).sum())
 
     return sum(likelihood(row["q"], row["good"]) > likelihood(row["q"], row["bad"]) for row in rows) / len(rows)
+
+
+def test_vllm_is_not_handed_adapters_beside_the_weights():
+    adapted = make_session(Lora(rank=2), tiny.model("llama"))
+    _check_plain(adapted.plain_model())
+    with pytest.raises(RunError, match="vLLM takes plain weights, and these adapters cannot be folded"):
+        _check_plain(adapted.model)
