@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from tunelab.errors import ConfigError
 from tunelab.models.limits import generation_note, limit_problems
-from tunelab.records import ParameterCount
+from tunelab.records import Limits, ParameterCount
 from tunelab.study.planning.engines import missing_packages
 from tunelab.study.planning.plan import load_backend
 from tunelab.study.planning.planned import BASE, Plan, Revisions
@@ -49,7 +49,7 @@ def preview(plan: Plan) -> Preview:
         ConfigError: every method that does not fit the model.
         ModelError: the model's folder is not there or not a model.
     """
-    counts = count_parameters(plan)
+    counted = count_parameters(plan)
     nowhere = Store(Path())
     runs = tuple(
         PlannedRun(
@@ -60,30 +60,39 @@ def preview(plan: Plan) -> Preview:
             plan.study.model.name,
             entry.learning_rate,
             entry.num_tried,
-            *(counts[entry.backend, entry.method] or (None, None)),
+            *(counted.counts[entry.backend, entry.method] or (None, None)),
         )
         for entry, _ in study_runs(plan, Revisions(), nowhere, settled=lambda run_id: False)
     )
-    return Preview(plan.study.name, runs, tuple(_notes(plan, counts)))
+    return Preview(plan.study.name, runs, tuple(_notes(plan, counted)))
 
 
-def count_parameters(plan: Plan) -> dict[tuple[str, str], ParameterCount | None]:
-    """By backend and label. This is also the check that every method fits the model and every engine is installed.
+class Counted(NamedTuple):
+    counts: dict[tuple[str, str], ParameterCount | None]
+    """By backend and label."""
+    limits: tuple[Limits, ...]
+    """Of the model as each back end has it, where its configuration is here."""
+
+
+def count_parameters(plan: Plan) -> Counted:
+    """This is also the check that every method fits the model and every engine is installed.
 
     Raises:
         ConfigError, ModelError: as `preview`.
     """
     counts: dict[tuple[str, str], ParameterCount | None] = {}
+    limits: list[Limits] = []
     problems = [plan.read.problem(key, fault) for key, fault in missing_packages(plan.study.evaluation)]
     for name in plan.study.backends:
         backend = load_backend(name)
         counts[name, BASE["label"]] = backend.count(plan.study.model, None)
         if (known := backend.limits(plan.study.model)) is not None:
-            limits, num_tokens = known
-            found = limit_problems(limits, max_length=plan.study.batch.max_length, num_tokens=num_tokens)
+            limits.append(known[0])
+            found = limit_problems(known[0], max_length=plan.study.batch.max_length, num_tokens=known[1])
             problems += [plan.read.problem(key, fault) for key, fault in found]
+        left_out = unsupported(plan, name)
         for index, planned in enumerate(plan.methods):
-            if planned.label in unsupported(plan, name):
+            if planned.label in left_out:
                 continue
             try:
                 counts[name, planned.label] = backend.count(plan.study.model, planned.method)
@@ -92,25 +101,23 @@ def count_parameters(plan: Plan) -> dict[tuple[str, str], ParameterCount | None]
                 problems += [plan.read.problem(path, problem) for problem in error.problems]
     if problems:
         raise ConfigError(*dict.fromkeys(problems))
-    return counts
+    return Counted(counts, tuple(limits))
 
 
-def _generation_notes(plan: Plan) -> list[str]:
+def _generation_notes(plan: Plan, limits: tuple[Limits, ...]) -> list[str]:
     """Tasks whose longest prompts could not be answered."""
-    known = load_backend(plan.study.backends[0]).limits(plan.study.model)
-    if known is None:
-        return []
     generating = [task for task in plan.tasks if any(metric.reads == "text" for metric in task.metrics.values())]
     lengths = {task.task.generation.max_new_tokens for task in generating}
     notes = [
-        generation_note(known[0], max_length=plan.study.batch.max_length, max_new_tokens=length)
+        generation_note(each, max_length=plan.study.batch.max_length, max_new_tokens=length)
         for length in sorted(lengths)
+        for each in limits[:1]
     ]
     return [note for note in notes if note is not None]
 
 
-def _notes(plan: Plan, counts: dict[tuple[str, str], ParameterCount | None]) -> list[str]:
-    notes = []
+def _notes(plan: Plan, counted: Counted) -> list[str]:
+    notes, counts = [], counted.counts
     uncounted = list(dict.fromkeys(label for (_, label), count in counts.items() if count is None))
     if BASE["label"] not in uncounted and uncounted:
         notes.append(f"{', '.join(uncounted)}: parameters cannot be counted before the weights are loaded")
@@ -122,7 +129,7 @@ def _notes(plan: Plan, counts: dict[tuple[str, str], ParameterCount | None]) -> 
     for name in plan.study.backends:
         if left_out := unsupported(plan, name):
             notes.append(f"{name} cannot train {', '.join(left_out)}: left out there")
-    notes += _generation_notes(plan)
+    notes += _generation_notes(plan, counted.limits)
     if any(len(method.learning_rates) > 1 for method in plan.methods):
         notes.append("A searched learning rate is chosen on the first seed; the other seeds wait for it")
     metrics = {name: metric for task in plan.tasks for name, metric in task.metrics.items()}
