@@ -1,5 +1,6 @@
 """Fixtures that every folder of tests may use."""
 
+import multiprocessing.process
 import os
 import subprocess
 from pathlib import Path
@@ -36,13 +37,14 @@ def no_process_if_fast(request: pytest.FixtureRequest, monkeypatch: pytest.Monke
     """Under --fast a test that starts a process fails, so that the mark `slow` stays true."""
     if request.config.getoption("--fast"):
 
-        def refused(popen: object, command: object = (), *others: object, **options: object) -> None:
+        def refused(process: object, command: object = "", *others: object, **options: object) -> None:
             name = Path(str(command if isinstance(command, str) else command[0])).name
             if name in NOT_HERE:
                 raise FileNotFoundError(f"{name} is not used by fast tests")
             pytest.fail(f"starts a process; mark this test slow: {command}")
 
         monkeypatch.setattr(subprocess.Popen, "__init__", refused)
+        monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", refused)
 
 
 @pytest.fixture(scope="session", autouse=True)

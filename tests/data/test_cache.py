@@ -79,6 +79,7 @@ def add_in_process(number: int) -> str:
     return (folder / "a.json").read_text()
 
 
+@pytest.mark.slow
 def test_processes_that_write_at_once_read_one_entry(empty_cache):
     with multiprocessing.get_context("spawn").Pool(4) as pool:
         read = pool.map(add_in_process, range(16), chunksize=1)

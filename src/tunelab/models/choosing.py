@@ -64,7 +64,7 @@ class Chooser:
         if size:
             for row, tokens in enumerate(new):
                 scores_BV[row, completing(tokens or [], size)] = -torch.inf
-        for row, tokens in enumerate(new):
+        for row, tokens in enumerate(new if self.first else ()):
             if tokens is not None and len(tokens) < len(self.first):
                 wanted = self.first[len(tokens)]
                 scores_BV[row, :wanted] = scores_BV[row, wanted + 1 :] = -torch.inf

@@ -13,11 +13,10 @@ from tunelab.backend_contract import Updater
 from tunelab.config.schema import Optimizer
 from tunelab.contracts import OptimizerKind
 
-Kind = OptimizerKind
+KINDS = get_args(OptimizerKind)
 """adamw: torch's, fused. adamw8bit: moments in 8 bits (bitsandbytes; tensors below 4,096 values stay in 32).
 paged_adamw8bit: those in memory that CUDA moves to the host when the GPU is full; plain 8-bit elsewhere.
 adafactor: the second moment as a row and a column (torch's, Shazeer and Stern 2018)."""
-KINDS = get_args(Kind)
 _TABLES = ("qmap1", "qmap2")
 """What the codes of bitsandbytes' moments stand for: constants that all parameters share."""
 
@@ -55,7 +54,7 @@ class SharedRule(Updater):
         model: nn.Module,
         rule: Optimizer,
         *,
-        kind: Kind = "adamw",
+        kind: OptimizerKind = "adamw",
         rate_of: Callable[[str], float] = lambda name: 1.0,
         leave_out: Collection[str] = (),
     ) -> None:
@@ -127,7 +126,7 @@ def plain(value: Any) -> Any:
 
 
 def make_optimizer(
-    parameters: Iterable[Tensor] | list[dict[str, Any]], rule: Optimizer, *, kind: Kind
+    parameters: Iterable[Tensor] | list[dict[str, Any]], rule: Optimizer, *, kind: OptimizerKind
 ) -> torch.optim.Optimizer:
     """A torch optimizer of that kind over tensors or groups; the learning rate is set at each step."""
     if kind == "adamw":

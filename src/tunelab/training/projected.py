@@ -19,15 +19,8 @@ from torch import Tensor, distributed, nn
 
 from tunelab.backend_contract import Updater
 from tunelab.config.schema import Optimizer
-from tunelab.training.optim import (
-    Kind,
-    SharedRule,
-    gradients,
-    load_optimizer_state,
-    make_optimizer,
-    optimizer_state,
-    plain,
-)
+from tunelab.contracts import OptimizerKind
+from tunelab.training.optim import SharedRule, gradients, load_optimizer_state, make_optimizer, optimizer_state, plain
 
 if TYPE_CHECKING:
     from tunelab.kernels.projector import Projector
@@ -282,7 +275,7 @@ class ProjectedRule(Updater):
         return [own, *([] if self.others is None else self.others.describe())]
 
 
-def inner_optimizer(rule: Optimizer, *, kind: Kind) -> Inner:
+def inner_optimizer(rule: Optimizer, *, kind: OptimizerKind) -> Inner:
     """The shared rule's optimizer of that kind without decay, which is the weight's own. Adafactor multiplies its step
     by the size of what it moves: 1 for a stand-in, and `Settings.relative` brings the weight's in."""
     own = {"weight_decay": 0.0, **({"eps": (None, 1.0)} if kind == "adafactor" else {})}

@@ -35,12 +35,14 @@ class Numbers:
         self._whole, self._gaps = set(self.wide), set[str]()
 
     def see(self, columns: pyarrow.Table) -> None:
+        import numpy as np
+
         for name in self.wide:
-            values = columns.column(name).to_pylist()
-            there = [value for value in values if not _missing(value)]
-            if len(there) < len(values):
+            values = columns.column(name).to_numpy()  # a null is NaN
+            missing = np.isnan(values)
+            if missing.any():
                 self._gaps.add(name)
-            if not all(value.is_integer() for value in there):
+            if not (np.isfinite(values) & (values == np.floor(values)) | missing).all():
                 self._whole.discard(name)
 
     def written(self, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -57,7 +59,3 @@ class Numbers:
 
             return float(str(np.dtype(self._narrow[name]).type(value)))
         return int(value) if name in whole else value
-
-
-def _missing(value: float | None) -> bool:
-    return value is None or math.isnan(value)
