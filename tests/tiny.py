@@ -69,7 +69,7 @@ def rows(count: int = 12, *, pairs: bool = False, seed: int = 0, longest: int = 
 class Tokenizer:
     """What a session needs of a tokenizer when rows are already ids."""
 
-    eos_token_id, pad_token_id = 1, 0
+    eos_token_id, pad_token_id, bos_token_id = 1, 0, None
 
     def __call__(self, text=None, *, text_target=None, add_special_tokens: bool) -> dict[str, list[list[int]]]:
         """A token a text and, as T5's do, an end behind."""

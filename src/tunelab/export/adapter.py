@@ -12,6 +12,8 @@ from typing import NamedTuple
 from tunelab.errors import ConfigError
 from tunelab.export.check import LIMITS, Agreement, CheckRows, Exact, Trained, compare, open_exact, plain_session
 from tunelab.export.merge import reopen
+from tunelab.export.texts import Texts, compare_texts
+from tunelab.models.generation_file import authors_notes, write_beside
 from tunelab.records import Located
 from tunelab.study.executing.saved import Saved, find_saved, write_origin
 
@@ -22,6 +24,8 @@ class Copied(NamedTuple):
     agreement: Agreement
     peft: Agreement | None
     """What peft.PeftModel makes of it on the base as its files are; None: not PEFT's format, or PEFT is not here."""
+    texts: Texts | None
+    """None: only tunelab reads it, or the run's base is held in other numbers than plain readers hold it in."""
     notes: tuple[str, ...]
 
 
@@ -33,10 +37,13 @@ def write_copy(opened: Exact, saved: Trained, folder: Path, *, base: Located, ro
         ConfigError: it cannot be used without the run.
     """
     shutil.copytree(saved.folder, folder, dirs_exist_ok=True)
+    config = write_beside(opened.session.model, opened.text.tokenizer, folder, saved.run.generation)
     trained = opened.session.logits(rows.batch)
     kind = kind_of(folder, saved)
+    texts = None
     if kind == "weights":
         again = reopen(folder, saved, opened)
+        texts = compare_texts(again, again.model, folder, asked=rows.asked, text=opened.text)
     else:
         if saved.source.initialize == "random":
             raise ConfigError("the base was drawn at random for this run, and is nowhere else: export with --merge")
@@ -50,8 +57,11 @@ def write_copy(opened: Exact, saved: Trained, folder: Path, *, base: Located, ro
         way_out=f"this is a defect of how {saved.facts['name']} saves; export with --merge",
     )
     del again
-    peft, notes = _with_peft(opened, saved, folder, base=base, rows=rows) if kind == "adapter" else (None, ())
-    return Copied(kind, agreement, peft, notes)
+    peft, notes = None, authors_notes(opened.session.model, config)
+    if kind == "adapter":
+        peft, texts, said = _with_peft(opened, saved, folder, base=base, rows=rows)
+        notes += said
+    return Copied(kind, agreement, peft, texts, notes + (texts.notes if texts else ()))
 
 
 def kind_of(folder: Path, saved: Trained) -> str:
@@ -61,15 +71,19 @@ def kind_of(folder: Path, saved: Trained) -> str:
     return "adapter" if config.exists() and "peft_type" in json.loads(config.read_text(encoding="utf-8")) else "method"
 
 
-def _with_peft(
-    opened: Exact, saved: Trained, folder: Path, *, base: Located, rows: CheckRows
-) -> tuple[Agreement | None, tuple[str, ...]]:
+class ReadByPeft(NamedTuple):
+    agreement: Agreement | None
+    texts: Texts | None
+    notes: tuple[str, ...]
+
+
+def _with_peft(opened: Exact, saved: Trained, folder: Path, *, base: Located, rows: CheckRows) -> ReadByPeft:
     notes = []
     named = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))["base_model_name_or_path"]
     if Path(named).is_absolute():
         notes.append("adapter_config.json names the base by its path on this machine; change it before you share it")
     if importlib.util.find_spec("peft") is None:
-        return None, (*notes, "peft is not installed: that PEFT reads the adapter was not checked")
+        return ReadByPeft(None, None, (*notes, "peft is not installed: that PEFT reads the adapter was not checked"))
     from peft import PeftModel
 
     from tunelab.backends.torch.storage import set_storage
@@ -91,4 +105,6 @@ def _with_peft(
     if quantised:
         held = saved.method.base_storage
         notes.append(f"PEFT was asked on the base as its files are, and the run was trained on it held in {held}")
-    return agreement, tuple(notes)
+        return ReadByPeft(agreement, None, tuple(notes))
+    texts = compare_texts(opened.session, model, folder, asked=rows.asked, text=opened.text)
+    return ReadByPeft(agreement, texts, tuple(notes))

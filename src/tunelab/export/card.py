@@ -103,6 +103,10 @@ def _loading(run: RunConfig, saved: Trained, *, kind: str) -> list[str]:
     else:
         lines += [f'model = {automatic}.from_pretrained("FOLDER"{trust})']
     lines += ['tokenizer = AutoTokenizer.from_pretrained("FOLDER")']
+    if kind == "adapter":
+        lines.insert(1, lines.pop(1).replace("AutoTokenizer", "AutoTokenizer, GenerationConfig"))
+        lines += ["# how texts end; give it as model.generate(..., generation_config=generation_config)"]
+        lines += ['generation_config = GenerationConfig.from_pretrained("FOLDER")']
     said = ["## How to load it", _fenced("\n".join(lines), "python"), "or", shell]
     if (template := run.task_options.get("prompt")) and isinstance(template, str):
         said += ["It was trained on prompts of this form:", _fenced(template)]
@@ -185,6 +189,8 @@ def _check(written: Merged | Copied) -> str:
             f" The loss on {losses.num_rows} rows is {losses.trained:.4f} nats per token with the adapter on the "
             f"quantised base, and {losses.written:.4f} merged."
         )
+    if (texts := written.texts) is not None:
+        text += f" transformers' own `generate` writes {texts.equal} of {texts.num} texts as the study did, greedily."
     return text
 
 

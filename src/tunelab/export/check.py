@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,7 +15,7 @@ from tunelab.config.schema import ModelSource
 from tunelab.contracts import Method
 from tunelab.data.tokens.batching import micro_batches
 from tunelab.errors import DataError, RunError
-from tunelab.records import Batch, TextSide, TokenRow
+from tunelab.records import Batch, Example, TextSide, TokenRow
 from tunelab.study.executing.prepare import prepare
 from tunelab.study.executing.saved import Saved, open_saved
 from tunelab.study.planning.plan import parts
@@ -28,6 +29,8 @@ NUM_ROWS = 4
 NUM_LOSS_ROWS = 200
 FIXED_LENGTH = 24
 """Tokens of a row that stands in for data that is gone."""
+NUM_BEGUN = 8
+"""Tokens of a document that a text goes on from."""
 LIMITS = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 5e-2}
 """Largest difference of two logits, as a share of the largest logit, when one model's weights have that type."""
 
@@ -52,12 +55,21 @@ class Exact(NamedTuple):
     text: TextSide
 
 
+class Asked(NamedTuple):
+    ids: np.ndarray
+    """The prompt as the study's model is given it."""
+    example: Example | None
+    """None: tokens that stand for data that is gone."""
+
+
 class CheckRows(NamedTuple):
     batch: Batch
     """For logits."""
     loss_rows: tuple[TokenRow, ...]
     kind: str
     """'test' rows of the run's task, or 'fixed' tokens."""
+    asked: tuple[Asked, ...]
+    """For texts."""
 
 
 class Agreement(NamedTuple):
@@ -98,13 +110,16 @@ def open_exact(saved: Saved, run: RunConfig) -> Exact:
 def check_rows(run: RunConfig, text: TextSide, *, vocabulary: int) -> CheckRows:
     """A few of the task's test rows, short and long; where the data is gone, tokens that are always the same."""
     try:
-        rows = prepare(parts(run).task, text, run, training=False).test_rows
-        kind = "test"
+        data = prepare(parts(run).task, text, run, training=False)
+        rows, kind = data.test_rows, "test"
+        first = zip(data.test_prompts, data.test, rows, strict=False)  # a long document has several rows
+        asked = [_asked(*one) for one in islice(first, NUM_ROWS)]
     except DataError:
         rows, kind = _fixed_rows(vocabulary, encoder_decoder=text.encoder_decoder), "fixed"
+        asked = [Asked(row.ids if row.source is None else row.source, None) for row in rows]
     ordered = sorted(rows, key=lambda row: row.num_tokens)
     places = sorted({round(place) for place in np.linspace(0, len(ordered) - 1, NUM_ROWS)})
-    return CheckRows(Batch(tuple(ordered[place] for place in places)), tuple(rows[:NUM_LOSS_ROWS]), kind)
+    return CheckRows(Batch(tuple(ordered[place] for place in places)), tuple(rows[:NUM_LOSS_ROWS]), kind, tuple(asked))
 
 
 def compare(written: Tensor, trained: Tensor, *, limit: float | None, what: str, way_out: str) -> Agreement:
@@ -135,6 +150,11 @@ def plain_session(model: Any, run: RunConfig, text: TextSide) -> TorchSession:
     from tunelab.backends.torch.session import TorchSession
 
     return TorchSession(model, None, run, text.tokenizer, [])
+
+
+def _asked(prompt: np.ndarray, example: Example, row: TokenRow) -> Asked:
+    """A document is asked by its beginning."""
+    return Asked(prompt, example) if example.prompt or example.turns else Asked(row.ids[:NUM_BEGUN], None)
 
 
 def _fixed_rows(vocabulary: int, *, encoder_decoder: bool) -> list[TokenRow]:

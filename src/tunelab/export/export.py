@@ -118,6 +118,9 @@ def export_text(exported: Exported) -> str:
         )
     if isinstance(written, Copied) and written.peft is not None:
         lines.append(f"  read by PEFT, largest difference of logits: {_agreement_text(written.peft)}")
+    if written.texts is not None:
+        texts = written.texts
+        lines.append(f"  texts by transformers' generate: {texts.equal} of {texts.num} equal the study's")
     return "\n".join([*lines, *(f"  note: {note}" for note in written.notes), f"wrote {exported.folder}"])
 
 
@@ -135,6 +138,7 @@ def as_json(exported: Exported) -> dict[str, Any]:
         "checked_on": exported.rows,
         "agreement": written.agreement._asdict(),
         "peft": None if peft is None else peft._asdict(),
+        "texts": None if written.texts is None else written.texts._asdict(),
         "losses": None if losses is None else {**losses._asdict(), "difference": losses.difference},
         "notes": list(written.notes),
     }

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from tunelab.data.tokens.plain_template import FILE as TEMPLATE_FILE
 from tunelab.errors import ModelError, RunError
 from tunelab.export.check import (
     LIMITS,
@@ -21,6 +23,8 @@ from tunelab.export.check import (
     open_exact,
     plain_session,
 )
+from tunelab.export.texts import Texts, compare_texts
+from tunelab.models.generation_file import authors_notes, write_beside
 from tunelab.records import Located
 from tunelab.study.executing.saved import Saved
 
@@ -43,6 +47,7 @@ class Merged(NamedTuple):
     agreement: Agreement
     losses: Losses | None
     """Of a quantised base only."""
+    texts: Texts | None
     notes: tuple[str, ...]
 
 
@@ -70,7 +75,10 @@ def write_merged(
     _cast(model, {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[dtype])
     _untie(model)
     model.save_pretrained(folder, max_shard_size=SHARD)
-    opened.text.tokenizer.save_pretrained(folder)
+    config = write_beside(model, opened.text.tokenizer, folder, run.generation)
+    notes = authors_notes(model, config)
+    if (learned := saved.folder / TEMPLATE_FILE).exists():
+        shutil.copy(learned, folder)
     _cast(model, torch.float32)
     rounded = plain.logits(rows.batch)
     limit = None if quantised else LIMITS[dtype]
@@ -87,8 +95,10 @@ def write_merged(
             f"merged: the loss is {losses.written:.3f}, and that of the quantised model with its adapter "
             f"{losses.trained:.3f} nats per token; export without --merge, and load the adapter on the quantised base"
         )
-    notes = () if quantised or dtype == "fp32" else _lost_to_rounding(opened, saved, rows, trained, agreement, dtype)
-    return Merged(dtype, agreement, losses, notes)
+    texts = compare_texts(again, again.model, folder, asked=rows.asked, text=opened.text)
+    if not quantised and dtype != "fp32":
+        notes += _lost_to_rounding(opened, saved, rows, trained, agreement, dtype)
+    return Merged(dtype, agreement, losses, texts, notes + (texts.notes if texts else ()))
 
 
 def reopen(folder: Path, saved: Trained, opened: Exact) -> TorchSession:

@@ -32,6 +32,7 @@ from tunelab.contracts import Method
 from tunelab.data.tokens.encoded import label_edges
 from tunelab.kernels.linear_cross_entropy import linear_cross_entropy, token_losses
 from tunelab.models import inference
+from tunelab.models.generation_file import write_beside
 from tunelab.records import Batch, Decoded, ParameterCount, TokenLoss, TokenRow
 from tunelab.training.composite import updater_of
 from tunelab.training.optim import trained_parameters
@@ -313,9 +314,8 @@ class TorchSession(Session):
 
     def write_model(self, folder: Path) -> float:
         self._attached.save(self.model, folder)
-        size = sum(file.stat().st_size for file in folder.rglob("*.safetensors")) / MIB
-        self.tokenizer.save_pretrained(folder)
-        return size
+        write_beside(self.model, self.tokenizer, folder, self.run.generation)
+        return sum(file.stat().st_size for file in folder.rglob("*.safetensors")) / MIB
 
     def read_model(self, folder: Path) -> None:
         self._attached.load(self.model, folder)

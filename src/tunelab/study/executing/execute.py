@@ -12,9 +12,12 @@ import numpy as np
 from tunelab.backend_contract import Session
 from tunelab.config.run import RunConfig
 from tunelab.data.tokens.packing import excerpt
+from tunelab.data.tokens.plain_template import FILE as TEMPLATE_FILE
+from tunelab.data.tokens.plain_template import plain_template
 from tunelab.data.tokens.token_store import sizes
 from tunelab.errors import DataError, ModelError
 from tunelab.evaluation.evaluate import score
+from tunelab.files import write_atomically
 from tunelab.records import Batch, Provenance, RunResult, Score, StepRecord, TextSide, TokenRow
 from tunelab.study.executing.harness import harness_results
 from tunelab.study.executing.parents import Parent, finished_parents, training_cost, training_note
@@ -104,7 +107,7 @@ def _train_and_evaluate(work: Work, where: Provenance) -> RunResult:
         notes.append(training_note(parents))
     if method is not None:
         with meter.phase("save"):
-            saved_mib = _write_model(session, folder)
+            saved_mib = _write_model(work, data)
     scores = _evaluate(work, data)
     _ask_harness(work)
     result = scored_result(run, session, scores, meter, loaded_gib=work.loaded_gib, notes=notes, where=where)
@@ -242,12 +245,15 @@ def _combine(session: Session, run: RunConfig, data: RunData, parents: Sequence[
         return LoopState(validation_loss=validation_loss() if data.validation else None)
 
 
-def _write_model(session: Session, folder: RunFolder) -> float:
+def _write_model(work: Work, data: RunData) -> float:
     """Into a fresh folder, then renamed: a crash never leaves half a model under its name."""
+    folder = work.folder
     temporary = folder.path / ".model"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
-    size = session.write_model(temporary)
+    size = work.session.write_model(temporary)
+    if data.plain_conversations and not work.text.encoder_decoder:
+        write_atomically(temporary / TEMPLATE_FILE, plain_template(work.text.tokenizer))
     shutil.rmtree(folder.model, ignore_errors=True)
     temporary.rename(folder.model)
     return size

@@ -39,6 +39,11 @@ class RunData(NamedTuple):
     notes: list[str]
     """What a reader should know: rows left out, targets cut, test rows that stand in train."""
 
+    @property
+    def plain_conversations(self) -> int:
+        """Conversations of train that are written in the plain form, the model having no chat template."""
+        return self.summary["splits"]["train"]["counts"]["plain_conversations"]
+
 
 def prepare(task: Task, text: TextSide, run: RunConfig, *, training: bool) -> RunData:
     """Read, split and tokenise, or take what an earlier start has kept of the same; the base model (not `training`)
