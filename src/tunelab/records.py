@@ -21,6 +21,10 @@ class Record(BaseModel):
 # ------------------------------------------------------------------ data
 
 
+Span = tuple[int, int]
+"""Characters of a text: from, to."""
+
+
 class Turn(NamedTuple):
     """One message of a conversation."""
 
@@ -43,6 +47,8 @@ class Example(NamedTuple):
     conversation."""
     source: str = ""
     """Which of the task's data sets the row is from; empty where there is one."""
+    control: tuple[tuple[Span, ...], tuple[Span, ...]] = ((), ())
+    """Stretches of prompt and target that are the study's own words, where a special token is meant as one."""
 
 
 class TokenRow(NamedTuple):

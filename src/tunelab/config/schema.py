@@ -101,6 +101,11 @@ class DataSettings(Section):
     """Rows of train that are, or nearly are, test rows. report: counted, loud above 1 %. remove: counted and taken out
     of train. ignore: not looked for."""
 
+    special_tokens: Literal["text", "control"] = "text"
+    """Special tokens of the model's tokenizer inside the texts of rows. text: characters like any others, so that no
+    row becomes a control token; a template's own words are control tokens. control: rows are written in the model's own
+    format, and all of them are."""
+
 
 def _two_betas(value: tuple[float, float]) -> tuple[float, float]:
     if not all(0 <= beta < 1 for beta in value):

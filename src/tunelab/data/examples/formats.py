@@ -6,6 +6,7 @@ import json
 import re
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -14,9 +15,11 @@ from pydantic import AfterValidator, BeforeValidator
 from tunelab.data.reading.lazy import Lazy, Selected
 from tunelab.errors import DataError
 from tunelab.near import did_you_mean
-from tunelab.records import Example
+from tunelab.records import Example, Span
 
 _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+_MARKER = re.compile(r"[<\[]")
+"""Every special token that a tokenizer has begins so."""
 
 
 class Template(NamedTuple):
@@ -37,9 +40,25 @@ class Template(NamedTuple):
         Raises:
             DataError: no such column, or a value that is a list or an object.
         """
-        return "".join(
+        return "".join(self._filled(row, row_name))
+
+    def own_words(self, row: Mapping[str, Any], *, row_name: str) -> tuple[Span, ...]:
+        """Where the template's own words stand in that text, of those that may hold a special token."""
+        if not self.has_markers:
+            return ()
+        stops = list(accumulate(map(len, self._filled(row, row_name))))
+        spans = list(zip([0, *stops[:-1]], stops, strict=True))
+        own = zip(spans[::2], self.pieces[::2], strict=True)
+        return tuple(span for span, piece in own if _MARKER.search(piece))
+
+    @property
+    def has_markers(self) -> bool:
+        return any(_MARKER.search(piece) for piece in self.pieces[::2])
+
+    def _filled(self, row: Mapping[str, Any], row_name: str) -> list[str]:
+        return [
             _value_text(row, piece, row_name) if position % 2 else piece for position, piece in enumerate(self.pieces)
-        )
+        ]
 
 
 def parse_template(text: str) -> Template:
@@ -133,7 +152,8 @@ def asked(given: str | Mapping[str, Any], prompt: str | None, *, name: str) -> E
         given = {template.columns[0]: given}
     if template is None:
         raise DataError(f"{name}: is a row of columns, and there is no template to fill with them; give a text")
-    return Example(name, template.fill(given, row_name=name), "")
+    control = template.own_words(given, row_name=name)
+    return Example(name, template.fill(given, row_name=name), "", control=(control, ()))
 
 
 def rows_with(rows: Sequence[Mapping[str, Any]], column: str) -> Sequence[Mapping[str, Any]]:
@@ -149,6 +169,7 @@ class _Filled(Lazy[Example]):
         self, rows: Sequence[Mapping[str, Any]], prompt: Template | None, target: Template, *, split: str, source: str
     ) -> None:
         self._rows, self._prompt, self._target, self._split, self._source = rows, prompt, target, split, source
+        self._own_markers = target.has_markers or (prompt is not None and prompt.has_markers)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -158,7 +179,11 @@ class _Filled(Lazy[Example]):
         name = f"{self._source}: row {position + 1}"
         prompt = self._prompt.fill(row, row_name=name) if self._prompt else ""
         target = self._target.fill(row, row_name=name)
-        return Example(f"{self._split}-{position:06d}", prompt, target, (target,))
+        example = Example(f"{self._split}-{position:06d}", prompt, target, (target,))
+        if not self._own_markers:
+            return example
+        asked = self._prompt.own_words(row, row_name=name) if self._prompt else ()
+        return example._replace(control=(asked, self._target.own_words(row, row_name=name)))
 
 
 def _grouped(examples: Iterable[Example]) -> tuple[list[Example], int]:

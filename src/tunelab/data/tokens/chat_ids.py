@@ -15,11 +15,20 @@ import numpy as np
 
 from tunelab.data.tokens.chat import ChatForm, Rendered
 from tunelab.data.tokens.encoded import Encoded, edges, encode_texts
+from tunelab.data.tokens.markers import Markers
 from tunelab.errors import DataError
+from tunelab.records import Span
 
 
-def encode_chats(rendered: Sequence[Rendered], names: Sequence[str], form: ChatForm) -> list[Encoded]:
-    """`names` begin the messages.
+def encode_chats(
+    rendered: Sequence[Rendered],
+    names: Sequence[str],
+    form: ChatForm,
+    *,
+    own: Sequence[Sequence[Span] | None],
+    markers: Markers,
+) -> list[Encoded]:
+    """`names` begin the messages. `own`: of conversations that hold special tokens as text, the template's own words.
 
     Raises:
         DataError: a conversation whose turns cannot be told apart in tokens.
@@ -33,8 +42,11 @@ def encode_chats(rendered: Sequence[Rendered], names: Sequence[str], form: ChatF
     start = [] if form.has_template else edges(tokenizer).start
     end = tokenizer.convert_tokens_to_ids(form.end)
     encoded = []
-    for one, name, whole, parts in zip(rendered, names, wholes, apart, strict=True):
-        kept = _at_borders(one, whole, parts, tokenizer, name=name)
+    for one, name, whole, parts, control in zip(rendered, names, wholes, apart, own, strict=True):
+        if control is None:
+            kept = _at_borders(one, whole, parts, tokenizer, name=name)
+        else:
+            kept = _marked(one, control, markers)
         if any(answer[-1:] != [end] for answer in kept[1::2]):
             raise DataError(f"{name}: the tokenizer does not keep the end-of-turn token {form.end!r} whole")
         encoded.append(_encoded(kept, start=start, written=getattr(tokenizer, "bos_token_id", None)))
@@ -47,6 +59,16 @@ def _pieces(one: Rendered) -> list[str]:
     if borders[-1] < len(one.text):
         borders.append(len(one.text))
     return [one.text[start:stop] for start, stop in pairwise(borders)]
+
+
+def _marked(one: Rendered, control: Sequence[Span], markers: Markers) -> list[list[int]]:
+    """The pieces' ids where turns hold special tokens that are to stay characters."""
+    kept, start = [], 0
+    for piece in _pieces(one):
+        moved = [(max(first - start, 0), min(last - start, len(piece))) for first, last in control]
+        kept.append(markers.encode(piece, [span for span in moved if span[1] > span[0]]))
+        start += len(piece)
+    return kept
 
 
 def _at_borders(

@@ -7,10 +7,13 @@ from typing import Literal
 
 import numpy as np
 
+from tunelab.data.tokens.markers import MarkerCounts
 from tunelab.errors import DataError
 from tunelab.records import Example, Record, TokenRow
 
 Split = Literal["train", "validation", "test"]
+NUM_NAMED = 3
+"""Special tokens that a note names."""
 LOUD_SHARE = 0.01
 """Rows left out above this share are a warning."""
 
@@ -42,6 +45,14 @@ class Counts(Record):
     supervised_tokens: int
     unknown_tokens: int
     """Of the supervised ones those that stand for characters which the tokenizer does not know."""
+    markers_stripped: int
+    """Examples with a start or end token as text at an edge, which was taken off (markers.py)."""
+    markers_inside: int
+    """Examples with special tokens inside their texts, kept as plain characters."""
+    markers: dict[str, int]
+    """The most frequent of those inside, and how often each was there."""
+    foreign_markers: int
+    """Examples with other models' markers (`</s>`, `[INST]`), which this tokenizer reads as characters."""
     shortest: int
     median: int
     longest: int
@@ -63,6 +74,7 @@ class Tally:
         self.examples = self.overlong = self.prompts_cut = self.targets_cut = self.endless = 0
         self.dropped_overlong = self.dropped_unsupervised = self.packed_documents = self.split_documents = 0
         self.plain_conversations = self.windowed = 0
+        self.markers = MarkerCounts()
         self.refused: Example | None = None
         """The first overlong example where that is an error."""
         self._supervised = 0
@@ -117,6 +129,10 @@ class Tally:
             shortest=int(lengths.min()),
             median=int(np.median(lengths)),
             longest=int(lengths.max()),
+            markers_stripped=self.markers.stripped,
+            markers_inside=self.markers.inside,
+            foreign_markers=self.markers.foreign,
+            markers=dict(self.markers.names.most_common(NUM_NAMED)),
             **{name: getattr(self, name) for name in (*own, *others)},
         )
 
@@ -141,6 +157,26 @@ def count_notes(split: str, counts: Counts) -> list[str]:
         notes.append(
             f"{loud}{split}: {counts.unknown_tokens} of {counts.supervised_tokens} learned tokens are the unknown one "
             f"({share:.1%}): the tokenizer does not know those characters, and the model can never write them"
+        )
+    if counts.markers_stripped:
+        notes.append(
+            f"{split}: {counts.markers_stripped} of {counts.examples} rows began or ended with a start or end token as "
+            "text: taken off, since tunelab writes it itself"
+        )
+    if counts.markers_inside:
+        names = ", ".join(map(repr, counts.markers))
+        loud = "WARNING " if counts.markers_inside > LOUD_SHARE * total else ""
+        notes.append(
+            f"{loud}{split}: {counts.markers_inside} of {counts.examples} rows hold special tokens inside their text "
+            f"({names}): read as plain characters; where rows are written in the model's own format, give messages, or "
+            "set data.special_tokens: control"
+        )
+    if counts.foreign_markers:
+        loud = "WARNING " if counts.foreign_markers > LOUD_SHARE * total else ""
+        notes.append(
+            f"{loud}{split}: {counts.foreign_markers} of {counts.examples} rows hold another model's markers (such as "
+            "</s>, [INST], <|im_end|>): characters to this tokenizer, learned and scored as such; take them out of the "
+            "rows, or give messages"
         )
     if counts.plain_conversations:
         notes.append(

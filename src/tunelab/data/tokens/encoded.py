@@ -86,22 +86,20 @@ def end_token(tokenizer: Tokenizer) -> int:
     return tokenizer.eos_token_id
 
 
-def encode_joined(prompts: Sequence[str], targets: Sequence[str], tokenizer: Tokenizer) -> list[Encoded]:
-    """For a decoder-only model: prompt, target and end in one row."""
+def encode_joined(prompts: Sequence[list[int]], targets: Sequence[list[int]], tokenizer: Tokenizer) -> list[Encoded]:
+    """For a decoder-only model: prompt, target and end in one row. Both as ids without added tokens."""
     start, end = edges(tokenizer).start, end_token(tokenizer)
     encoded = []
-    for prompt, target in zip(encode_texts(prompts, tokenizer), encode_texts(targets, tokenizer), strict=True):
+    for prompt, target in zip(prompts, targets, strict=True):
         body = np.array([*prompt, *target, end], dtype=np.int32)
         encoded.append(Encoded(start, body, np.arange(len(body)) >= len(prompt), len(prompt)))
     return encoded
 
 
-def encode_pairs(prompts: Sequence[str], targets: Sequence[str], tokenizer: Tokenizer) -> list[Encoded]:
-    """For an encoder-decoder: prompt as the source; the labels are learned."""
+def encode_pairs(sources: Sequence[list[int]], labels: Sequence[list[int]], tokenizer: Tokenizer) -> list[Encoded]:
+    """For an encoder-decoder: the labels are learned. Both as ids with what the tokenizer itself adds."""
     closing, end = edges(tokenizer).end, end_token(tokenizer)
     behind = [] if end in label_edges(tokenizer).end else [end]
-    sources = tokenizer(list(prompts), add_special_tokens=True)["input_ids"] if prompts else []
-    labels = tokenizer(text_target=list(targets), add_special_tokens=True)["input_ids"] if targets else []
     encoded = []
     for source, target in zip(sources, labels, strict=True):
         body = np.array([*target, *behind], dtype=np.int32)

@@ -18,6 +18,7 @@ from tunelab.data.tokens.chat import ChatForm, plain_text
 from tunelab.data.tokens.chat_ids import encode_chats
 from tunelab.data.tokens.counts import Counts, Split, Tally
 from tunelab.data.tokens.encoded import Encoded, Tokenizer, encode_joined, encode_pairs, end_token
+from tunelab.data.tokens.markers import MarkerCounts, Markers
 from tunelab.data.tokens.overlong import cut, cut_prompt, is_overlong, windows
 from tunelab.data.tokens.packing import Packer
 from tunelab.errors import DataError
@@ -71,6 +72,7 @@ class Tokeniser:
         self.split: Split = split
         end_token(tokenizer)
         self._form: ChatForm | None = None
+        self.markers = Markers(tokenizer, encoder_decoder=encoder_decoder, reading=settings.special_tokens)
         self._tally = self._new_tally()
 
     def rows(self, examples: Iterable[Example]) -> Iterator[TokenRow]:
@@ -82,7 +84,7 @@ class Tokeniser:
         """
         self._tally = tally = self._new_tally()
         packer = Packer(self.max_length)
-        for position, (example, encoded) in enumerate(self._encoded(examples)):
+        for position, (example, encoded) in enumerate(self._encoded(examples, tally.markers)):
             tally.examples += 1
             tally.plain_conversations += bool(example.turns) and (self._form is None or not self._form.has_template)
             packable = self._is_packable(example)
@@ -99,7 +101,7 @@ class Tokeniser:
 
     def prompts(self, examples: Iterable[Example]) -> Iterator[np.ndarray]:
         """The ids that the model is given before it generates each last target: exactly those of training."""
-        for _, encoded in self._encoded(examples):
+        for _, encoded in self._encoded(examples, MarkerCounts()):
             yield cut_prompt(encoded, max_length=self.max_length)
 
     def counts(self) -> Counts:
@@ -147,8 +149,8 @@ class Tokeniser:
             tally.endless += bool(row.supervised[np.argmax(row.supervised) :].all())
         return [row]
 
-    def _encoded(self, examples: Iterable[Example]) -> Iterator[tuple[Example, Encoded]]:
-        stream = iter(examples)
+    def _encoded(self, examples: Iterable[Example], counts: MarkerCounts) -> Iterator[tuple[Example, Encoded]]:
+        stream = (counts.add(self.markers.clean(example)) for example in examples)
         while chunk := list(islice(stream, CHUNK)):
             yield from zip(chunk, self._encode(chunk), strict=True)
 
@@ -163,12 +165,16 @@ class Tokeniser:
         """A conversation's last answer is learned from what stands before it in the plain form."""
         prompts = [plain_text(one.turns[:-1], end="", answer=True).text if one.turns else one.prompt for one in chunk]
         targets = [one.turns[-1].text if one.turns else one.target for one in chunk]
-        return encode_pairs(prompts, targets, self.tokenizer)
+        sources = self.markers.closed_ids(prompts, [one.control[0] for one in chunk], target=False)
+        labels = self.markers.closed_ids(targets, [one.control[1] for one in chunk], target=True)
+        return encode_pairs(sources, labels, self.tokenizer)
 
     def _encoded_joined(self, chunk: list[Example]) -> list[Encoded]:
         chats = [one for one in chunk if one.turns]
         others = [one for one in chunk if not one.turns]
-        plain = iter(encode_joined([one.prompt for one in others], [one.target for one in others], self.tokenizer))
+        prompts = self.markers.ids([one.prompt for one in others], [one.control[0] for one in others])
+        targets = self.markers.ids([one.target for one in others], [one.control[1] for one in others])
+        plain = iter(encode_joined(prompts, targets, self.tokenizer))
         spoken = iter(self._encoded_chats(chats) if chats else [])
         return [next(spoken) if one.turns else next(plain) for one in chunk]
 
@@ -176,7 +182,12 @@ class Tokeniser:
         if self._form is None:
             self._form = ChatForm(self.tokenizer)
         rendered = [self._form.render(one.turns, name=one.id) for one in chats]
-        return encode_chats(rendered, [one.id for one in chats], self._form)
+        names = [one.id for one in chats]
+        own = [
+            self.markers.conversation(text.text, one.turns, name=one.id)
+            for text, one in zip(rendered, chats, strict=True)
+        ]
+        return encode_chats(rendered, names, self._form, own=own, markers=self.markers)
 
     def _check_characters(self, chunk: list[Example]) -> None:
         for one in chunk:

@@ -16,6 +16,7 @@ from tunelab.backend_contract import Session
 from tunelab.config.run import RunConfig
 from tunelab.data.examples.general import general_text
 from tunelab.data.tokens.batching import micro_batches
+from tunelab.data.tokens.markers import Markers
 from tunelab.data.tokens.tokenise import tokenise
 from tunelab.records import Decoded, Prediction, TextSide, TokenRow
 from tunelab.study.executing.generator import Generator, generator
@@ -127,11 +128,12 @@ def _texts(
 ) -> dict[int, str]:
     texts = {} if log is None else dict(log.known)
     missing = [place for place in range(len(data.test)) if place not in texts]
+    markers = Markers(text.tokenizer, encoder_decoder=text.encoder_decoder, reading=run.data.special_tokens)
     began, last = time.monotonic(), 0.0
 
     def tell(decoded: Decoded) -> None:
         nonlocal last
-        new = {missing[place]: _decoded(text, ids) for place, ids in decoded.texts.items()}
+        new = {missing[place]: markers.clean_text(_decoded(text, ids)) for place, ids in decoded.texts.items()}
         texts.update(new)
         if log is not None and new:
             log.add(new)

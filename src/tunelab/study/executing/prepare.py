@@ -127,7 +127,8 @@ def _prepared(task: Task, text: TextSide, run: RunConfig, training: bool, folder
         *(overlap_notes(finder.overlap(), removed=remove) if finder else ["train/test overlap was not looked for"]),
     ]
     prompts = list(tokenisers["test"].prompts(test))
-    return RunData(rows["train"], rows["validation"], list(test), rows["test"], prompts, summary, notes)
+    scored = [tokenisers["test"].markers.clean(example).example for example in test]
+    return RunData(rows["train"], rows["validation"], scored, rows["test"], prompts, summary, notes)
 
 
 def _write(data: RunData, folder: Path) -> None:
@@ -151,7 +152,9 @@ def _read(folder: Path) -> RunData:
 
 def _example(fields: dict[str, Any]) -> Example:
     turns = tuple(Turn(*turn) for turn in fields["turns"])
-    return Example(**{**fields, "references": tuple(fields["references"]), "turns": turns})
+    asked, learned = (tuple((start, stop) for start, stop in spans) for spans in fields["control"])
+    rest = {"references": tuple(fields["references"]), "turns": turns, "control": (asked, learned)}
+    return Example(**{**fields, **rest})
 
 
 def _overlap_summary(finder: OverlapFinder, *, removed: bool) -> dict[str, Any]:

@@ -52,7 +52,8 @@ def generate(
     opened = open_saved(saved, run)
     tokenizer = opened.text.tokenizer
     length = min(tokenizer.model_max_length, LONGEST_PROMPT)
-    tokeniser = Tokeniser(tokenizer, max_length=length, encoder_decoder=opened.text.encoder_decoder, split="test")
+    pairs = opened.text.encoder_decoder
+    tokeniser = Tokeniser(tokenizer, max_length=length, encoder_decoder=pairs, settings=run.data, split="test")
     ids = list(tokeniser.prompts(examples))
     new = opened.session.generate(ids, run.generation, progress=lambda done: None)
     return [tokenizer.decode(one, skip_special_tokens=True).strip() for one in new]
@@ -113,7 +114,7 @@ def _settings(saved: Saved, *, max_new_tokens: int | None, beams: int | None) ->
         data_revision="",
         budget=Budget(epochs=1),
         batch=BatchSettings(),
-        data=DataSettings(),
+        data=DataSettings(special_tokens="control"),  # whoever asks a model without a study writes its format himself
         precision=precision,
         threads=threads,
         activation_checkpointing=False,
