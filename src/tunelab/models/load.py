@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tunelab.config.schema import ModelSource
 from tunelab.errors import ModelError
 from tunelab.models.configurations import EMBEDDED, read_known
+from tunelab.models.tokenizer_files import check_libraries
 from tunelab.records import Located, TextSide
 
 if TYPE_CHECKING:
@@ -244,7 +245,8 @@ def load_text(source: ModelSource, located: Located) -> TextSide:
     try:
         config = AutoConfig.from_pretrained(located.folder, trust_remote_code=source.trust_remote_code)
         tokenizer = AutoTokenizer.from_pretrained(located.folder, trust_remote_code=source.trust_remote_code)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
+        check_libraries(located.folder, model=source.name)
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"model '{source.name}': its tokenizer cannot be loaded: {reason}") from error
     if tokenizer.pad_token_id is None:

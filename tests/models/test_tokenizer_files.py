@@ -1,0 +1,83 @@
+"""A tokenizer whose file needs a library that is not there is named with that library, while the study is planned."""
+
+import importlib.util
+import json
+
+import pytest
+
+import tiny
+from tunelab.config.schema import ModelSource
+from tunelab.errors import ModelError
+from tunelab.models.load import load_text
+from tunelab.records import Located
+
+
+def without(monkeypatch, *hidden):
+    find = importlib.util.find_spec
+
+    def found(name, package=None):
+        return None if name in hidden else find(name, package)
+
+    monkeypatch.setattr(importlib.util, "find_spec", found)
+
+
+def folder_with(tmp_path, name: str, content: bytes, *, kind: str):
+    folder = tiny.model_folder(tmp_path / "model")
+    (folder / "tokenizer.json").unlink()
+    (folder / name).write_bytes(content)
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": kind}))
+    return folder
+
+
+def text_of(folder):
+    return load_text(ModelSource(name=str(folder)), Located(folder, ""))
+
+
+@pytest.fixture(scope="module")
+def pieces(tmp_path_factory) -> bytes:
+    """A SentencePiece model, as LLaMA 2 and Gemma have."""
+    import io
+
+    import sentencepiece
+
+    lines = [f"the mill by the river has {number} wheels and {number * 7} sacks" for number in range(400)]
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines), model_writer=model, vocab_size=300, model_type="bpe", byte_fallback=True,
+        hard_vocab_limit=False, minloglevel=2,
+    )  # fmt: skip
+    return model.getvalue()
+
+
+def test_a_sentencepiece_file_alone_is_read(tmp_path, pieces):
+    tokenizer = text_of(folder_with(tmp_path, "tokenizer.model", pieces, kind="LlamaTokenizer")).tokenizer
+    ids = tokenizer("the mill", add_special_tokens=False)["input_ids"]
+    assert tokenizer.decode(ids) == "the mill" and len(ids) < 8
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "hidden", "said"),
+    [
+        ("spiece.model", b"\x0a\x0e\x0a\x05", ["sentencepiece"], r"a file of sentencepiece \(spiece.model\), and"),
+        ("tokenizer.model", b"\x0a\x0e\x0a\x05", ["google.protobuf"], r"protobuf is not installed: pip install"),
+        ("tokenizer.model", b"aGVsbG8= 0\nd29ybGQ= 1\n", ["tiktoken"], r"tiktoken is not installed: .*\[tiktoken\]"),
+        ("qwen.tiktoken", b"aGVsbG8= 0\n", ["tiktoken"], r"a file of tiktoken \(qwen.tiktoken\)"),
+    ],
+)
+def test_the_library_that_is_missing_is_named(tmp_path, monkeypatch, name, content, hidden, said):
+    folder = folder_with(tmp_path, name, content, kind="LlamaTokenizer")
+    without(monkeypatch, *hidden)
+    monkeypatch.setattr("transformers.AutoTokenizer.from_pretrained", failing)
+    with pytest.raises(ModelError, match=said):
+        text_of(folder)
+
+
+def failing(*_, **__):
+    raise ImportError("\nSomeTokenizer requires something")
+
+
+def test_a_damaged_file_is_no_missing_library(tmp_path, monkeypatch):
+    folder = folder_with(tmp_path, "tokenizer.model", b"\x0a\x0e\x0a\x05", kind="LlamaTokenizer")
+    monkeypatch.setattr("transformers.AutoTokenizer.from_pretrained", failing)
+    with pytest.raises(ModelError, match="its tokenizer cannot be loaded: SomeTokenizer requires something"):
+        text_of(folder)
