@@ -19,7 +19,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PrivateAttr
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PrivateAttr,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from tunelab.backend_contract import Order, Session, Updater
 from tunelab.config.run import RunConfig
@@ -188,6 +196,15 @@ class Task(Options, ABC):
     """Names in `metrics/`, a variant after a colon. The first one decides ties in the report's summary."""
     generation: Generation = Generation()
     """Decoding defaults of this task; the study's `generation` and the task entry override them."""
+
+    hidden_at_default: ClassVar[tuple[str, ...]] = ()
+    """Options that are written down only where they are not the default: the ids of runs without them stay the same."""
+
+    @model_serializer(mode="wrap")
+    def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = type(self).model_fields
+        hidden = [name for name in self.hidden_at_default if getattr(self, name) == fields[name].default]
+        return {name: value for name, value in write(self).items() if name not in hidden}
 
     @abstractmethod
     def examples(self, split: Literal["train", "validation", "test"]) -> Sequence[Example]:

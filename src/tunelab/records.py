@@ -28,8 +28,12 @@ Span = tuple[int, int]
 class Turn(NamedTuple):
     """One message of a conversation."""
 
-    role: Literal["system", "user", "assistant"]
+    role: Literal["system", "user", "assistant", "tool"]
     text: str
+    learned: bool = True
+    """Of an assistant's turn; others never are. A turn that is not learned is read."""
+    more: str = ""
+    """What else the message holds for a chat template, as JSON: tool_calls, reasoning_content, name. Empty: nothing."""
 
 
 class Example(NamedTuple):
@@ -42,13 +46,15 @@ class Example(NamedTuple):
     references: tuple[str, ...] = ()
     """All accepted texts; at least the target."""
     turns: tuple[Turn, ...] = ()
-    """A conversation that ends with the assistant's turn: written as the model's chat template says, every assistant
-    turn is learned. `target` is then the last turn's text, `prompt` the turns before it for a reader. Empty: no
-    conversation."""
+    """A conversation that ends with a learned turn of the assistant: written as the model's chat template says, every
+    assistant turn that is to be learned is. `target` is then the last turn, `prompt` the turns before it, as text for a
+    reader. Empty: no conversation."""
     source: str = ""
     """Which of the task's data sets the row is from; empty where there is one."""
     control: tuple[tuple[Span, ...], tuple[Span, ...]] = ((), ())
     """Stretches of prompt and target that are the study's own words, where a special token is meant as one."""
+    given: str = ""
+    """What the row gives a chat template beside the turns, as JSON: tools, documents. Empty: nothing."""
 
 
 class TokenRow(NamedTuple):

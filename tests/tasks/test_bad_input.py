@@ -41,8 +41,8 @@ def task(folder, content: bytes, *, name: str = "train.jsonl", **options) -> Fil
         (jsonl({**GOOD, "answer": ["A"]}), "train.jsonl: row 1: the column 'answer' is list, not text"),
         (jsonl(CHAT, {"messages": "Hi"}), "train.jsonl: row 2: the column 'messages' must be a list of messages"),
         (
-            jsonl(CHAT, {"messages": [{"role": "tool", "content": "1"}]}),
-            'train.jsonl: row 2, message 1: the role "tool"',
+            jsonl(CHAT, {"messages": [{"role": "critic", "content": "1"}]}),
+            'train.jsonl: row 2, message 1: the role "critic"',
         ),
         (jsonl({"messages": CHAT["messages"][:1]}), "train.jsonl: none of its 1 rows has an answer to learn"),
     ],

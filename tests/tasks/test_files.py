@@ -252,3 +252,89 @@ def test_a_user_s_own_text_is_asked_as_the_rows_were(tmp_path):
     assert templated.question("q", name="1").prompt == templated.question({"prompt": "q"}, name="1").prompt == "<q>"
     with pytest.raises(DataError, match=r"1: has no turn of a user"):
         made["chat"].question({"messages": []}, name="1")
+
+
+# ------------------------------------------------------------------ fields of messages, and equal prompts
+
+
+PLACE = [{"type": "function", "function": {"name": "find_place", "arguments": '{"name": "mill"}'}}]
+CASES = {
+    "weight": [("user", "Where?"), ("assistant", "WRONG", {"weight": 0}), ("user", "Again."), ("assistant", "By it.")],
+    "tools": [("user", "Where?"), ("assistant", "", {"tool_calls": PLACE}), ("user", "By it."), ("assistant", "So.")],
+    "null": [("user", "Where?"), ("assistant", None, {"tool_calls": PLACE})],
+    "think": [("user", "Two and two?"), ("assistant", "Four.", {"reasoning_content": "2 and 2 make 4."})],
+    "string": [("user", "Where?"), ("assistant", "Here.")],
+    "trlpc": [("user", "Where is the mill?"), ("assistant", "By the river.")],
+}
+
+
+@pytest.fixture
+def cases(tmp_path):
+    """Conversations with a field each, six rows of one, as a task."""
+
+    def made(name: str, **options) -> Files:
+        turns = [{"role": role, "content": text, **(more or [{}])[0]} for role, text, *more in CASES[name]]
+        row = {"messages": json.dumps(turns) if name == "string" else turns}
+        row = {"prompt": turns[:1], "completion": turns[1:]} if name == "trlpc" else row
+        return task(tmp_path, [row] * 6, **options)
+
+    return made
+
+
+def test_weight_0_is_read_and_not_learned(cases):
+    found = cases("weight")
+    assert all([turn.learned for turn in one.turns] == [True, False, True, True] for one in found.examples("train"))
+    assert found.notes("train")[1:] == ["train: 6 turns of the assistant have weight 0: read, not learned"]
+    ignored = cases("weight", ignore_fields=["weight"])
+    assert all(turn.learned for one in ignored.examples("train") for turn in one.turns)
+
+
+def test_calls_without_text_are_answers(cases):
+    for name in ("tools", "null"):
+        turns = cases(name).examples("train")[0].turns
+        assert turns[1].text == "" and "find_place" in turns[1].more and turns[1].learned
+    assert cases("null").examples("train")[0].target.startswith('{"type": "function"')
+    without = cases("tools", ignore_fields=["tool_calls"])
+    assert [turn.learned for turn in without.examples("train")[0].turns] == [True, False, True, True]
+    assert without.notes("train")[1:] == ["train: 6 turns of the assistant are empty: read, not learned"]
+
+
+def test_reasoning_is_kept_for_the_template(cases):
+    assert cases("think").examples("train")[0].turns[1].more == '{"reasoning_content": "2 and 2 make 4."}'
+
+
+def test_messages_as_json_text_and_as_prompt_and_completion(cases):
+    assert [turn.text for turn in cases("string").examples("train")[0].turns] == ["Where?", "Here."]
+    found = cases("trlpc")
+    assert [turn.text for turn in found.examples("train")[0].turns] == ["Where is the mill?", "By the river."]
+    assert found.notes("train") == ["train.jsonl: read as prompt and completion as messages"]
+    assert found.question({"prompt": [{"role": "user", "content": "x"}], "completion": []}, name="1").prompt == "x"
+
+
+def test_tools_of_a_row_are_given_and_are_not_called_unread(tmp_path):
+    tools = [{"type": "function", "function": {"name": "find"}}]
+    rows = [{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], "tools": tools}]
+    found = task(tmp_path, rows)
+    assert json.loads(found.examples("train")[0].given) == {"tools": tools}
+    assert json.loads(found.question(rows[0], name="1").given) == {"tools": tools}
+    assert found.notes("train") == ["train.jsonl: read as openai messages"]
+    ignored = task(tmp_path, rows, ignore_fields=["tools"])
+    assert ignored.examples("train")[0].given == ""
+    assert ignored.notes("train") == ["train.jsonl: read as openai messages; not read: tools"]
+
+
+def test_only_the_last_turn_is_learned_where_asked(tmp_path):
+    turns = [{"role": role, "content": text} for role, text in zip(("user", "assistant") * 2, "abcd", strict=True)]
+    found = task(tmp_path, [{"messages": turns}], train_on="last")
+    assert [turn.learned for turn in found.examples("train")[0].turns] == [True, False, True, True]
+    assert not any(turn.learned for turn in found.question({"messages": turns}, name="1").turns if turn.role != "user")
+    assert found.fingerprint() != task(tmp_path, [{"messages": turns}]).fingerprint()
+
+
+def test_options_at_their_default_are_not_written_down(options):
+    written = Files(**options).model_dump(mode="json")
+    assert not {"train_on", "ignore_fields"} & set(written)
+    asked = Files(**options, train_on="last", ignore_fields=["name"])
+    written = asked.model_dump(mode="json")
+    assert (written["train_on"], written["ignore_fields"]) == ("last", ["name"])
+    assert Files(**written) == asked

@@ -131,6 +131,15 @@ def test_equal_turns_before_the_last_answer_are_one_test_example(tmp_path):
     assert len(task.examples("train")) == 3
 
 
+def test_the_last_turn_alone_is_learned_where_asked(tmp_path):
+    folder = ultrachat(tmp_path, [HI, HELLO, BYE, HELLO])
+    options = {"sources": ["ultrachat_200k"], "ultrachat_200k": {"path": folder}}
+    both, last = Instructions(**options), Instructions(**options, train_on="last")
+    assert [turn.learned for turn in both.examples("train")[0].turns] == [True] * 4
+    assert [turn.learned for turn in last.examples("train")[0].turns] == [True, False, True, True]
+    assert both.fingerprint() != last.fingerprint() and "train_on" not in both.model_dump()
+
+
 def test_weights_share_out_the_training_rows(real):
     real = {
         name: {**options, "weight": weight} for (name, options), weight in zip(real.items(), (2, 1, 1), strict=True)

@@ -9,18 +9,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import AfterValidator, NonNegativeInt, PositiveInt, model_validator
 
 from tunelab.contracts import Task
-from tunelab.data.examples.chat_rows import chat_examples
-from tunelab.data.examples.conversations import alpaca_turns, question, read_turns
+from tunelab.data.examples.chat_rows import TrainOn, chat_examples
+from tunelab.data.examples.conversations import (
+    ROLES_WITH_TOOLS,
+    alpaca_turns,
+    completion_turns,
+    question,
+    read_turns,
+    without_empty_answers,
+)
 from tunelab.data.examples.fingerprint import fingerprint, row_options
 from tunelab.data.examples.formats import TemplateText, asked, format_rows
+from tunelab.data.examples.message_fields import GIVEN, given_fields
 from tunelab.data.examples.readable import unreadable
 from tunelab.data.examples.rehearsal import TRAIN_ROWS, with_fewer_rows, write_jsonl
-from tunelab.data.examples.shapes import Shape, detect, first_columns
+from tunelab.data.examples.shapes import Shape, first_columns, shape_of
 from tunelab.data.examples.splits import draw
 from tunelab.data.reading.rows import read_rows
 from tunelab.errors import DataError
@@ -62,7 +70,13 @@ class Files(Task):
 
     messages: str | None = None
     """Instead of prompt and target: the column with conversations, lists of {role, content} or {from, value}. Each is
-    written as the model's chat template says, and every assistant turn is learned."""
+    written as the model's chat template says."""
+
+    train_on: TrainOn = "all"
+    """Of conversations: `all` learns every turn of the assistant (but those of weight 0), `last` the last of them."""
+
+    ignore_fields: tuple[str, ...] = ()
+    """Fields of messages, and the columns tools and documents, that are not read, as in [reasoning_content]."""
 
     encoding: Annotated[str, AfterValidator(_known_encoding)] = "utf-8"
     """Of text files."""
@@ -81,6 +95,8 @@ class Files(Task):
 
     metrics: tuple[str, ...] = ()
     """Left out: rouge_l and bleu; for plain text perplexity and bits_per_token."""
+
+    hidden_at_default: ClassVar[tuple[str, ...]] = ("train_on", "ignore_fields")
 
     @model_validator(mode="before")
     @classmethod
@@ -137,10 +153,8 @@ class Files(Task):
 
     def fingerprint(self) -> str:
         paths = {"train": self.train, "validation": self.validation, "test": self.test}
-        return fingerprint(
-            options=row_options(self, leave_out=paths),
-            files={role: path for role, path in paths.items() if path is not None},
-        )
+        options = row_options(self, leave_out=paths)
+        return fingerprint(options=options, files={role: path for role, path in paths.items() if path is not None})
 
     def _wanted(self, split: Split) -> int | None:
         return {"train": self.train_rows, "validation": self.validation_rows, "test": self.test_rows}[split]
@@ -152,24 +166,40 @@ class Files(Task):
         if self.prompt is not None or self.text is not None:
             return asked(given, self.prompt, name=name)
         shape = self._shape()
-        if shape.kind not in _TURNS:
+        if shape.kind not in _CHATS:
             return asked(given, shape.prompt, name=name)
-        turns = given if isinstance(given, str) else _TURNS[shape.kind](shape, given, row_name=name)
-        return question(turns, name=name)
+        if isinstance(given, str):
+            return question(given, name=name)
+        turns = self._turns(shape, given, name)
+        if self.train_on == "last":
+            turns = [turn._replace(learned=turn.role != "assistant") for turn in turns]
+        return question(turns, name=name, given=self._given(shape, given, name))
 
     def _shape(self) -> Shape:
         """As the study says, else as the columns of train look; the other files are read the same way."""
         if self.messages is not None:
             return Shape("messages", "conversations", (self.messages,))
-        return detect(first_columns(read_rows(self.train, encoding=self.encoding)), source=str(self.train))
+        return shape_of(read_rows(self.train, encoding=self.encoding), source=str(self.train))
+
+    def _turns(self, shape: Shape, row: Mapping[str, Any], row_name: str) -> list[Turn]:
+        if shape.kind == "alpaca":
+            return alpaca_turns(row, row_name=row_name)
+        if shape.kind == "completion":
+            turns = completion_turns(row, shape.columns, row_name=row_name, ignore=self.ignore_fields)
+        else:
+            (column,) = shape.columns
+            turns = read_turns(row, column, row_name=row_name, roles=ROLES_WITH_TOOLS, ignore=self.ignore_fields)
+        return without_empty_answers(turns)
+
+    def _given(self, shape: Shape, row: Mapping[str, Any], row_name: str) -> str:
+        return "" if shape.kind == "alpaca" else given_fields(row, ignore=self.ignore_fields, row_name=row_name)
 
     def _shape_notes(self) -> list[str]:
         if any(getattr(self, name) is not None for name in _WAYS):
             return []
         shape = self._shape()
-        unread = [
-            name for name in first_columns(read_rows(self.train, encoding=self.encoding)) if name not in shape.columns
-        ]
+        read = {*shape.columns, *(GIVEN if shape.kind in ("messages", "completion") else ())} - {*self.ignore_fields}
+        unread = [name for name in first_columns(read_rows(self.train, encoding=self.encoding)) if name not in read]
         left = f"; not read: {', '.join(unread)}" if unread else ""
         return [f"{self.train.name}: read as {shape.name}{left}"]
 
@@ -177,17 +207,19 @@ class Files(Task):
         path = self._path(split)
         if path is None:
             return None
-        rows, source = read_rows(path, encoding=self.encoding), str(path)
+        rows, source, group = read_rows(path, encoding=self.encoding), str(path), split == "test"
         prompt, target = self.prompt, self.target or self.text
         if target is None:
             shape = self._shape()
-            if shape.kind in _TURNS:
-                read = partial(_TURNS[shape.kind], shape)
-                chats = chat_examples(rows, read, split=split, source=source, group=split == "test")
+            if shape.kind in _CHATS:
+                turns, given = partial(self._turns, shape), partial(self._given, shape)
+                chats = chat_examples(
+                    rows, turns, split=split, source=source, group=group, train_on=self.train_on, given=given
+                )
                 return _Read(chats.examples, chats.counts.notes(split))
             prompt, target = shape.prompt, shape.target
             assert target is not None, shape
-        formatted = format_rows(rows, prompt=prompt, target=target, split=split, source=source, group=split == "test")
+        formatted = format_rows(rows, prompt=prompt, target=target, split=split, source=source, group=group)
         empty = f"{split}: {formatted.num_empty_targets} of {formatted.num_rows} rows left out, their target is empty"
         return _Read(formatted.examples, [empty] if formatted.num_empty_targets else [])
 
@@ -197,15 +229,8 @@ class _Read(NamedTuple):
     notes: list[str]
 
 
-def _message_turns(shape: Shape, row: Mapping[str, Any], row_name: str) -> list[Turn]:
-    return read_turns(row, shape.columns[0], row_name=row_name)
-
-
-def _alpaca_turns(shape: Shape, row: Mapping[str, Any], row_name: str) -> list[Turn]:
-    return alpaca_turns(row, row_name=row_name)
-
-
-_TURNS = {"messages": _message_turns, "alpaca": _alpaca_turns}
+_CHATS = ("messages", "completion", "alpaca")
+"""Shapes that are conversations."""
 
 
 def _is_plain_text(options: Mapping[str, Any]) -> bool:
@@ -214,6 +239,6 @@ def _is_plain_text(options: Mapping[str, Any]) -> bool:
         return options.get("text") is not None
     try:
         rows = read_rows(Path(options["train"]), encoding=options.get("encoding") or "utf-8")
-        return detect(first_columns(rows), source="").kind == "text"
+        return shape_of(rows, source="").kind == "text"
     except (DataError, KeyError, TypeError, LookupError):
         return False

@@ -1,17 +1,18 @@
 """Instructions and conversations: Alpaca, Tulu v2 and UltraChat, as the model's own chat template writes them.
 
-5,000 rows of each to train on and 2,000 to test on. Every answer of a conversation is learned, the last one is
-generated and scored. Test rows that agree in every turn before the last answer are one example with several references.
+5,000 rows of each to train on and 2,000 to test on. Every answer of a conversation is learned (or the last one alone),
+the last one is generated and scored. Test rows that agree in every turn before the last answer are one example with
+several references.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import PositiveInt
 
-from tunelab.data.examples.chat_rows import chat_examples
+from tunelab.data.examples.chat_rows import TrainOn, chat_examples
 from tunelab.data.examples.conversations import alpaca_turns, question, read_turns, system_in_front
 from tunelab.data.sets.mixture import MixedTask, SetOptions, SetRows, Split
 from tunelab.data.sets.named import source_rows
@@ -41,7 +42,12 @@ class Instructions(MixedTask):
     ultrachat_200k: InstructionSet = InstructionSet()
     """Tunstall et al. 2023 (arXiv:2310.16944): turns of other roles than user and assistant are left out."""
 
+    train_on: TrainOn = "all"
+    """`all` learns every turn of the assistant, `last` the last of each conversation."""
+
     metrics: tuple[str, ...] = ("rouge_l", "bleu")
+
+    hidden_at_default: ClassVar[tuple[str, ...]] = ("train_on",)
 
     def examples(self, split: Split) -> Sequence[Example]:
         """`validation` is empty: the study holds rows of train out."""
@@ -57,7 +63,9 @@ class Instructions(MixedTask):
         options = self.options_of(name)
         rows = source_rows(name, split, path=options.path, n=getattr(options, split), seed=self.seed)
         source = f"{options.path or name} ({split})"
-        chats = chat_examples(rows, READ[name], split=split, source=source, group=split == "test")
+        chats = chat_examples(
+            rows, READ[name], split=split, source=source, group=split == "test", train_on=self.train_on
+        )
         return SetRows(chats.examples, chats.counts.notes(f"{split}, {name}"))
 
 

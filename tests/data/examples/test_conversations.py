@@ -99,7 +99,7 @@ def read_messages(row, row_name):
 
 
 def rows(*conversations):
-    return [{"messages": [turn._asdict() | {"content": turn.text} for turn in turns]} for turns in conversations]
+    return [{"messages": [message(turn.role, turn.text) for turn in turns]} for turns in conversations]
 
 
 def test_rows_become_examples_and_what_was_left_out_is_counted():

@@ -110,6 +110,39 @@ EVIL = {
 }
 """Templates that cannot be masked, by what the message says."""
 
+_CALLS = (
+    "{% for call in message.tool_calls %}"
+    "{{ '<tool_call>' + call.function.name + ' ' + %s + '</tool_call>' }}{% endfor %}"
+)
+TOOLS = (
+    "{% if tools %}{{ '<|im_start|>system\n' + tools | tojson + '<|im_end|>\n' }}{% endif %}"
+    + _EACH
+    + "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] }}"
+    + "{% if message.tool_calls %}" + _CALLS.replace("%s", "call.function.arguments | tojson") + "{% endif %}"
+    + "{{ '<|im_end|>\n' }}" + _END + _ASK.replace("%s", "<|im_start|>assistant\\n")
+)  # fmt: skip
+"""Arguments as objects, as Qwen 2.5 and LLaMA 3.1 want them."""
+NULL_CALLS = (
+    _EACH + "{{ '<|im_start|>' + message['role'] + '\n' }}"
+    "{% if message['content'] is not defined %}" + _CALLS.replace("%s", "call.function.arguments")
+    + "{% else %}{{ message['content'] }}{% endif %}"
+    "{{ '<|im_end|>\n' }}" + _END + _ASK.replace("%s", "<|im_start|>assistant\\n")
+)  # fmt: skip
+"""Calls only where there is no content, arguments as text: much like DeepSeek V3's."""
+PRINTS = TOOLS.replace("call.function.arguments | tojson", "call.function.arguments | string")
+"""Writes an object of arguments as Python does; takes their text."""
+THINKS = (
+    _EACH + "{{ '<|im_start|>' + message['role'] + '\n' }}"
+    "{% if message['role'] == 'assistant' and loop.last %}"
+    "{{ '<think>\n' + (message.reasoning_content or '') + '\n</think>\n\n' }}{% endif %}"
+    "{{ message['content'] + '<|im_end|>\n' }}" + _END + _ASK.replace("%s", "<|im_start|>assistant\\n")
+    + "{% if add_generation_prompt and enable_thinking is defined and enable_thinking is false %}"
+    "{{ '<think>\n\n</think>\n\n' }}{% endif %}"
+)  # fmt: skip
+"""Reasoning of the last answer alone, as Qwen 3's."""
+NAMES = CHATML.replace("message['role'] +", "message['role'] + (' ' + message.name if message.name else '') +")
+"""Names of users."""
+
 SPECIAL = ["<start_of_turn>", "<end_of_turn>", "<|im_start|>", "<|im_end|>", "<|start_header_id|>", "<|end_header_id|>"]
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from data.tokens.chat_templates import TOOLS, small_tokenizer
 from tunelab.config.read import read_study
 from tunelab.config.schema import ModelSource
 from tunelab.data import cache
@@ -250,6 +251,36 @@ def test_counts_of_every_source_are_written(tmp_path, causal):
     assert data.summary["overlap"]["by_source"]["a"]["num_test"] == 10
     write_summary(tmp_path, data)
     assert json.loads((tmp_path / "data" / "rows.json").read_text()) == data.summary
+
+
+def chats(tmp_path: Path, answer: dict):
+    """A task of conversations whose answers have such fields."""
+    for name, numbers in (("train", range(4)), ("test", range(4, 6))):
+        asked = [{"role": "user", "content": f"Where is mill {number}?"} for number in numbers]
+        draft = {"role": "assistant", "content": "Hm.", "weight": 0}
+        write(tmp_path / f"{name}.jsonl", [{"messages": [one, draft, one, answer]} for one in asked])
+    return planned(tmp_path, task={"prompt": None, "target": None, "messages": "messages", "metrics": ["rouge_l"]})
+
+
+def test_an_answer_with_calls_is_compared_as_the_template_writes_it(tmp_path):
+    text = TextSide(small_tokenizer(TOOLS), encoder_decoder=False)
+    call = {"type": "function", "function": {"name": "find", "arguments": {"name": "mill"}}}
+    task, run = chats(tmp_path, {"role": "assistant", "content": None, "tool_calls": [call]})
+    first = prepare(task, text, run, training=True)
+    assert {one.references for one in first.test} == {('<tool_call>find {"name": "mill"}</tool_call>',)}
+    again = prepare(task, text, run, training=True)
+    assert content(again) == content(first)
+    counts = first.summary["splits"]["test"]["counts"]
+    assert (counts["context_turns"], counts["unused_fields"]) == (2, {})
+    assert "test: 2 turns of the assistant have weight 0: read, not learned" in first.notes
+
+
+def test_fields_that_nothing_reads_are_counted_in_the_data_s_summary(tmp_path, causal):
+    task, run = chats(tmp_path, {"role": "assistant", "content": "Here.", "name": "Ada"})
+    data = prepare(task, causal, run, training=True)
+    assert data.summary["splits"]["test"]["counts"]["unused_fields"] == {"name": 2}
+    assert "test: 2 messages have a field 'name' that does not stand in what the model reads" in data.notes
+    assert {one.references for one in data.test} == {("Here.",)}
 
 
 def with_text(task_and_run, text):

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 from tunelab.errors import DataError
 
-Kind = Literal["messages", "alpaca", "pair", "text"]
+Kind = Literal["messages", "completion", "alpaca", "pair", "text"]
 
 
 class Shape(NamedTuple):
@@ -17,7 +17,7 @@ class Shape(NamedTuple):
     name: str
     """As a reader is told: 'sharegpt conversations'."""
     columns: tuple[str, ...]
-    """The columns that are read: the one with messages; a prompt's and an answer's; the text's."""
+    """The columns that are read: the one with messages; a prompt's and an answer's or completion's; the text's."""
 
     @property
     def prompt(self) -> str | None:
@@ -75,6 +75,18 @@ def detect(columns: Sequence[str], *, source: str) -> Shape:
     names = " or ".join(shape.name for shape in found)
     options = ", or ".join(shape.option for shape in found)
     raise DataError(f"{source}: can be read as {names}; write which: {options}")
+
+
+def shape_of(rows: Sequence[Mapping[str, Any]], *, source: str) -> Shape:
+    """The shape that rows have: their columns', with a pair of lists of messages told from a pair of texts.
+
+    Raises:
+        DataError: none or several of the shapes fit; `source` begins the message.
+    """
+    shape = detect(first_columns(rows), source=source)
+    if shape.kind == "pair" and all(isinstance(rows[0].get(column), list) for column in shape.columns):
+        return Shape("completion", f"{shape.name} as messages", shape.columns)
+    return shape
 
 
 def first_columns(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

@@ -90,7 +90,8 @@ class MixedTask(Task):
     def fingerprint(self) -> str:
         options = {name: self.options_of(name).model_dump(mode="json", exclude={"path"}) for name in self.sources}
         sets = {name: source_fingerprint(name, path=self.options_of(name).path) for name in self.sources}
-        return fingerprint(options={"seed": self.seed, "options": options, "sets": sets})
+        own = self.model_dump(mode="json", include={*self.hidden_at_default})
+        return fingerprint(options={"seed": self.seed, "options": options, "sets": sets, **own})
 
     def rehearsal(self, folder: Path) -> Self:
         """On a few generated rows of each set, which lie in a folder of its name."""

@@ -49,7 +49,8 @@ def encode_chats(
             kept = _marked(one, control, markers)
         if any(answer[-1:] != [end] for answer in kept[1::2]):
             raise DataError(f"{name}: the tokenizer does not keep the end-of-turn token {form.end!r} whole")
-        encoded.append(_encoded(kept, start=start, written=getattr(tokenizer, "bos_token_id", None)))
+        made = _encoded(kept, start=start, written=getattr(tokenizer, "bos_token_id", None))
+        encoded.append(made._replace(unused=one.unused))
     return encoded
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from array import array
+from collections import Counter
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -41,6 +43,10 @@ class Counts(Record):
     """Packed documents that lie in more than one row."""
     plain_conversations: int
     """Conversations in the plain form of chat.py: the model has no chat template, or is an encoder-decoder."""
+    context_turns: int = 0
+    """Assistant's turns of the examples that are read and not learned: weight 0, empty, or `train_on: last`."""
+    unused_fields: dict[str, int] = {}
+    """Messages with a field that does not stand in what the model reads."""
     tokens: int
     supervised_tokens: int
     unknown_tokens: int
@@ -73,12 +79,18 @@ class Tally:
         self.unknown_tokens = self._ends = 0
         self.examples = self.overlong = self.prompts_cut = self.targets_cut = self.endless = 0
         self.dropped_overlong = self.dropped_unsupervised = self.packed_documents = self.split_documents = 0
-        self.plain_conversations = self.windowed = 0
+        self.plain_conversations = self.windowed = self.context_turns = 0
+        self.unused_fields: Counter[str] = Counter()
         self.markers = MarkerCounts()
         self.refused: Example | None = None
         """The first overlong example where that is an error."""
         self._supervised = 0
         self._lengths = array("i")
+
+    def see(self, example: Example, *, unused: Sequence[str]) -> None:
+        self.examples += 1
+        self.context_turns += sum(turn.role == "assistant" and not turn.learned for turn in example.turns)
+        self.unused_fields.update(unused)
 
     def counted(self, row: TokenRow) -> TokenRow:
         self._lengths.append(row.num_tokens)
@@ -122,6 +134,7 @@ class Tally:
         lengths = np.array(self._lengths or [0])
         own = ("examples", "overlong", "prompts_cut", "targets_cut", "dropped_overlong", "dropped_unsupervised")
         others = ("windowed", "packed_documents", "split_documents", "plain_conversations", "unknown_tokens")
+        others += ("context_turns",)
         return Counts(
             rows=len(self._lengths),
             tokens=int(lengths.sum()),
@@ -133,6 +146,7 @@ class Tally:
             markers_inside=self.markers.inside,
             foreign_markers=self.markers.foreign,
             markers=dict(self.markers.names.most_common(NUM_NAMED)),
+            unused_fields=dict(sorted(self.unused_fields.items())),
             **{name: getattr(self, name) for name in (*own, *others)},
         )
 
@@ -183,6 +197,10 @@ def count_notes(split: str, counts: Counts) -> list[str]:
             f"{split}: {counts.plain_conversations} conversations are written in the plain form (docs/data.md): the "
             "model has no chat template, or is an encoder-decoder"
         )
+    notes += [
+        f"{split}: {number} messages have a field {name!r} that does not stand in what the model reads"
+        for name, number in counts.unused_fields.items()
+    ]
     if counts.windowed:
         notes.append(
             f"{split}: {counts.windowed} documents longer than batch.max_length are scored whole, in rows that move on "

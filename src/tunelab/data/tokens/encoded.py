@@ -27,6 +27,8 @@ class Tokenizer(Protocol):
         """`text` as input ids, or `text_target` as labels."""
         ...
 
+    def decode(self, token_ids: list[int], *, skip_special_tokens: bool) -> str: ...
+
 
 class Source(NamedTuple):
     """What an encoder reads."""
@@ -48,6 +50,8 @@ class Encoded(NamedTuple):
     last: int
     """Where in `body` the last target begins: what stands before it is given when the model generates."""
     source: Source | None = None
+    unused: tuple[str, ...] = ()
+    """Fields of a conversation's messages that do not stand in it, one entry a message."""
 
 
 class Edges(NamedTuple):

@@ -109,6 +109,12 @@ class Markers:
         Raises:
             DataError: a turn with markers is not in the text as it is, so that they cannot be told from the template's.
         """
+        for turn in turns:
+            if found := self.plain_markers(turn.more):
+                raise DataError(
+                    f"{name}: the {turn.role}'s turn holds {found[0]!r}, a special token of the tokenizer, beside its text "
+                    "(in a tool call, reasoning or a name), where it would become a control token; take it out"
+                )
         if not any(self.plain_markers(turn.text) for turn in turns):
             return None
         spans, place = [], 0

@@ -15,6 +15,7 @@ import numpy as np
 
 from tunelab.config.schema import DataSettings
 from tunelab.data.tokens.chat import ChatForm, plain_text
+from tunelab.data.tokens.chat_fields import unwritten_plainly
 from tunelab.data.tokens.chat_ids import encode_chats
 from tunelab.data.tokens.counts import Counts, Split, Tally
 from tunelab.data.tokens.encoded import Encoded, Tokenizer, encode_joined, encode_pairs, end_token
@@ -85,7 +86,7 @@ class Tokeniser:
         self._tally = tally = self._new_tally()
         packer = Packer(self.max_length)
         for position, (example, encoded) in enumerate(self._encoded(examples, tally.markers)):
-            tally.examples += 1
+            tally.see(example, unused=encoded.unused)
             tally.plain_conversations += bool(example.turns) and (self._form is None or not self._form.has_template)
             packable = self._is_packable(example)
             if packable and self.split == "train":
@@ -103,6 +104,18 @@ class Tokeniser:
         """The ids that the model is given before it generates each last target: exactly those of training."""
         for _, encoded in self._encoded(examples, MarkerCounts()):
             yield cut_prompt(encoded, max_length=self.max_length)
+
+    def as_written(self, examples: Iterable[Example]) -> Iterator[Example]:
+        """Examples with the texts that predictions are compared with: without markers (markers.py); an answer with tool
+        calls or reasoning is what the model's chat template writes of it, without special tokens."""
+        for example in (self.markers.clean(example).example for example in examples):
+            if not (example.turns and example.turns[-1].more) or self.encoder_decoder:
+                yield example
+                continue
+            (encoded,) = self._encode([example])
+            answer = encoded.body[encoded.last : -1].tolist()
+            text = self.tokenizer.decode(answer, skip_special_tokens=True).strip()
+            yield example._replace(target=text, references=(text,))
 
     def counts(self) -> Counts:
         """Of the rows that `rows` has given so far."""
@@ -163,11 +176,13 @@ class Tokeniser:
 
     def _encoded_pairs(self, chunk: list[Example]) -> list[Encoded]:
         """A conversation's last answer is learned from what stands before it in the plain form."""
+        unused = [unwritten_plainly(one.turns, one.given, name=one.id) if one.turns else () for one in chunk]
         prompts = [plain_text(one.turns[:-1], end="", answer=True).text if one.turns else one.prompt for one in chunk]
         targets = [one.turns[-1].text if one.turns else one.target for one in chunk]
         sources = self.markers.closed_ids(prompts, [one.control[0] for one in chunk], target=False)
         labels = self.markers.closed_ids(targets, [one.control[1] for one in chunk], target=True)
-        return encode_pairs(sources, labels, self.tokenizer)
+        pairs = encode_pairs(sources, labels, self.tokenizer)
+        return [pair._replace(unused=fields) for pair, fields in zip(pairs, unused, strict=True)]
 
     def _encoded_joined(self, chunk: list[Example]) -> list[Encoded]:
         chats = [one for one in chunk if one.turns]
@@ -181,7 +196,7 @@ class Tokeniser:
     def _encoded_chats(self, chats: list[Example]) -> list[Encoded]:
         if self._form is None:
             self._form = ChatForm(self.tokenizer)
-        rendered = [self._form.render(one.turns, name=one.id) for one in chats]
+        rendered = [self._form.render(one.turns, name=one.id, given=one.given) for one in chats]
         names = [one.id for one in chats]
         own = [
             self.markers.conversation(text.text, one.turns, name=one.id)
@@ -191,7 +206,7 @@ class Tokeniser:
 
     def _check_characters(self, chunk: list[Example]) -> None:
         for one in chunk:
-            text = "".join([one.prompt, one.target, *(turn.text for turn in one.turns)])
+            text = "".join([one.prompt, one.target, one.given, *(turn.text + turn.more for turn in one.turns)])
             half = next((character for character in text if "\ud800" <= character <= "\udfff"), None)
             if half is not None:
                 raise DataError(

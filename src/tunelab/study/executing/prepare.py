@@ -127,7 +127,7 @@ def _prepared(task: Task, text: TextSide, run: RunConfig, training: bool, folder
         *(overlap_notes(finder.overlap(), removed=remove) if finder else ["train/test overlap was not looked for"]),
     ]
     prompts = list(tokenisers["test"].prompts(test))
-    scored = [tokenisers["test"].markers.clean(example).example for example in test]
+    scored = list(tokenisers["test"].as_written(test))
     return RunData(rows["train"], rows["validation"], scored, rows["test"], prompts, summary, notes)
 
 
