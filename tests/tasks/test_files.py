@@ -331,10 +331,41 @@ def test_only_the_last_turn_is_learned_where_asked(tmp_path):
     assert found.fingerprint() != task(tmp_path, [{"messages": turns}]).fingerprint()
 
 
+@pytest.mark.parametrize(
+    ("metrics", "join", "num_examples"),
+    [
+        (["rouge_l", "bleu"], "auto", 2),
+        (["squad_em", "squad_f1"], "auto", 2),
+        (["accuracy"], "auto", 4),
+        (["exact_match"], "auto", 4),
+        (["gsm8k_exact_match:strict"], "auto", 4),
+        (["rouge_l", "accuracy"], "auto", 4),
+        (["rouge_l"], False, 4),
+        (["accuracy"], True, 2),
+    ],
+)
+def test_equal_prompts_are_joined_unless_a_metric_counts_rows(options, metrics, join, num_examples):
+    joined = Files(**options, metrics=metrics, join_equal_prompts=join)
+    assert len(joined.examples("test")) == num_examples
+    why = "the metrics count rows" if join == "auto" else "join_equal_prompts: false"
+    expected = [f"test: rows with equal prompts are kept apart, each with its own answer ({why})"]
+    assert joined.notes("test") == (expected if num_examples == 4 else [])
+
+
+def test_rows_kept_apart_are_other_rows_only_where_prompts_are_equal(options):
+    joined = Files(**options)
+    assert joined.fingerprint() != Files(**options, metrics=["accuracy"]).fingerprint()
+    assert (
+        Files(**options, metrics=["accuracy"]).fingerprint() == Files(**options, join_equal_prompts=False).fingerprint()
+    )
+    alone = {**options, "test": options["train"]}
+    assert Files(**alone).fingerprint() == Files(**alone, metrics=["accuracy"]).fingerprint()
+
+
 def test_options_at_their_default_are_not_written_down(options):
     written = Files(**options).model_dump(mode="json")
-    assert not {"train_on", "ignore_fields"} & set(written)
-    asked = Files(**options, train_on="last", ignore_fields=["name"])
+    assert not {"train_on", "ignore_fields", "join_equal_prompts"} & set(written)
+    asked = Files(**options, train_on="last", ignore_fields=["name"], join_equal_prompts=False)
     written = asked.model_dump(mode="json")
-    assert (written["train_on"], written["ignore_fields"]) == ("last", ["name"])
+    assert (written["train_on"], written["ignore_fields"], written["join_equal_prompts"]) == ("last", ["name"], False)
     assert Files(**written) == asked

@@ -39,6 +39,8 @@ Split = Literal["train", "validation", "test"]
 _WAYS = ("prompt", "target", "text", "messages")
 _ANSWERS = ("rouge_l", "bleu")
 _PLAIN_TEXT = ("perplexity", "bits_per_token")
+_RIGHT_OR_WRONG = {"accuracy", "exact_match", "gsm8k_exact_match"}
+"""Metrics that count rows: where joined, any of several answers were right, and equal rows counted once."""
 
 
 def _known_encoding(name: str) -> str:
@@ -54,7 +56,7 @@ class Files(Task):
     """The file to train on; relative to the study's folder."""
 
     test: Path
-    """The file to score on. Rows with equal prompts are one example with several references."""
+    """The file to score on."""
 
     validation: Path | None = None
     """The file that chooses between learning rates; without it, 10 % of train (at most 500 rows) is held out."""
@@ -78,6 +80,10 @@ class Files(Task):
     ignore_fields: tuple[str, ...] = ()
     """Fields of messages, and the columns tools and documents, that are not read, as in [reasoning_content]."""
 
+    join_equal_prompts: bool | Literal["auto"] = "auto"
+    """Test rows with equal prompts are one example with several references (true), or each for itself (false). auto:
+    each for itself where one of the metrics is accuracy, exact_match or gsm8k_exact_match."""
+
     encoding: Annotated[str, AfterValidator(_known_encoding)] = "utf-8"
     """Of text files."""
 
@@ -96,7 +102,7 @@ class Files(Task):
     metrics: tuple[str, ...] = ()
     """Left out: rouge_l and bleu; for plain text perplexity and bits_per_token."""
 
-    hidden_at_default: ClassVar[tuple[str, ...]] = ("train_on", "ignore_fields")
+    hidden_at_default: ClassVar[tuple[str, ...]] = ("train_on", "ignore_fields", "join_equal_prompts")
 
     @model_validator(mode="before")
     @classmethod
@@ -132,6 +138,9 @@ class Files(Task):
             return []
         notes = self._shape_notes() if split == "train" else []
         notes += read.notes
+        if split == "test" and not self._joins and self._has_equal_prompts():
+            why = "the metrics count rows" if self.join_equal_prompts == "auto" else "join_equal_prompts: false"
+            notes.append(f"{split}: rows with equal prompts are kept apart, each with its own answer ({why})")
         wanted = self._wanted(split)
         if wanted is not None and wanted < len(read.examples):
             notes.append(f"{split}: {wanted} of {len(read.examples)} examples drawn by seed {self.seed}")
@@ -153,8 +162,24 @@ class Files(Task):
 
     def fingerprint(self) -> str:
         paths = {"train": self.train, "validation": self.validation, "test": self.test}
-        options = row_options(self, leave_out=paths)
+        options = row_options(self, leave_out=(*paths, "join_equal_prompts"))
+        if not self._joins and self._has_equal_prompts():
+            options["join_equal_prompts"] = False  # as said, or by the metrics
         return fingerprint(options=options, files={role: path for role, path in paths.items() if path is not None})
+
+    @property
+    def _joins(self) -> bool:
+        if self.join_equal_prompts != "auto":
+            return self.join_equal_prompts
+        return not any(name.partition(":")[0] in _RIGHT_OR_WRONG for name in self.metrics)
+
+    def _has_equal_prompts(self) -> bool:
+        """Whether joining would change the test examples; rows that cannot be read are reported by `problems`."""
+        try:
+            examples = self.model_copy(update={"join_equal_prompts": True, "test_rows": None}).examples("test")
+        except DataError:
+            return False
+        return any(len(example.references) > 1 for example in examples)
 
     def _wanted(self, split: Split) -> int | None:
         return {"train": self.train_rows, "validation": self.validation_rows, "test": self.test_rows}[split]
@@ -207,7 +232,7 @@ class Files(Task):
         path = self._path(split)
         if path is None:
             return None
-        rows, source, group = read_rows(path, encoding=self.encoding), str(path), split == "test"
+        rows, source, group = read_rows(path, encoding=self.encoding), str(path), split == "test" and self._joins
         prompt, target = self.prompt, self.target or self.text
         if target is None:
             shape = self._shape()

@@ -253,6 +253,19 @@ def test_counts_of_every_source_are_written(tmp_path, causal):
     assert json.loads((tmp_path / "data" / "rows.json").read_text()) == data.summary
 
 
+def test_rows_that_became_one_example_are_counted_and_said(tmp_path, causal):
+    write(tmp_path / "test.jsonl", [{"question": f"q{n % 9}", "answer": f"a{n}"} for n in range(24)])
+    data = prepare(*with_text(planned(tmp_path), causal), training=True)
+    counts = data.summary["splits"]["test"]["counts"]
+    assert (counts["examples"], counts["references"], counts["rows"]) == (9, 24, 9)
+    said = "test: 24 rows with answers became 9 examples: rows with equal prompts are one, and each of their answers "
+    assert f"{said}counts as right" in data.notes
+    apart = prepare(*with_text(planned(tmp_path, task={"metrics": ["accuracy"]}), causal), training=True)
+    counts = apart.summary["splits"]["test"]["counts"]
+    assert (counts["examples"], counts["references"], counts["rows"]) == (24, 24, 24)
+    assert not any("became" in note for note in apart.notes)
+
+
 def chats(tmp_path: Path, answer: dict):
     """A task of conversations whose answers have such fields."""
     for name, numbers in (("train", range(4)), ("test", range(4, 6))):

@@ -43,6 +43,8 @@ class Counts(Record):
     """Packed documents that lie in more than one row."""
     plain_conversations: int
     """Conversations in the plain form of chat.py: the model has no chat template, or is an encoder-decoder."""
+    references: int = 0
+    """Accepted answers of all examples: more than the examples where rows with equal prompts became one."""
     context_turns: int = 0
     """Assistant's turns of the examples that are read and not learned: weight 0, empty, or `train_on: last`."""
     unused_fields: dict[str, int] = {}
@@ -79,7 +81,7 @@ class Tally:
         self.unknown_tokens = self._ends = 0
         self.examples = self.overlong = self.prompts_cut = self.targets_cut = self.endless = 0
         self.dropped_overlong = self.dropped_unsupervised = self.packed_documents = self.split_documents = 0
-        self.plain_conversations = self.windowed = self.context_turns = 0
+        self.plain_conversations = self.windowed = self.references = self.context_turns = 0
         self.unused_fields: Counter[str] = Counter()
         self.markers = MarkerCounts()
         self.refused: Example | None = None
@@ -89,6 +91,7 @@ class Tally:
 
     def see(self, example: Example, *, unused: Sequence[str]) -> None:
         self.examples += 1
+        self.references += len(example.references)
         self.context_turns += sum(turn.role == "assistant" and not turn.learned for turn in example.turns)
         self.unused_fields.update(unused)
 
@@ -134,7 +137,7 @@ class Tally:
         lengths = np.array(self._lengths or [0])
         own = ("examples", "overlong", "prompts_cut", "targets_cut", "dropped_overlong", "dropped_unsupervised")
         others = ("windowed", "packed_documents", "split_documents", "plain_conversations", "unknown_tokens")
-        others += ("context_turns",)
+        others += ("references", "context_turns")
         return Counts(
             rows=len(self._lengths),
             tokens=int(lengths.sum()),
@@ -196,6 +199,11 @@ def count_notes(split: str, counts: Counts) -> list[str]:
         notes.append(
             f"{split}: {counts.plain_conversations} conversations are written in the plain form (docs/data.md): the "
             "model has no chat template, or is an encoder-decoder"
+        )
+    if counts.references > counts.examples:
+        notes.append(
+            f"{split}: {counts.references} rows with answers became {counts.examples} examples: rows with equal "
+            "prompts are one, and each of their answers counts as right"
         )
     notes += [
         f"{split}: {number} messages have a field {name!r} that does not stand in what the model reads"
