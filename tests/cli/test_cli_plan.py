@@ -77,3 +77,12 @@ def test_a_metric_that_cannot_be_computed_here_is_told_before_anything_runs(comm
     notes = json.loads(command("plan", "quickstart", "--json", "--set", metrics).out)["notes"]
     said = [note for note in notes if "will be missing on this machine" in note]
     assert [note.split()[0] for note in said] == ["meteor", "rouge_l:coco"] and "needs Java" in said[0]
+
+
+def test_a_line_break_in_single_quotes_is_told_with_its_line(command, tmp_path):
+    rows = "".join(f'{{"q": "q{number}", "a": "a"}}\n' for number in range(20))
+    (tmp_path / "rows.jsonl").write_text(rows)
+    task = "  - {name: x, train: rows.jsonl, test: rows.jsonl,\n     prompt: '{q}\\n', target: '{a}'}\n"
+    study = tmp_path / "study.yaml"
+    study.write_text(f"model: tunelab/tiny\nmethods: [lora]\ntasks:\n{task}")
+    assert rf"{study}:5: tasks.0.prompt: holds \n or \t as two characters" in command("plan", str(study)).out

@@ -261,3 +261,23 @@ def test_lenient_reading_returns_the_problems_of_optional_sections():
 def test_a_seed_twice_is_refused():
     (problem,) = problems("model: tunelab/tiny\ntasks: [restaurants]\nmethods: [full]\nseeds: [0, 1, 0]\n")
     assert "seeds" in problem and "twice" in problem
+
+
+def test_a_line_break_in_single_quotes_is_said_with_its_line():
+    text = (
+        "model: tunelab/tiny\nmethods: [full]\ntasks:\n  - name: a\n    train: 'C:\\new.jsonl'\n    test: b.jsonl\n"
+        "    prompt: '{q}\\n'\n    target: \"{a}\\n\"\n"
+    )
+    rule = r"holds \n or \t as two characters, a backslash and a letter: only double quotes make one of them, as in "
+    expected = f'study text:7: tasks.0.prompt: {rule}"{{question}}\\n"'
+    assert read_study(text=text).notes == [expected]
+    assert read_study(text=text.replace("'{q}\\n'", '"{q}\\n"')).notes == []
+    assert read_study(text=text.replace("'{q}\\n'", r'"{q}\\nu"')).notes == [], "LaTeX in double quotes is meant"
+    assert len(read_study(text=text.replace("'{q}\\n'", "|\n      {q}\\n")).notes) == 1, "a block keeps it too"
+
+
+def test_a_line_break_of_a_set_is_said_in_place_of_the_file_s():
+    text = "model: tunelab/tiny\nmethods: [full]\ntasks: [{name: a, train: x, test: y, prompt: '{q}\\n'}]\n"
+    assert read_study(text=text, overrides=[r'tasks.0.prompt="{q}\n"']).notes == []
+    (note,) = read_study(text=text, overrides=[r"tasks.0.prompt='{q}\n'"]).notes
+    assert note.startswith(r"--set tasks.0.prompt='{q}\n': holds \n or \t")

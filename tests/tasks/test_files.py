@@ -369,3 +369,9 @@ def test_options_at_their_default_are_not_written_down(options):
     written = asked.model_dump(mode="json")
     assert (written["train_on"], written["ignore_fields"], written["join_equal_prompts"]) == ("last", ["name"], False)
     assert Files(**written) == asked
+
+
+def test_a_backslash_and_an_n_are_said(options):
+    assert Files(**{**options, "prompt": r"{question}\n"}).notes("train")[0] == (
+        r"prompt: \n in it is two characters, a backslash and an n, and no line break"
+    )

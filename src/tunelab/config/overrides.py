@@ -44,6 +44,7 @@ def apply_override(study: dict[str, Any], text: str, places: Places, *, folder: 
         raise ConfigError(*(f"{label}: {problem.partition(': ')[2].removeprefix(': ')}" for problem in parsed.problems))
     path = _write(study, parts, parsed.value, label)
     places.replace(path, Place(label=label, folder=folder, sets=path))
+    places.literal_escapes |= {(*path, *below) for below in parsed.literal_escapes}
 
 
 def _write(study: dict[str, Any], parts: list[str], value: Any, label: str) -> KeyPath:

@@ -26,6 +26,8 @@ class Places:
 
     root: Place
     known: dict[KeyPath, Place] = field(default_factory=dict)
+    literal_escapes: set[KeyPath] = field(default_factory=set)
+    """Where texts hold a backslash and an n or t that no double quotes have made one character."""
 
     def find(self, path: KeyPath) -> Place:
         below = [place for known, place in self.known.items() if known[: len(path)] == path]
@@ -41,6 +43,7 @@ class Places:
         """Everything at and below `path` is from `place`."""
         for old in [old for old in self.known if old[: len(path)] == path]:
             del self.known[old]
+        self.literal_escapes -= {old for old in self.literal_escapes if old[: len(path)] == path}
         self.known[path] = place
 
     def problem(self, path: KeyPath, message: str) -> str:

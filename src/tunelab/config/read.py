@@ -13,13 +13,20 @@ from pydantic import ValidationError
 
 from tunelab.config.explain import Problem, explain, got
 from tunelab.config.overrides import apply_override, with_short_forms_spelled_out
-from tunelab.config.places import Place, Places, split_dotted
+from tunelab.config.places import Place, Places, dotted, split_dotted
 from tunelab.config.schema import StudyConfig
 from tunelab.config.study_yaml import dump_yaml, parse_yaml
 from tunelab.errors import ConfigError
 
 EMBEDDED_MODELS = "tunelab/"
 """Model names with this prefix are never folders beside a study."""
+
+LITERAL_ESCAPE = (
+    r"holds \n or \t as two characters, a backslash and a letter: only double quotes make one of them, as in "
+    r'"{question}\n"'
+)
+_FILES = ("train", "validation", "test", "path")
+"""Of a task: a backslash in them is a folder's."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,15 @@ class ReadStudy:
     def problem(self, dotted_path: str, message: str) -> str:
         """One line for a ConfigError: 'study.yaml:14: methods.1.lora.rank: MESSAGE'."""
         return self.places.problem(split_dotted(dotted_path), message)
+
+    @property
+    def notes(self) -> list[str]:
+        """What is right, and probably not meant: a line break of a template that is none."""
+        return [
+            self.problem(dotted(path), LITERAL_ESCAPE)
+            for path in sorted(self.places.literal_escapes, key=str)
+            if path and path[0] in ("tasks", "generation") and path[-1] not in _FILES
+        ]
 
     def folder_of(self, dotted_path: str) -> Path:
         """What a relative path given there is relative to: the study's folder, or the working folder for `--set`."""
@@ -111,7 +127,7 @@ def _file_text(path: Path) -> str:
 
 def _parsed(text: str, source: str, folder: Path) -> tuple[dict[str, Any], Places, list[str]]:
     try:
-        value, lines, problems = parse_yaml(text)
+        value, lines, problems, escapes = parse_yaml(text)
     except ConfigError as error:
         raise ConfigError(f"{source}:{error}") from None
     if value is None or value == {}:
@@ -123,7 +139,7 @@ def _parsed(text: str, source: str, folder: Path) -> tuple[dict[str, Any], Place
             f"{source}:{lines[()]}: a study is a mapping with the keys model, tasks and methods; got {got(value)}"
         )
     known = {path: Place(label=f"{source}:{line}", folder=folder) for path, line in lines.items() if path}
-    places = Places(root=Place(label=source, folder=folder), known=known)
+    places = Places(root=Place(label=source, folder=folder), known=known, literal_escapes=set(escapes))
     return value, places, [f"{source}:{problem}" for problem in problems]
 
 

@@ -57,6 +57,8 @@ class YamlValue(NamedTuple):
     """Line of every key and list entry, counted from 1. The root is ()."""
     problems: list[str]
     """'LINE: message' of everything that is readable but wrong: a key twice, a key that is not text."""
+    literal_escapes: tuple[KeyPath, ...] = ()
+    """Texts with a backslash and an n or t in them that double quotes would have made a line break or a tab."""
 
 
 def parse_yaml(text: str) -> YamlValue:
@@ -84,9 +86,10 @@ def parse_yaml(text: str) -> YamlValue:
         if loader is not None:
             loader.dispose()
     lines: dict[KeyPath, int] = {}
-    _collect_lines(node, (), lines)
+    escapes: list[KeyPath] = []
+    _collect_lines(node, (), lines, escapes)
     problems += [f"{_line_of(lines, path)}: {message}" for path, message in _not_plain(value, ())]
-    return YamlValue(value, lines, problems)
+    return YamlValue(value, lines, problems, tuple(escapes))
 
 
 def dump_yaml(value: Any) -> str:
@@ -127,18 +130,22 @@ def _check_mapping(node: yaml.MappingNode, problems: list[str], *, seen: dict[in
         _check_keys(entry, problems, seen=seen)
 
 
-def _collect_lines(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], line: int | None = None) -> None:
+def _collect_lines(
+    node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], escapes: list[KeyPath], line: int | None = None
+) -> None:
     """After construction, when `<<` has been replaced by the merged pairs (the later pair wins)."""
     if len(lines) > MAX_VALUES:
         raise ConfigError(f"1: more than {MAX_VALUES} values; a study has a few hundred (aliases of aliases?)")
     lines[path] = line or node.start_mark.line + 1
     if isinstance(node, yaml.SequenceNode):
         for index, entry in enumerate(node.value):
-            _collect_lines(entry, (*path, index), lines)
+            _collect_lines(entry, (*path, index), lines, escapes)
     elif isinstance(node, yaml.MappingNode):
         for key, entry in node.value:
             if isinstance(key, yaml.ScalarNode):
-                _collect_lines(entry, (*path, key.value), lines, key.start_mark.line + 1)
+                _collect_lines(entry, (*path, key.value), lines, escapes, key.start_mark.line + 1)
+    elif isinstance(node, yaml.ScalarNode) and node.style != '"' and re.search(r"\\[nt]", node.value):
+        escapes.append(path)
 
 
 def _not_plain(value: Any, path: KeyPath) -> list[tuple[KeyPath, str]]:

@@ -136,7 +136,7 @@ class Files(Task):
         read = self._read(split)
         if read is None:
             return []
-        notes = self._shape_notes() if split == "train" else []
+        notes = [*self._shape_notes(), *self._escape_notes()] if split == "train" else []
         notes += read.notes
         if split == "test" and not self._joins and self._has_equal_prompts():
             why = "the metrics count rows" if self.join_equal_prompts == "auto" else "join_equal_prompts: false"
@@ -227,6 +227,14 @@ class Files(Task):
         unread = [name for name in first_columns(read_rows(self.train, encoding=self.encoding)) if name not in read]
         left = f"; not read: {', '.join(unread)}" if unread else ""
         return [f"{self.train.name}: read as {shape.name}{left}"]
+
+    def _escape_notes(self) -> list[str]:
+        templates = {name: getattr(self, name) or "" for name in ("prompt", "target", "text")}
+        return [
+            rf"{name}: \n in it is two characters, a backslash and an n, and no line break"
+            for name, template in templates.items()
+            if r"\n" in template
+        ]
 
     def _read(self, split: Split) -> _Read | None:
         path = self._path(split)

@@ -117,7 +117,7 @@ def _generation_notes(plan: Plan, limits: tuple[Limits, ...]) -> list[str]:
 
 
 def _notes(plan: Plan, counted: Counted) -> list[str]:
-    notes, counts = [], counted.counts
+    notes, counts = plan.read.notes, counted.counts
     uncounted = list(dict.fromkeys(label for (_, label), count in counts.items() if count is None))
     if BASE["label"] not in uncounted and uncounted:
         notes.append(f"{', '.join(uncounted)}: parameters cannot be counted before the weights are loaded")
