@@ -224,6 +224,11 @@ class Task(Options, ABC):
         """What is wrong with the data, as far as it can be told without a network; asked while planning."""
         return []
 
+    def known_references(self) -> Sequence[str]:
+        """Of the first test rows, where they lie on this machine; asked while planning, for what the metrics do not
+        read of them (`Metric.unread`)."""
+        return ()
+
     def question(self, given: str | Mapping[str, Any], *, name: str) -> Example | None:
         """A user's own text or row, asked as in training; `name` begins the message. None: the template in its field
         `prompt` is filled in, where it has one (`data.examples.formats.asked`). Raises DataError."""
@@ -257,6 +262,11 @@ class Metric(ABC):
 
     def missing(self) -> str:
         """What it needs and this machine lacks, with the way out; asked while planning. Empty: nothing."""
+        return ""
+
+    def unread(self, references: Sequence[str]) -> str:
+        """What of these references it throws away or cannot tell apart (other scripts), with the way out; said beside
+        the score. Empty: nothing."""
         return ""
 
     @abstractmethod

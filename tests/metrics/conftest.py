@@ -6,7 +6,9 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
+import sacrebleu.metrics.bleu
 
+from tunelab.evaluation import sacre
 from tunelab.evaluation.java import METEOR, TOKENISER
 from tunelab.metrics import bertscore
 from tunelab.records import Prediction
@@ -36,6 +38,25 @@ def official_example(shared: Path) -> Callable[[str], list[Prediction]]:
         ]
 
     return read
+
+
+@pytest.fixture
+def letters_for_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in of sacrebleu's tokenisers that need packages or a model: a letter a word."""
+
+    class Letters:
+        def __call__(self, line: str) -> str:
+            return " ".join(line)
+
+        def signature(self) -> str:
+            return "letters"
+
+    made = sacrebleu.metrics.bleu._get_tokenizer
+    monkeypatch.setattr(sacre, "lacking", lambda tokenizer: "")
+    monkeypatch.setattr("tunelab.metrics.bleu.lacking", lambda tokenizer: "")
+    monkeypatch.setattr(
+        sacrebleu.metrics.bleu, "_get_tokenizer", lambda name: Letters if name in sacre.PACKAGES else made(name)
+    )
 
 
 @pytest.fixture

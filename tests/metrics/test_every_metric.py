@@ -9,6 +9,7 @@ import pytest
 
 import tunelab.metrics
 from tunelab.contracts import Metric
+from tunelab.evaluation.sacre import PACKAGES
 from tunelab.records import Prediction
 
 FILES = [module.name for module in pkgutil.iter_modules(tunelab.metrics.__path__)]
@@ -53,6 +54,8 @@ def java_or_a_stand_in_where_it_is_needed(request):
     name = request.node.callspec.id if hasattr(request.node, "callspec") else ""
     if name in JAVA:
         request.getfixturevalue("java")
+    if name.partition(":")[2] in PACKAGES:
+        request.getfixturevalue("letters_for_tokens")
     if name == "bertscore":  # its model is 1.4 GB; the package itself: test_bertscore.py
         request.getfixturevalue("bert_score")
 

@@ -28,6 +28,7 @@ from tunelab import device
 from tunelab.contracts import Metric
 from tunelab.errors import CannotScore
 from tunelab.evaluation.java import encoded
+from tunelab.evaluation.unread import foreign_remark
 from tunelab.records import Prediction
 
 MODEL, LAYERS, MAX_TOKENS = "roberta-large", 17, 512
@@ -43,6 +44,10 @@ class BertScore(Metric):
     def missing(self) -> str:
         here = find_spec("bert_score") is not None
         return "" if here else "bertscore needs the package bert-score; pip install 'tunelab[bertscore]'"
+
+    def unread(self, references: Sequence[str]) -> str:
+        made_for = f"its model ({MODEL}) has learned English"
+        return foreign_remark(references, made_for=made_for, instead="chrf or rouge_l:unicode")
 
     def statistics(self, predictions: Sequence[Prediction]) -> np.ndarray:
         """N x 2: F1 with the best reference, 1.

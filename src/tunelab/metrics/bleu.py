@@ -1,4 +1,4 @@
-"""Corpus BLEU-4: sacrebleu's (0 to 100) by default, the E2E challenge script's two (0 to 1) as variants.
+"""Corpus BLEU-4: sacrebleu's (0 to 100) by any of its tokenisers, the E2E challenge script's two (0 to 1).
 
     BLEU = min(1, exp(1 - reference length / output length)) * (p1 p2 p3 p4)^(1/4)
     pn = matched n-grams / n-grams of the output, summed over the whole corpus; the closest reference length
@@ -8,6 +8,8 @@ Papineni et al. 2002; Post 2018 (arXiv:1804.08771). What differs is the tokens a
 - default: 13a tokens, case counts. An order without a match counts as 1/2, 1/4, ... matches (method 3 of Chen and
   Cherry 2014); no match at all, or no 4-gram in the whole output, is 0. The statistics are sacrebleu's own; the last
   formula follows sacrebleu 2.6 `BLEU.compute_bleu` (compared in tests/metrics/test_bleu.py).
+- zh, ja-mecab, ko-mecab, char, intl, flores101, flores200: the same by other tokenisers of sacrebleu, for scripts of
+  which 13a leaves a sentence one word. What needs a package or a model that is not here is missing with the reason.
 - e2e: mteval-v13a in perl (tuetschek/e2e-metrics 1b9c4d8, mteval/mteval-v13a-sig.pl lines 891-919), which the script
   calls by default. The same smoothing, also where nothing matches; an order of which the outputs have no n-gram at all
   has p = 1; no output at all is 0.
@@ -22,13 +24,14 @@ Tokens of both: evaluation/mteval.py. Compared with both programs in tests/metri
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, final
+from functools import cached_property
+from typing import Any, ClassVar, final
 
 import numpy as np
 
 from tunelab.contracts import Metric
 from tunelab.evaluation.mteval import Dialect, closest_length, corpus, matches, num_ngrams
-from tunelab.evaluation.sacre import sacre_statistics, unseen
+from tunelab.evaluation.sacre import TOKENIZERS, bleu, bleu_signature, lacking, sacre_statistics, unread_remark
 from tunelab.records import Prediction
 
 MAX_ORDER = 4
@@ -41,20 +44,32 @@ FEWEST_MATCHES, FEWEST_NGRAMS, FEWEST_WORDS = 1e-15, 1e-9, 1e-5
 class Bleu(Metric):
     variants: ClassVar[dict[str, str]] = {
         "": "sacrebleu, 0 to 100",
+        **TOKENIZERS,
         "e2e": "the E2E script's mteval-v13a in perl, 0 to 1",
         "e2e-python": "the E2E script's python port, 0 to 1",
     }
 
     def __init__(self, variant: str = "") -> None:
         super().__init__(variant)
-        from sacrebleu.metrics.bleu import BLEU
+        self.bounds = (0.0, 1.0) if variant in DIALECTS else (0.0, 100.0)
 
-        self.bounds = (0.0, 1.0) if variant else (0.0, 100.0)
-        self._bleu = unseen(BLEU())
+    @cached_property
+    def _bleu(self) -> Any:
+        return bleu(self.variant)
+
+    def missing(self) -> str:
+        return lacking(self.variant)
+
+    def unread(self, references: Sequence[str]) -> str:
+        return unread_remark("bleu", "" if self.variant in DIALECTS else self.variant, references)
 
     def statistics(self, predictions: Sequence[Prediction]) -> np.ndarray:
-        """N x 10: output length, closest reference length, matches of order 1 to 4, n-grams of order 1 to 4."""
-        if self.variant:
+        """N x 10: output length, closest reference length, matches of order 1 to 4, n-grams of order 1 to 4.
+
+        Raises:
+            CannotScore: what the tokeniser needs is not here.
+        """
+        if self.variant in DIALECTS:
             return _script_statistics(predictions, DIALECTS[self.variant])
         return sacre_statistics("bleu", self._bleu, predictions, num_statistics=2 + 2 * MAX_ORDER)
 
@@ -76,11 +91,11 @@ class Bleu(Metric):
 
     def signature(self) -> str:
         """sacrebleu's own, of the examples last given to `statistics`; before that without `nrefs`."""
-        if self.variant:
+        if self.variant in DIALECTS:
             smooth = "exp" if self.variant == "e2e" else "1e-15"
             tokens = f"mteval-v13a-{DIALECTS[self.variant]}"
             return f"nrefs:any|case:lc|eff:no|tok:{tokens}|smooth:{smooth}|scale:1|script:e2e-metrics"
-        return str(self._bleu.get_signature())
+        return bleu_signature(lambda: self._bleu, self.variant)
 
 
 def _script_statistics(predictions: Sequence[Prediction], dialect: Dialect) -> np.ndarray:

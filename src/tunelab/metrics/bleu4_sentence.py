@@ -4,6 +4,7 @@
 
 13a tokens, case counts. Smoothing is exponential (method 3 of Chen and Cherry 2014): an order without a match counts as
 1/2, 1/4, ... matches; orders that the prediction is too short for are left out (effective order). No match at all is 0.
+Other tokenisers of sacrebleu are variants, as of bleu.
 Other smoothings give other numbers, and a mean of sentences is not a corpus BLEU: name it when you compare.
 """
 # N examples
@@ -11,12 +12,13 @@ Other smoothings give other numbers, and a mean of sentences is not a corpus BLE
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import final
+from functools import cached_property
+from typing import Any, ClassVar, final
 
 import numpy as np
 
 from tunelab.contracts import Metric
-from tunelab.evaluation.sacre import unseen
+from tunelab.evaluation.sacre import TOKENIZERS, bleu, bleu_signature, lacking, unread_remark
 from tunelab.records import Prediction
 
 
@@ -24,14 +26,24 @@ from tunelab.records import Prediction
 class Bleu4Sentence(Metric):
     bounds = (0.0, 100.0)
 
-    def __init__(self, variant: str = "") -> None:
-        super().__init__(variant)
-        from sacrebleu.metrics.bleu import BLEU
+    variants: ClassVar[dict[str, str]] = {"": "13a", **TOKENIZERS}
 
-        self._bleu = unseen(BLEU(effective_order=True))
+    @cached_property
+    def _bleu(self) -> Any:
+        return bleu(self.variant, effective_order=True)
+
+    def missing(self) -> str:
+        return lacking(self.variant)
+
+    def unread(self, references: Sequence[str]) -> str:
+        return unread_remark("bleu4_sentence", self.variant, references)
 
     def statistics(self, predictions: Sequence[Prediction]) -> np.ndarray:
-        """N x 2: the example's BLEU, 1."""
+        """N x 2: the example's BLEU, 1.
+
+        Raises:
+            CannotScore: what the tokeniser needs is not here.
+        """
         rows = []
         for row in predictions:
             assert row.prediction is not None, f"example {row.id}: bleu4_sentence needs generated text"
@@ -46,4 +58,4 @@ class Bleu4Sentence(Metric):
             return totals[..., 0] / totals[..., 1]
 
     def signature(self) -> str:
-        return f"mean:sentence|{self._bleu.get_signature()}"
+        return f"mean:sentence|{bleu_signature(lambda: self._bleu, self.variant, effective_order=True)}"

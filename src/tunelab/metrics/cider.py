@@ -25,6 +25,7 @@ from tunelab.contracts import Metric
 from tunelab.evaluation.coco import Captions, captions
 from tunelab.evaluation.java import TOKENISER
 from tunelab.evaluation.ngrams import Counted, Lookup, count_ngrams
+from tunelab.evaluation.unread import BETWEEN_SPACES, remark
 from tunelab.records import Prediction
 
 MAX_ORDER = 4
@@ -38,6 +39,9 @@ class Cider(Metric):
 
     def missing(self) -> str:
         return TOKENISER.missing()
+
+    def unread(self, references: Sequence[str]) -> str:
+        return remark(references, str.split, words=BETWEEN_SPACES, instead=lambda script: "chrf or rouge_l:unicode")
 
     def statistics(self, predictions: Sequence[Prediction]) -> np.ndarray:
         """N x 2: the example's CIDEr, 1."""

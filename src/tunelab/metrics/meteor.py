@@ -26,6 +26,7 @@ from tunelab.contracts import Metric
 from tunelab.errors import CannotScore
 from tunelab.evaluation import java
 from tunelab.evaluation.coco import Captions, captions
+from tunelab.evaluation.unread import foreign_remark
 from tunelab.records import Prediction
 
 ALPHA, BETA, GAMMA, DELTA = 0.85, 0.2, 0.6, 0.75
@@ -40,6 +41,10 @@ class Meteor(Metric):
 
     def missing(self) -> str:
         return java.TOKENISER.missing() or java.METEOR.missing()
+
+    def unread(self, references: Sequence[str]) -> str:
+        made_for = "its stems, synonyms, paraphrases and weights are those of English"
+        return foreign_remark(references, made_for=made_for, instead="chrf or rouge_l:unicode")
 
     def statistics(self, predictions: Sequence[Prediction]) -> np.ndarray:
         """N x 23, as the program writes them: words of output and reference, function words of both, then for each of

@@ -27,6 +27,7 @@ import numpy as np
 
 from tunelab.contracts import Metric
 from tunelab.evaluation.mteval import Corpus, Dialect, Matches, corpus, matches, num_ngrams
+from tunelab.evaluation.unread import BETWEEN_SPACES, remark
 from tunelab.records import Prediction
 
 MAX_ORDER = 5
@@ -45,6 +46,9 @@ class Nist(Metric):
     @property
     def _dialect(self) -> Dialect:
         return "python" if self.variant == "e2e-python" else "perl"
+
+    def unread(self, references: Sequence[str]) -> str:
+        return remark(references, str.split, words=BETWEEN_SPACES, instead=lambda script: "chrf or rouge_l:unicode")
 
     def statistics(self, predictions: Sequence[Prediction]) -> np.ndarray:
         """N x 13: information of the matches of order 1 to 5, n-grams of the output of order 1 to 5, reference

@@ -5,7 +5,8 @@
     F1 = 2 precision recall / (precision + recall); an example counts its best reference
 
 Lin 2004, "ROUGE: A Package for Automatic Evaluation of Summaries". Tokens (lower case, runs of a-z and 0-9) and F1 are
-the package's own functions; equal to `RougeScorer` to the last bit (tests/metrics/test_rouge_n.py).
+the package's own functions; equal to `RougeScorer` to the last bit (tests/metrics/test_rouge_n.py). unicode: words of
+any script, as in rouge_l.
 """
 # N examples
 
@@ -13,39 +14,41 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import ClassVar, final
 
 import numpy as np
 from rouge_score.scoring import fmeasure
 
 from tunelab.contracts import Metric
-from tunelab.metrics.rouge_l import rouge_tokens
+from tunelab.metrics.rouge_l import RougeL, rouge_remark, rouge_signature, rouge_tokens
 from tunelab.records import Prediction
 
-STEMMING = {"": "no stemming", "stem": "Porter stemming of tokens longer than three characters"}
+TOKENS = {variant: said for variant, said in RougeL.variants.items() if variant != "coco"}
 
 
 @final
 class Rouge1(Metric):
     bounds = (0.0, 1.0)
-    variants: ClassVar[dict[str, str]] = STEMMING
+    variants: ClassVar[dict[str, str]] = TOKENS
+
+    def unread(self, references: Sequence[str]) -> str:
+        return rouge_remark("rouge_1", self.variant, references)
 
     def statistics(self, predictions: Sequence[Prediction]) -> np.ndarray:
         """N x 2: best F1 over the references, 1."""
-        return ngram_statistics("rouge_1", predictions, order=1, stem=self.variant == "stem")
+        return ngram_statistics("rouge_1", predictions, order=1, variant=self.variant)
 
     def aggregate(self, totals: np.ndarray) -> np.ndarray:
         with np.errstate(invalid="ignore"):
             return totals[..., 0] / totals[..., 1]
 
     def signature(self) -> str:
-        return ngram_signature(order=1, stem=self.variant == "stem")
+        return rouge_signature("rouge1", self.variant)
 
 
-def ngram_statistics(name: str, predictions: Sequence[Prediction], *, order: int, stem: bool) -> np.ndarray:
+def ngram_statistics(name: str, predictions: Sequence[Prediction], *, order: int, variant: str) -> np.ndarray:
     """N x 2: best F1 over the references, 1. rouge_2 counts the same with pairs of words."""
-    to_tokens = rouge_tokens(stem=stem)
+    to_tokens = rouge_tokens(variant)
     rows = []
     for row in predictions:
         assert row.prediction is not None, f"example {row.id}: {name} needs generated text"
@@ -62,8 +65,3 @@ def ngram_statistics(name: str, predictions: Sequence[Prediction], *, order: int
 
 def _ngrams(tokens: Sequence[str], order: int) -> Counter[tuple[str, ...]]:
     return Counter(zip(*(tokens[first:] for first in range(order)), strict=False))
-
-
-def ngram_signature(*, order: int, stem: bool) -> str:
-    stemmed = "yes" if stem else "no"
-    return f"measure:rouge{order}-f1|nrefs:best|stem:{stemmed}|rouge-score:{version('rouge-score')}"

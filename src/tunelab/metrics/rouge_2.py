@@ -16,22 +16,26 @@ from typing import ClassVar, final
 import numpy as np
 
 from tunelab.contracts import Metric
-from tunelab.metrics.rouge_1 import STEMMING, ngram_signature, ngram_statistics
+from tunelab.metrics.rouge_1 import TOKENS, ngram_statistics
+from tunelab.metrics.rouge_l import rouge_remark, rouge_signature
 from tunelab.records import Prediction
 
 
 @final
 class Rouge2(Metric):
     bounds = (0.0, 1.0)
-    variants: ClassVar[dict[str, str]] = STEMMING
+    variants: ClassVar[dict[str, str]] = TOKENS
+
+    def unread(self, references: Sequence[str]) -> str:
+        return rouge_remark("rouge_2", self.variant, references)
 
     def statistics(self, predictions: Sequence[Prediction]) -> np.ndarray:
         """N x 2: best F1 over the references, 1."""
-        return ngram_statistics("rouge_2", predictions, order=2, stem=self.variant == "stem")
+        return ngram_statistics("rouge_2", predictions, order=2, variant=self.variant)
 
     def aggregate(self, totals: np.ndarray) -> np.ndarray:
         with np.errstate(invalid="ignore"):
             return totals[..., 0] / totals[..., 1]
 
     def signature(self) -> str:
-        return ngram_signature(order=2, stem=self.variant == "stem")
+        return rouge_signature("rouge2", self.variant)

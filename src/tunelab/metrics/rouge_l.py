@@ -11,6 +11,9 @@ are the package's own functions. L is computed here with one integer per row of 
 loop over its cells (Hyyrö 2004, "Bit-parallel LCS-length computation revisited"): the same length, so the same score
 as `RougeScorer` to the last bit (tests/metrics/test_rouge_l.py).
 
+unicode: the same of words of any script (evaluation/scripts.py), as `RougeScorer(tokenizer=...)` takes them; of ASCII
+text the same score. The default throws every other letter away: a text in another script has no word, and scores 0.
+
 coco is what the E2E challenge script prints (tuetschek/e2e-metrics 1b9c4d8, pycocoevalcap/rouge/rouge.py lines 37-94):
 PTB tokens (evaluation/coco.py, Java); a text without any counts as one empty token. Compared with pycocoevalcap in
 tests/metrics/test_coco.py.
@@ -32,6 +35,8 @@ from rouge_score.tokenize import tokenize
 from tunelab.contracts import Metric
 from tunelab.evaluation.coco import Captions, captions
 from tunelab.evaluation.java import TOKENISER
+from tunelab.evaluation.scripts import words
+from tunelab.evaluation.unread import BETWEEN_SPACES, remark
 from tunelab.records import Prediction
 
 COCO_BETA = 1.2
@@ -43,18 +48,24 @@ class RougeL(Metric):
     variants: ClassVar[dict[str, str]] = {
         "": "no stemming",
         "stem": "Porter stemming of tokens longer than three characters",
+        "unicode": "words of any script; a letter a word where a script has no spaces",
         "coco": "coco-caption's, as the E2E script prints it (needs Java)",
     }
 
     def missing(self) -> str:
         return TOKENISER.missing() if self.variant == "coco" else ""
 
+    def unread(self, references: Sequence[str]) -> str:
+        if self.variant == "coco":
+            return remark(references, str.split, words=BETWEEN_SPACES, instead=lambda script: "rouge_l:unicode")
+        return rouge_remark("rouge_l", self.variant, references)
+
     def statistics(self, predictions: Sequence[Prediction]) -> np.ndarray:
         """N x 2: the example's F1, 1."""
         if self.variant == "coco":
             scores = [_coco_f(example) for example in captions("rouge_l", predictions)]
         else:
-            to_tokens = rouge_tokens(stem=self.variant == "stem")
+            to_tokens = rouge_tokens(self.variant)
             scores = [_best_f1(prediction, to_tokens) for prediction in predictions]
         return np.array([(score, 1.0) for score in scores], dtype=np.float64).reshape(-1, 2)
 
@@ -65,19 +76,34 @@ class RougeL(Metric):
     def signature(self) -> str:
         if self.variant == "coco":
             return "measure:rougeL-f1.2|nrefs:best|tok:ptb-3.4.1-nopunct|script:e2e-metrics"
-        stem = "yes" if self.variant == "stem" else "no"
-        return f"measure:rougeL-f1|nrefs:best|stem:{stem}|rouge-score:{version('rouge-score')}"
+        return rouge_signature("rougeL", self.variant)
 
 
-def rouge_tokens(*, stem: bool) -> Callable[[str], list[str]]:
-    """The package's tokeniser; rouge_1 and rouge_2 count the same tokens."""
-    if not stem:
+def rouge_tokens(variant: str) -> Callable[[str], list[str]]:
+    """The package's tokeniser, or that of `unicode`; rouge_1 and rouge_2 count the same tokens."""
+    if variant == "unicode":
+        return words
+    if variant != "stem":
         return lambda text: tokenize(text, None)
     from nltk.stem.porter import PorterStemmer
 
     # Words repeat and stemming is the slow part: each word is stemmed once.
     stemmer = SimpleNamespace(stem=lru_cache(maxsize=None)(PorterStemmer().stem))
     return lambda text: tokenize(text, stemmer)
+
+
+def rouge_signature(measure: str, variant: str) -> str:
+    stem = "yes" if variant == "stem" else "no"
+    tokens = "tok:unicode-words|norm:nfc|" if variant == "unicode" else ""
+    return f"measure:{measure}-f1|nrefs:best|stem:{stem}|{tokens}rouge-score:{version('rouge-score')}"
+
+
+def rouge_remark(name: str, variant: str, references: Sequence[str]) -> str:
+    """See `contracts.Metric.unread`."""
+    if variant == "unicode":
+        return ""
+    unstemmed = rouge_tokens("")  # a stem lacks letters that were read
+    return remark(references, unstemmed, words="a run of a-z and 0-9", instead=lambda script: f"{name}:unicode")
 
 
 def _best_f1(prediction: Prediction, to_tokens: Callable[[str], list[str]]) -> float:

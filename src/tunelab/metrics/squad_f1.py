@@ -17,6 +17,7 @@ from typing import final
 import numpy as np
 
 from tunelab.contracts import Metric
+from tunelab.evaluation.unread import BETWEEN_SPACES, remark
 from tunelab.metrics.squad_em import best_of_references
 from tunelab.records import Prediction
 
@@ -24,6 +25,9 @@ from tunelab.records import Prediction
 @final
 class SquadF1(Metric):
     bounds = (0.0, 100.0)
+
+    def unread(self, references: Sequence[str]) -> str:
+        return remark(references, str.split, words=BETWEEN_SPACES, instead=lambda script: "rouge_1:unicode")
 
     def statistics(self, predictions: Sequence[Prediction]) -> np.ndarray:
         """N x 2: best F1 over the references, 1."""
