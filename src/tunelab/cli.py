@@ -231,6 +231,8 @@ def score(
 
     names = [name.strip() for name in metrics.split(",") if name.strip()]
     scores = tunelab.score(hypotheses, references, metrics=names)
+    for note in scoring.notes(scores):
+        print(f"note: {note}", file=sys.stderr)
     if as_json:
         _print_json({"scores": scoring.as_json(scores)})
         return

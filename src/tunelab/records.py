@@ -218,6 +218,8 @@ class Score(Record):
     higher_is_better: bool
     missing: str = ""
     """Why there is no value: what the metric needs and did not find."""
+    note: str = ""
+    """What the metric does not read of the references (letters of other scripts), with the way out."""
 
 
 class ParameterCount(NamedTuple):

@@ -36,6 +36,35 @@ def test_text_is_a_line_a_metric(command, files):
     assert names == ["bleu", "rouge_l"] and "n=3" in done.out
 
 
+@pytest.fixture
+def chinese(tmp_path):
+    for name in ("out.txt", "ref.txt"):
+        (tmp_path / name).write_text("我们去公园散步。\n北京是首都。\n", encoding="utf-8")
+    return tmp_path / "out.txt", tmp_path / "ref.txt"
+
+
+NOTE = (
+    "rouge_l: its tokeniser throws away 100 % of the references' letters (Han): a word is a run of a-z and 0-9; "
+    "use rouge_l:unicode"
+)
+
+
+def test_what_a_tokeniser_throws_away_is_said_on_stderr_and_what_it_reads_is_not(command, chinese):
+    done = command("score", *chinese, "--metrics", "rouge_l,rouge_l:unicode")
+    assert done.status == 0 and done.err == f"note: {NOTE}\n"
+    assert [line.split()[:2] for line in done.out.splitlines()] == [
+        ["rouge_l", "0.0000"],
+        ["rouge_l:unicode", "1.0000"],
+    ]
+
+
+def test_json_has_the_note_where_there_is_one(command, chinese):
+    done = command("score", *chinese, "--metrics", "rouge_l,chrf", "--json")
+    scores = json.loads(done.out)["scores"]
+    assert f"rouge_l: {scores['rouge_l']['note']}" == NOTE and "note" not in scores["chrf"]
+    assert done.err == f"note: {NOTE}\n"
+
+
 def test_unequal_lengths_are_told_with_both_counts(command, files):
     hypotheses, references = files
     hypotheses.write_text("one\ntwo\n")

@@ -33,6 +33,7 @@ def score(
     Raises:
         RunError: a metric's statistics are not finite, as after a diverged training.
     """
+    references = [text for prediction in predictions for text in prediction.references]
     statistics, scores = {}, {}
     for name, metric in metrics.items():
         try:
@@ -40,7 +41,8 @@ def score(
         except CannotScore as reason:
             scores[name] = _missing_score(metric, predictions, str(reason))
             continue
-        scores[name] = score_from_statistics(statistics[name], metric, resamples=resamples, seed=seed)
+        found = score_from_statistics(statistics[name], metric, resamples=resamples, seed=seed)
+        scores[name] = found.model_copy(update={"note": metric.unread(references)})
     rows = {name: values.tolist() for name, values in statistics.items()}
     filled = [
         prediction.model_copy(

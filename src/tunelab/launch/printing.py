@@ -78,7 +78,8 @@ def result_text(result: RunResult) -> str:
         lines.append(f"  {name:<16} {shown}  n={score.n}  {score.signature}")
     for name, cost in result.phases.items():
         lines.append(f"  {name:<16} {duration(cost.seconds)}, peak {memory(cost.peak_gib)}")
-    lines += [f"  note: {note}" for note in result.notes]
+    unread = [f"{name}: {score.note}" for name, score in result.scores.items() if score.note]
+    lines += [f"  note: {note}" for note in [*unread, *result.notes]]
     return "\n".join(map(visible, lines))
 
 

@@ -21,6 +21,8 @@ from tunelab.report.numbers import (
     three_digits,
     time_unit,
 )
+from tunelab.report.quality import unread
+from tunelab.report.reading import finished
 from tunelab.report.tables import Cell, Column, Table, plain, visible, words
 from tunelab.report.verdict import overall, verdicts
 
@@ -58,7 +60,8 @@ def decision_table(group: Group, *, caption: str, short: bool = False) -> Table:
     ]
     hidden = {columns.index(column) for column in columns if short and column.title == "Saved"}
     explained = [STARRED] if short else [BOLD, INTERVAL, COSTS]
-    feet = (*explained, *(f"{letter}: {mark}" for mark, letter in letters.items()))
+    unseen = [line for name in metrics for line in unread(name, finished(group.runs))]
+    feet = (*explained, *unseen, *(f"{letter}: {mark}" for mark, letter in letters.items()))
     return Table(
         caption,
         tuple(column for position, column in enumerate(columns) if position not in hidden),

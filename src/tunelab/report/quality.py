@@ -71,7 +71,7 @@ def assess(runs: Mapping[str, Sequence[RunRecords]], *, names: Sequence[str], me
         of_name = [] if tested is None else [Pair(name, test) for test in tested.pairs]
         pairs += of_name
         for method, done in comparable.items():
-            notes[method] += _missing(name, done)
+            notes[method] += [*_missing(name, done), *unread(name, done)]
             beats_base = _beats_base(method, of_name, metric)
             cells[method][name] = _cell(method, name, done, tested)._replace(beats_base=beats_base)
     return Quality(cells, tuple(pairs), notes)
@@ -119,6 +119,12 @@ def _missing(name: str, done: Sequence[RunRecords]) -> list[str]:
     """Why a metric has no value; once for all seeds that say the same."""
     reasons = [run.result.scores[name].missing for run in done if name in run.result.scores]
     return [f"{name} is missing: {reason}" for reason in dict.fromkeys(reasons) if reason]
+
+
+def unread(name: str, done: Sequence[RunRecords]) -> list[str]:
+    """What a metric does not read of the references; once for all runs that say the same."""
+    said = [run.result.scores[name].note for run in done if name in run.result.scores]
+    return [f"{name}: {note}" for note in dict.fromkeys(said) if note]
 
 
 def _beats_base(method: str, pairs: Sequence[Pair], metric: Metric | None) -> bool | None:

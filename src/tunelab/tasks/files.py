@@ -26,7 +26,7 @@ from tunelab.data.examples.conversations import (
 from tunelab.data.examples.fingerprint import fingerprint, row_options
 from tunelab.data.examples.formats import TemplateText, asked, format_rows
 from tunelab.data.examples.message_fields import GIVEN, given_fields
-from tunelab.data.examples.readable import unreadable
+from tunelab.data.examples.readable import FEW_ROWS, unreadable
 from tunelab.data.examples.rehearsal import TRAIN_ROWS, with_fewer_rows, write_jsonl
 from tunelab.data.examples.shapes import Shape, first_columns, shape_of
 from tunelab.data.examples.splits import draw
@@ -132,6 +132,13 @@ class Files(Task):
     def problems(self) -> list[str]:
         return unreadable(self)
 
+    def known_references(self) -> Sequence[str]:
+        try:
+            read = self._read("test", first=FEW_ROWS)
+        except DataError:  # `problems` has told what can be told before the whole file is read
+            return ()
+        return [] if read is None else [text for example in read.examples for text in example.references]
+
     def notes(self, split: Split) -> list[str]:
         read = self._read(split)
         if read is None:
@@ -236,11 +243,13 @@ class Files(Task):
             if r"\n" in template
         ]
 
-    def _read(self, split: Split) -> _Read | None:
+    def _read(self, split: Split, *, first: int | None = None) -> _Read | None:
+        """`first`: no more rows than these."""
         path = self._path(split)
         if path is None:
             return None
         rows, source, group = read_rows(path, encoding=self.encoding), str(path), split == "test" and self._joins
+        rows = rows if first is None else rows[:first]
         prompt, target = self.prompt, self.target or self.text
         if target is None:
             shape = self._shape()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tunelab.errors import ConfigError
+from tunelab.evaluation.unread import unread_notes
 from tunelab.models.limits import generation_note, limit_problems
 from tunelab.records import Limits, ParameterCount
 from tunelab.study.planning.engines import missing_packages
@@ -116,6 +117,16 @@ def _generation_notes(plan: Plan, limits: tuple[Limits, ...]) -> list[str]:
     return [note for note in notes if note is not None]
 
 
+def _unread_notes(plan: Plan) -> list[str]:
+    """Tasks whose metrics do not read their targets' script."""
+    return [
+        f"{task.name}, first test rows: {note}"
+        for task in plan.tasks
+        if any(metric.reads == "text" for metric in task.metrics.values())
+        for note in unread_notes(task.metrics, task.task.known_references())
+    ]
+
+
 def _notes(plan: Plan, counted: Counted) -> list[str]:
     notes, counts = plan.read.notes, counted.counts
     uncounted = list(dict.fromkeys(label for (_, label), count in counts.items() if count is None))
@@ -129,7 +140,7 @@ def _notes(plan: Plan, counted: Counted) -> list[str]:
     for name in plan.study.backends:
         if left_out := unsupported(plan, name):
             notes.append(f"{name} cannot train {', '.join(left_out)}: left out there")
-    notes += _generation_notes(plan, counted.limits)
+    notes += [*_generation_notes(plan, counted.limits), *_unread_notes(plan)]
     if any(len(method.learning_rates) > 1 for method in plan.methods):
         notes.append("A searched learning rate is chosen on the first seed; the other seeds wait for it")
     metrics = {name: metric for task in plan.tasks for name, metric in task.metrics.items()}

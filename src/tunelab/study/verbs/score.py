@@ -37,12 +37,17 @@ def score_texts(hypotheses: Outputs, references: References, *, metrics: Sequenc
 
 
 def as_json(scores: dict[str, Score]) -> dict[str, dict[str, object]]:
-    """What `tunelab score --json` prints; a score that is missing says why."""
-    shown = ("value", "low", "high", "n", "signature")
+    """What `tunelab score --json` prints; a score that is missing says why, one with a note has it."""
+    shown = {"value", "low", "high", "n", "signature"}
     return {
-        name: score.model_dump(include=set(shown) | ({"missing"} if score.missing else set()))
+        name: score.model_dump(include=shown | {key for key in ("missing", "note") if getattr(score, key)})
         for name, score in scores.items()
     }
+
+
+def notes(scores: dict[str, Score]) -> list[str]:
+    """What a metric does not read of the references, a line each."""
+    return [f"{name}: {score.note}" for name, score in scores.items() if score.note]
 
 
 def scores_text(scores: dict[str, Score]) -> str:

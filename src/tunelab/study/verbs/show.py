@@ -12,6 +12,7 @@ from tunelab.data.reading.rows import Row, read_rows
 from tunelab.data.sets.named import SOURCES, source_rows
 from tunelab.data.tokens.batching import Order, micro_batches
 from tunelab.errors import ConfigError, DataError
+from tunelab.evaluation.unread import unread_notes
 from tunelab.records import TokenRow
 from tunelab.study.executing.prepare import RunData, prepare
 from tunelab.study.planning.plan import load_backend
@@ -83,12 +84,13 @@ def show_study(plan: Plan, *, num_examples: int = 3) -> list[ShownTask]:
     for task in plan.tasks:
         run = base_run(plan, task, backend_name, Revisions())
         data = prepare(task.task, text, run, training=True)
+        references = [text for example in data.test for text in example.references or (example.target,)]
         shown.append(
             ShownTask(
                 task=task.name,
                 encoder_decoder=text.encoder_decoder,
                 summary=data.summary,
-                notes=tuple(data.notes),
+                notes=(*data.notes, *unread_notes(task.metrics, references)),
                 examples=tuple(_example(row, data, text.tokenizer) for row in data.train[:num_examples]),
                 first_step=_first_step(plan, data),
             )
