@@ -7,6 +7,7 @@ import pytest
 
 from tunelab.config.read import read_study
 from tunelab.errors import DataError
+from tunelab.evaluation import sacre
 from tunelab.study.verbs.template import study_template
 from tunelab.tasks.files import Files
 
@@ -82,6 +83,43 @@ def test_odd_column_and_model_names_survive(tmp_path):
 def test_no_column_of_text(tmp_path):
     with pytest.raises(DataError, match=r"train\.jsonl: no column of text to learn from\. Columns: a, b"):
         written(tmp_path, {"a": 1, "b": [2]})
+
+
+TARGETS = {
+    "我们去公园散步。": ("Han", "bleu:zh"),
+    "今日は公園を散歩します。": ("Japanese", "bleu:char"),
+    "오늘은 공원을 산책합니다.": ("Hangul", "bleu:char"),
+    "วันนี้อากาศดีมาก": ("Thai", "bleu:char"),
+    "Сегодня хорошая погода.": ("Cyrillic", "bleu"),
+    "आज मौसम अच्छा है।": ("Devanagari", "bleu"),
+    "Il a été très bien reçu.": ("Latin", "bleu"),
+    "Open 你好，我们去公园 please": ("Han", "bleu:zh"),
+}
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_metrics_are_chosen_by_the_script_of_the_targets_and_the_study_says_why(tmp_path, monkeypatch, target):
+    monkeypatch.setattr(sacre, "find_spec", lambda name: None)
+    script, bleu = TARGETS[target]
+    text, config = written(tmp_path, {"question": "What?", "answer": target})
+    assert config.tasks[0]["metrics"] == ["rouge_l:unicode", bleu]
+    assert f"    # Metrics chosen for the script of the targets ({script}), not rouge_l" in text
+    assert "    # rouge_l: its tokeniser throws away " in text
+    assert ("pip install 'tunelab[" in text) == (bleu == "bleu:char")
+
+
+def test_where_a_tokeniser_of_words_is_here_it_is_chosen(tmp_path, monkeypatch):
+    monkeypatch.setattr("tunelab.study.verbs.metric_choice.lacking", lambda tokenizer: "")
+    for target, bleu in (("散歩します", "bleu:ja-mecab"), ("산책합니다", "bleu:ko-mecab"), ("อากาศ", "bleu:flores200")):
+        assert written(tmp_path, {"question": "What?", "answer": target})[1].tasks[0]["metrics"][1] == bleu
+
+
+def test_answers_of_conversations_choose_too_and_questions_do_not(tmp_path):
+    turns = [{"role": "user", "content": "What is the capital?"}, {"role": "assistant", "content": "北京是首都。"}]
+    assert written(tmp_path, {"messages": turns})[1].tasks[0]["metrics"] == ["rouge_l:unicode", "bleu:zh"]
+    turns = [{"role": "user", "content": "首都是哪里？"}, {"role": "assistant", "content": "It is Peking."}]
+    text, config = written(tmp_path, {"messages": turns})
+    assert config.tasks[0]["metrics"] == ["rouge_l", "bleu"] and "chosen for the script" not in text
 
 
 def test_test_file_without_the_guessed_columns(tmp_path):

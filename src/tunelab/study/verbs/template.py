@@ -6,12 +6,15 @@ import json
 import os
 import re
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from tunelab.config.study_yaml import parse_yaml
+from tunelab.data.examples.conversations import read_turns
 from tunelab.data.reading.rows import Row, read_rows
 from tunelab.errors import DataError
+from tunelab.study.verbs.metric_choice import MetricChoice, choose_metrics
 
 _PROMPTS_AND_TARGETS = (
     (("instruction", "input"), "output"),
@@ -43,6 +46,11 @@ _PROMPTS_AND_TARGETS = (
 
 _MESSAGE_COLUMNS = ("messages", "conversations")
 
+_FIRST_ROWS = 1000
+"""Whose targets choose the metrics."""
+
+_OF_PLAIN_TEXT = ("perplexity", "bits_per_token")
+
 _TEXT_COLUMNS = ("text", "content", "document", "story")
 
 _GENERIC_NAMES = ("", "train", "training", "data", "trainset", "train_data")
@@ -54,7 +62,8 @@ class _Guess(NamedTuple):
     lines: tuple[str, ...]
     """'key: value' lines of the task."""
     reason: str
-    metrics: str
+    targets: tuple[str, ...] | None
+    """Of the first rows; None: plain text, of which the likelihood is scored."""
 
 
 def study_template(
@@ -79,6 +88,7 @@ def study_template(
     guess = _guess(rows, train)
     _check_test(guess, test, encoding)
     name = _task_name(train, taken_names)
+    metrics = MetricChoice(_OF_PLAIN_TEXT) if guess.targets is None else choose_metrics(guess.targets)
     task_lines = [
         f"  - name: {name}",
         f"    train: {_quoted(_relative(train, folder))}",
@@ -88,7 +98,8 @@ def study_template(
         f"    # {_comment(guess.reason)}",
         *(f"    {line}" for line in guess.lines),
         *([f"    encoding: {encoding}"] if encoding != "utf-8" else []),
-        f"    metrics: [{guess.metrics}]",
+        *(f"    # {_comment(reason)}" for reason in metrics.reasons),
+        f"    metrics: [{', '.join(metrics.names)}]",
     ]
     methods = _METHODS_OF_SMALL if model.startswith("tunelab/") else _METHODS
     return _TEXT.format(name=name, model=_quoted(_model(model, folder)), task="\n".join(task_lines), methods=methods)
@@ -99,28 +110,39 @@ def _guess(rows: Sequence[Row], path: Path) -> _Guess:
     chats = [columns[name] for name in _MESSAGE_COLUMNS if name in columns and isinstance(rows[0][columns[name]], list)]
     if chats:
         reason = f"Conversations: written as the model's chat template says; every answer in {chats[0]} is learned."
-        return _Guess((chats[0],), (f"messages: {_quoted(chats[0])}",), reason, "rouge_l, bleu")
+        return _Guess((chats[0],), (f"messages: {_quoted(chats[0])}",), reason, _answers(rows, chats[0]))
     for prompts, target in _PROMPTS_AND_TARGETS:
         if all(column in columns for column in (*prompts, target)):
             return _prompt_and_target(
-                [columns[column] for column in prompts], columns[target], "Guessed from the names"
+                rows, [columns[column] for column in prompts], columns[target], "Guessed from the names"
             )
     texts = [column for column in rows[0] if _is_name(column) and isinstance(rows[0][column], str)]
     plain = [column for column in texts if column.casefold() in _TEXT_COLUMNS]
     if plain or len(texts) == 1:
         column = (plain or texts)[0]
         reason = "Plain text to model. To answer prompts instead, replace 'text' by 'prompt' and 'target'."
-        return _Guess((column,), (f"text: {_quoted(f'{{{column}}}')}",), reason, "perplexity, bits_per_token")
+        return _Guess((column,), (f"text: {_quoted(f'{{{column}}}')}",), reason, None)
     if len(texts) < 2:
         raise DataError(f"{path}: no column of text to learn from. Columns: {', '.join(rows[0])}")
-    return _prompt_and_target(texts[:1], texts[1], "A GUESS from the order of the columns, please check")
+    return _prompt_and_target(rows, texts[:1], texts[1], "A GUESS from the order of the columns, please check")
 
 
-def _prompt_and_target(prompts: list[str], target: str, how: str) -> _Guess:
+def _prompt_and_target(rows: Sequence[Row], prompts: list[str], target: str, how: str) -> _Guess:
     prompt = "".join(f"{{{column}}}\n" for column in prompts)
     reason = f"{how}: the model reads {' and '.join(prompts)}, and learns to write {target}."
     lines = (f"prompt: {_quoted(prompt)}", f"target: {_quoted(f'{{{target}}}')}")
-    return _Guess((*prompts, target), lines, reason, "rouge_l, bleu")
+    targets = tuple(value for row in rows[:_FIRST_ROWS] if isinstance(value := row.get(target), str))
+    return _Guess((*prompts, target), lines, reason, targets)
+
+
+def _answers(rows: Sequence[Row], column: str) -> tuple[str, ...]:
+    """The assistant's texts of the first rows. A row that is no conversation is told when the study is planned."""
+    texts = []
+    for row in rows[:_FIRST_ROWS]:
+        with suppress(DataError):
+            turns = read_turns(row, column, row_name="row")
+            texts += [turn.text for turn in turns if turn.role == "assistant"]
+    return tuple(texts)
 
 
 def _check_test(guess: _Guess, test: Path, encoding: str) -> None:
