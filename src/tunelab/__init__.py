@@ -134,7 +134,8 @@ def score(
     *,
     metrics: Sequence[str] = ("bleu", "rouge_l"),
 ) -> dict[str, Score]:
-    """Score texts without a model: value, 95 % interval over the examples and signature of each metric.
+    """Score texts without a model: value, 95 % interval over the examples and signature of each metric; `note` says
+    what a metric does not read of the references.
 
     Args:
         hypotheses: a file (see `tunelab score --help`), or the outputs themselves.

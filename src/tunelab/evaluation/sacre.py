@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from importlib.util import find_spec
 from itertools import zip_longest
 from pathlib import Path
@@ -84,10 +83,12 @@ def _pieces_model(tokenizer: str) -> Path:
     return Path(SACREBLEU_DIR, "models", Path(SPM_MODELS[tokenizer]["url"]).name)
 
 
-def unread_remark(name: str, tokenizer: str, references: Sequence[str]) -> str:
-    """Of a metric that has `TOKENIZERS` as its variants; see `contracts.Metric.unread`."""
+def unread_remark(name: str, tokenizer: str, references: Sequence[str], *, make: Callable[[], Any]) -> str:
+    """Of a metric that has `TOKENIZERS` as its variants; see `contracts.Metric.unread`. The BLEU of `make` has kept the
+    tokens of the references that it has scored."""
     if tokenizer in SPLIT_ALL:
         return ""
+    tokenise = make().tokenizer
 
     def instead(script: str) -> str:
         found = BY_SCRIPT.get(script)
@@ -95,13 +96,7 @@ def unread_remark(name: str, tokenizer: str, references: Sequence[str]) -> str:
         return f"{name}:{chosen}" if chosen == "zh" else f"{name}:{chosen} or {name}:char"
 
     words = f"a Chinese character, or {BETWEEN_SPACES}" if tokenizer == "zh" else BETWEEN_SPACES
-    return remark(references, _tokens(tokenizer), words=words, instead=instead)
-
-
-@lru_cache(maxsize=4)
-def _tokens(tokenizer: str) -> Callable[[str], list[str]]:
-    tokenise = bleu(tokenizer).tokenizer
-    return lambda text: tokenise(text.rstrip()).split()
+    return remark(references, lambda text: tokenise(text.rstrip()).split(), words=words, instead=instead)
 
 
 def sacre_statistics(name: str, metric: Any, predictions: Sequence[Prediction], *, num_statistics: int) -> np.ndarray:

@@ -38,7 +38,8 @@ def unread(references: Sequence[str], to_tokens: Callable[[str], Iterable[str]])
     read = letters("".join(of_text) for of_text in tokens)  # joined, so that a mark finds its letter again
     lost = Counter({letter: count for letter, count in (there - read).items() if not letter.isascii()})
     unsplit: Counter[str] = Counter()
-    for token in (token for of_text in tokens for token in of_text if not token.isascii()):
+    spaceless = [of_text for text, of_text in zip(others, tokens, strict=True) if SPACELESS_LETTER.search(text)]
+    for token in (token for of_text in spaceless for token in of_text if not token.isascii()):
         if len(together := SPACELESS_LETTER.findall(token)) > 1:
             unsplit.update("".join(together))
     total = there.total() + letters(text for text in references if text.isascii()).total()

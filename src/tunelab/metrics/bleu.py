@@ -61,7 +61,9 @@ class Bleu(Metric):
         return lacking(self.variant)
 
     def unread(self, references: Sequence[str]) -> str:
-        return unread_remark("bleu", "" if self.variant in DIALECTS else self.variant, references)
+        if self.variant in DIALECTS:
+            return unread_remark("bleu", "", references, make=lambda: bleu(""))
+        return unread_remark("bleu", self.variant, references, make=lambda: self._bleu)
 
     def statistics(self, predictions: Sequence[Prediction]) -> np.ndarray:
         """N x 10: output length, closest reference length, matches of order 1 to 4, n-grams of order 1 to 4.

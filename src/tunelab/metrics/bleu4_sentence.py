@@ -36,7 +36,7 @@ class Bleu4Sentence(Metric):
         return lacking(self.variant)
 
     def unread(self, references: Sequence[str]) -> str:
-        return unread_remark("bleu4_sentence", self.variant, references)
+        return unread_remark("bleu4_sentence", self.variant, references, make=lambda: self._bleu)
 
     def statistics(self, predictions: Sequence[Prediction]) -> np.ndarray:
         """N x 2: the example's BLEU, 1.
