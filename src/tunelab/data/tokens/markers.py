@@ -112,8 +112,8 @@ class Markers:
         for turn in turns:
             if found := self.plain_markers(turn.more):
                 raise DataError(
-                    f"{name}: the {turn.role}'s turn holds {found[0]!r}, a special token of the tokenizer, beside its text "
-                    "(in a tool call, reasoning or a name), where it would become a control token; take it out"
+                    f"{name}: the {turn.role}'s turn holds {found[0]!r}, a special token of the tokenizer, beside its "
+                    "text (in a tool call, reasoning or a name), where it would become a control token; take it out"
                 )
         if not any(self.plain_markers(turn.text) for turn in turns):
             return None
