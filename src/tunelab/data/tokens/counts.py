@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from tunelab.data.tokens.markers import MarkerCounts
+from tunelab.data.tokens.round_trip import RoundTrip
 from tunelab.errors import DataError
 from tunelab.records import Example, Record, TokenRow
 
@@ -59,6 +60,12 @@ class Counts(Record):
     """Examples with special tokens inside their texts, kept as plain characters."""
     markers: dict[str, int]
     """The most frequent of those inside, and how often each was there."""
+    characters: int
+    """Of learned texts, as many as were decoded again (round_trip.py); 0: the tokenizer gives every byte back."""
+    lost_characters: int
+    """Of these those that did not come back."""
+    lost: dict[str, int]
+    """The most frequent of them."""
     foreign_markers: int
     """Examples with other models' markers (`</s>`, `[INST]`), which this tokenizer reads as characters."""
     shortest: int
@@ -74,9 +81,11 @@ class Counts(Record):
 class Tally:
     """Counts while rows stream by."""
 
-    def __init__(self, split: Split, max_length: int, *, unknown: int | None, end: int | None) -> None:
+    def __init__(
+        self, split: Split, max_length: int, *, unknown: int | None, end: int | None, round_trip: RoundTrip
+    ) -> None:
         """`unknown`: the id that a tokenizer gives for what it does not know; None: it knows everything."""
-        self.split, self.max_length = split, max_length
+        self.split, self.max_length, self.round_trip = split, max_length, round_trip
         self._unknown, self._end = unknown, end
         self.unknown_tokens = self._ends = 0
         self.examples = self.overlong = self.prompts_cut = self.targets_cut = self.endless = 0
@@ -89,8 +98,9 @@ class Tally:
         self._supervised = 0
         self._lengths = array("i")
 
-    def see(self, example: Example, *, unused: Sequence[str]) -> None:
+    def see(self, example: Example, learned: np.ndarray, *, unused: Sequence[str]) -> None:
         self.examples += 1
+        self.round_trip.see(example, learned)
         self.references += len(example.references)
         self.context_turns += sum(turn.role == "assistant" and not turn.learned for turn in example.turns)
         self.unused_fields.update(unused)
@@ -148,6 +158,9 @@ class Tally:
             markers_stripped=self.markers.stripped,
             markers_inside=self.markers.inside,
             foreign_markers=self.markers.foreign,
+            characters=self.round_trip.characters,
+            lost_characters=self.round_trip.lost.total(),
+            lost=dict(self.round_trip.lost.most_common(NUM_NAMED)),
             markers=dict(self.markers.names.most_common(NUM_NAMED)),
             unused_fields=dict(sorted(self.unused_fields.items())),
             **{name: getattr(self, name) for name in (*own, *others)},
@@ -174,6 +187,14 @@ def count_notes(split: str, counts: Counts) -> list[str]:
         notes.append(
             f"{loud}{split}: {counts.unknown_tokens} of {counts.supervised_tokens} learned tokens are the unknown one "
             f"({share:.1%}): the tokenizer does not know those characters, and the model can never write them"
+        )
+    if counts.lost_characters:
+        share = counts.lost_characters / max(counts.characters, 1)
+        names = ", ".join(f"{name!r} {number}" for name, number in counts.lost.items())
+        loud = "WARNING " if share > LOUD_SHARE else ""
+        notes.append(
+            f"{loud}{split}: {counts.lost_characters} of {counts.characters} characters of the learned texts do not "
+            f"come back from the tokenizer ({share:.1%}: {names}): the model can never write them, references hold them"
         )
     if counts.markers_stripped:
         notes.append(

@@ -22,6 +22,7 @@ from tunelab.data.tokens.encoded import Encoded, Tokenizer, encode_joined, encod
 from tunelab.data.tokens.markers import MarkerCounts, Markers
 from tunelab.data.tokens.overlong import cut, cut_prompt, is_overlong, windows
 from tunelab.data.tokens.packing import Packer
+from tunelab.data.tokens.round_trip import RoundTrip
 from tunelab.errors import DataError
 from tunelab.records import Example, TokenRow
 
@@ -86,7 +87,7 @@ class Tokeniser:
         self._tally = tally = self._new_tally()
         packer = Packer(self.max_length)
         for position, (example, encoded) in enumerate(self._encoded(examples, tally.markers)):
-            tally.see(example, unused=encoded.unused)
+            tally.see(example, encoded.body[encoded.supervised], unused=encoded.unused)
             tally.plain_conversations += bool(example.turns) and (self._form is None or not self._form.has_template)
             packable = self._is_packable(example)
             if packable and self.split == "train":
@@ -124,7 +125,10 @@ class Tokeniser:
     def _new_tally(self) -> Tally:
         unknown, end = getattr(self.tokenizer, "unk_token_id", None), self.tokenizer.eos_token_id
         # GPT-2's unknown token is its end token: a byte-level tokenizer knows every character.
-        return Tally(self.split, self.max_length, unknown=None if unknown == end else unknown, end=end)
+        unknown = None if unknown == end else unknown
+        control = self.settings.special_tokens == "control"
+        trip = RoundTrip(self.tokenizer, encoder_decoder=self.encoder_decoder, control=control)
+        return Tally(self.split, self.max_length, unknown=unknown, end=end, round_trip=trip)
 
     def _is_packable(self, example: Example) -> bool:
         return self.settings.packing and self._is_document(example)
