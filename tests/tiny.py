@@ -4,7 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, GPT2Config, LlamaConfig, T5Config
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    GPT2Config,
+    LlamaConfig,
+    MixtralConfig,
+    T5Config,
+)
 
 from tunelab.config.run import RunConfig
 from tunelab.config.schema import ModelSource
@@ -32,7 +40,16 @@ def t5(**changes) -> T5Config:
     return T5Config(**{**sizes, **rest, "decoder_start_token_id": 0, **changes})
 
 
-CONFIGS = {"llama": llama, "gpt2": gpt2, "t5": t5}
+def moe(**changes) -> MixtralConfig:
+    """Four experts, which transformers holds as two parameters of three dimensions a block: in no linear layer."""
+    sizes = dict(
+        hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, vocab_size=VOCABULARY
+    )
+    rest = dict(num_key_value_heads=2, num_local_experts=4, num_experts_per_tok=2, max_position_embeddings=256)
+    return MixtralConfig(**{**sizes, **rest, "bos_token_id": 1, "eos_token_id": 1, "pad_token_id": 0, **changes})
+
+
+CONFIGS = {"llama": llama, "gpt2": gpt2, "t5": t5, "moe": moe}
 
 
 def model(name: str, *, seed: int = 0, **changes):

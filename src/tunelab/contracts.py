@@ -123,6 +123,11 @@ class Method(Options, ABC):
             NotImplementedError: on the meta device alone, where a library must see weights to build its layers.
         """
 
+    def remarks(self, model: PreTrainedModel) -> list[str]:
+        """What a reader should know of these options on this model, told from the shapes of a model to which nothing
+        is attached: in a plan, where it is on the meta device, and in a run's notes."""
+        return list(dict.fromkeys(remark for member in self.members for remark in member.remarks(model)))
+
     def prepare(self, session: Session, order: Order, run: RunConfig) -> None:
         """Look at data before step 1 (a mask from gradients, a data-driven start). Timed apart as `prepare`.
 

@@ -226,6 +226,10 @@ class ParameterCount(NamedTuple):
     trainable: int
     total: int
     """Base + added."""
+    reached: int | None = None
+    """Of the base's: those that are trained, and the weights beside which adapters are trained. None: not told."""
+    remarks: tuple[str, ...] = ()
+    """What a plan says of a method on this model (Method.remarks)."""
 
 
 class Provenance(Record):

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+import tiny
 from tunelab.study.planning import bundled
 
 GPT2 = 124_439_808
@@ -86,3 +87,50 @@ def test_a_line_break_in_single_quotes_is_told_with_its_line(command, tmp_path):
     study = tmp_path / "study.yaml"
     study.write_text(f"model: tunelab/tiny\nmethods: [lora]\ntasks:\n{task}")
     assert rf"{study}:5: tasks.0.prompt: holds \n or \t as two characters" in command("plan", str(study)).out
+
+
+MOE = """name: experts
+model: {model}
+tasks: [restaurants]
+methods: {methods}
+budget: {{steps: 2}}
+"""
+
+
+def study_on_experts(folder, methods: str):
+    path = folder / "study.yaml"
+    path.write_text(MOE.format(model=tiny.model_folder(folder / "moe", "moe"), methods=methods))
+    return path
+
+
+def test_every_method_that_would_miss_the_experts_is_refused_at_once(command, tmp_path):
+    answer = command(
+        "plan", study_on_experts(tmp_path, "[full, lora, qlora, {q_galore: {rank: 8}}, {galore: {rank: 8}}]")
+    )
+    assert answer.status == 2
+    lines = answer.err.strip().splitlines()
+    assert [line.split("methods.")[1].split(":")[0] for line in lines] == ["1.lora", "2.qlora", "3.q_galore"]
+    assert all("all-linear sees 6,144 (14.2 %) of this model's 43,264 weights" in line for line in lines)
+
+
+def test_the_reached_share_stands_beside_every_method_and_the_notes_say_of_what(command, tmp_path):
+    study = study_on_experts(tmp_path, "[full, {lora: {targets: attention}}, {galore: {rank: 8}}]")
+    plan = json.loads(command("plan", study, "--json").out)
+    runs = {run["method"]: run for run in plan["runs"] if run["seed"] == 0}
+    base, full, lora, galore = (runs[name] for name in ("base", "full", "lora", "galore"))
+    assert base["reached_parameters"] == 0
+    assert full["reached_share"] == galore["reached_share"] == 1.0
+    assert lora["reached_parameters"] == 6144 and lora["reached_share"] == 6144 / base["total_parameters"]
+    unseen, *done = plan["notes"][:3]
+    assert unseen.startswith(
+        "lora, galore: all-linear does not see 36,864 in gate_up_proj, down_proj of MixtralExperts"
+    )
+    assert done[0].startswith("lora: adapts 6,144 (14.2 %) of 43,264 weights")
+    assert done[1].startswith("galore: projects the gradients of 6,144 (14.2 %) of 43,264 weights")
+
+
+def test_plans_of_usual_studies_fit_a_terminal_of_80_columns(command):
+    for name in ("quickstart", "gsm8k-lora-rosa-galore", "gemma-qlora-galore", "flan-t5-lora-ranks"):
+        table = command("plan", name).out.split("\n\n")[0].splitlines()
+        rows = [line for line in table if "%" in line or "─" in line]
+        assert len(rows) > 3 and max(map(len, rows)) <= 80, name

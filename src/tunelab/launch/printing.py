@@ -33,9 +33,10 @@ def console() -> Console:
 
 def plan_text(preview: Preview) -> str:
     """The runs, and what is to be said about them."""
+    counts = (Column("Trained"), Column("Total"), Column("Reached"))
     table = Table(
         f"{preview.study}: {len(preview.runs)} runs on {preview.runs[0].model}",
-        (words("Method"), words("Task"), Column("Seed"), Column("Learning rate"), Column("Trained"), Column("Total")),
+        (words("Method"), words("Task"), Column("Seed"), Column("Rate"), *counts),
         tuple(_plan_row(run) for run in preview.runs),
         preview.notes,
     )
@@ -44,7 +45,7 @@ def plan_text(preview: Preview) -> str:
 
 def _plan_row(run: PlannedRun) -> tuple[Cell, ...]:
     searched = "" if run.num_learning_rates_tried < 2 else f"(of {run.num_learning_rates_tried})"
-    waits = "chosen by search" if run.num_learning_rates_tried > 1 else MISSING
+    waits = "by search" if run.num_learning_rates_tried > 1 else MISSING
     return (
         Cell(run.method),
         Cell(run.task),
@@ -52,6 +53,7 @@ def _plan_row(run: PlannedRun) -> tuple[Cell, ...]:
         Cell(waits if run.learning_rate is None else rate(run.learning_rate), below=searched),
         Cell(count(run.trainable_parameters), below=percent(run.trainable_parameters, run.total_parameters)),
         Cell(count(run.total_parameters)),
+        Cell(percent(run.reached_share, 1)),
     )
 
 

@@ -57,9 +57,14 @@ class Apollo(WholeModel):
     def attach(self, model: PreTrainedModel, *, seed: int) -> PreTrainedModel:
         from tunelab.models.targets import check_rank, select
 
-        check_rank(self.rank, select(model, self.targets))
+        check_rank(self.rank, select(model, self.targets, left_out=None))
         setattr(model, _SEED, seed)
         return model.requires_grad_(True)
+
+    def remarks(self, model: PreTrainedModel) -> list[str]:
+        from tunelab.models.targets import reach_remarks
+
+        return reach_remarks(model, {"scales the gradients of": self.targets})
 
     def updater(self, model: PreTrainedModel, rule: Optimizer) -> Updater:
         from tunelab.kernels.projector import Projector
@@ -69,7 +74,7 @@ class Apollo(WholeModel):
 
         inner, matrices = inner_optimizer(rule, kind="adamw"), {}
         basis = {"rank": self.rank, "kind": "random", "side": "std", "seed": getattr(model, _SEED)}
-        for name, layer in select(model, self.targets).items():
+        for name, layer in select(model, self.targets, left_out=None).items():
             weight, name = layer.get_parameter("weight"), f"{name}.weight"
             projector = Projector(outputs_and_inputs(layer), name=name, **basis)
             low = LowRankOptimizer(projector.low_shape, dtype=weight.dtype, device=weight.device, inner=inner)

@@ -63,6 +63,11 @@ class Dora(Method):
                 first.data.copy_(torch.from_numpy(values))
         return model
 
+    def remarks(self, model: PreTrainedModel) -> list[str]:
+        from tunelab.models.targets import reach_remarks
+
+        return reach_remarks(model, {"adapts": self.targets})
+
     @classmethod
     def saved_options(cls, folder: Path) -> dict[str, Any] | None:
         from tunelab.models import peft_tuners

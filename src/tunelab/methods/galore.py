@@ -80,7 +80,7 @@ class Galore(WholeModel):
     def attach(self, model: PreTrainedModel, *, seed: int) -> PreTrainedModel:
         from tunelab.models.targets import check_rank, select
 
-        chosen = select(model, self.targets)
+        chosen = select(model, self.targets, left_out="stay frozen" if self.other == "freeze" else None)
         if self.projector != "identity":
             check_rank(self.rank, chosen)
         model.requires_grad_(self.other == "train")
@@ -88,6 +88,11 @@ class Galore(WholeModel):
             layer.get_parameter("weight").requires_grad_(True)
         setattr(model, _SEED, seed)
         return model
+
+    def remarks(self, model: PreTrainedModel) -> list[str]:
+        from tunelab.models.targets import reach_remarks
+
+        return reach_remarks(model, {"projects the gradients of": self.targets})
 
     def updater(self, model: PreTrainedModel, rule: Optimizer) -> Updater:
         from tunelab.kernels.projector import Projector
@@ -104,7 +109,7 @@ class Galore(WholeModel):
         inner = inner_optimizer(rule, kind=self.optimizer)
         basis = {"rank": self.rank, "kind": self.projector, "side": self.side, "seed": getattr(model, _SEED)}
         targets = {}
-        for name, layer in select(model, self.targets).items():
+        for name, layer in select(model, self.targets, left_out=None).items():
             name = f"{name}.weight"
             matrix = FloatMatrix(layer.get_parameter("weight"), transposed=is_transposed(layer))
             targets[name] = Projected(matrix, Projector(matrix.shape, name=name, **basis), settings, inner)

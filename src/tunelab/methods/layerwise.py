@@ -94,6 +94,11 @@ class Layerwise(Method):
             parameter.requires_grad_(parameter in trained)
         return model
 
+    def remarks(self, model: PreTrainedModel) -> list[str]:
+        from tunelab.models.targets import reach_remarks
+
+        return reach_remarks(model, {"shares out": ".*"})
+
     def _own(self, model: PreTrainedModel, index: int) -> list[torch.nn.Parameter]:
         """The parameters that belong to a method."""
         from tunelab.models.hiding import lies_in

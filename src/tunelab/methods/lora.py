@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 PREFIX = "base_model.model."
 HALVES = ("lora_A", "lora_B")
 UNREAD = (
-    "modules_to_save", "trainable_token_indices", "target_parameters", "layer_replication", "bias", "lora_bias",
+    "modules_to_save", "trainable_token_indices", "layer_replication", "bias", "lora_bias",
     "alora_invocation_tokens", "layers_to_transform", "exclude_modules", "use_qalora", "use_bdlora", "arrow_config",
     "kasa_config", "monteclora_config", "velora_config",
 )  # fmt: skip
@@ -98,6 +98,11 @@ class Lora(Method):
             init=self.init,
         )
 
+    def remarks(self, model: PreTrainedModel) -> list[str]:
+        from tunelab.models.targets import reach_remarks
+
+        return reach_remarks(model, {"adapts": self.targets})
+
     def rate_of(self, name: str) -> float:
         return self.b_rate if name.endswith(".lora_B") else 1.0
 
@@ -143,7 +148,7 @@ class Lora(Method):
     def saved_options(cls, folder: Path) -> dict[str, object] | None:
         file = folder / "adapter_config.json"
         saved = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-        if saved.get("peft_type") != "LORA" or saved.get("use_dora"):
+        if saved.get("peft_type") != "LORA" or saved.get("use_dora") or saved.get("target_parameters"):
             return None
         if saved.get("tunelab_method", "lora") != cls.written_by:
             return None

@@ -39,7 +39,8 @@ class PeftAny(Method):
     targets: str | tuple[str, ...] | None = None
     """Which linear layers are adapted: all-linear, attention, a list of names, or a regular expression. Without it
     all-linear, but PEFT's own choice for the architecture where the tuner is made for particular layers: IA3,
-    LN_TUNING, TRAINABLE_TOKENS. PEFT's target_modules goes before both."""
+    LN_TUNING, TRAINABLE_TOKENS. PEFT's target_modules goes before both; LORA's target_parameters (fused experts) comes
+    on top of either, `target_modules: []` leaves it alone."""
 
     @classmethod
     def example(cls) -> dict[str, Any]:
@@ -63,6 +64,24 @@ class PeftAny(Method):
         """What goes into the PEFT config."""
         return dict(self.model_extra or {})
 
+    @property
+    def _targets(self) -> str | tuple[str, ...] | None:
+        """None: PEFT chooses, or was told by its own option."""
+        if "target_modules" in self.options:
+            return None
+        return self.targets or (None if self.type in OWN_TARGETS else "all-linear")
+
+    @property
+    def _parameters(self) -> tuple[str, ...]:
+        """Ends of paths of parameters that are adapted beside the layers (PEFT's LORA alone): fused experts."""
+        return tuple(self.options.get("target_parameters") or ())
+
+    def remarks(self, model: PreTrainedModel) -> list[str]:
+        from tunelab.models.targets import reach_remarks
+
+        adapted = {} if self._targets is None else {"adapts": self._targets}
+        return reach_remarks(model, adapted, parameters=self._parameters)
+
     def attach(self, model: PreTrainedModel, *, seed: int) -> PreTrainedModel:
         from tunelab.models import peft_tuners
 
@@ -70,11 +89,14 @@ class PeftAny(Method):
 
     def _config(self, model: PreTrainedModel) -> peft.PeftConfig:
         from tunelab.models.peft_fields import has_option, make_config
-        from tunelab.models.targets import is_transposed, linear_layers, select, shortest_names
+        from tunelab.models.targets import check_parameters, is_transposed, linear_layers, select, shortest_names
 
         options = _with_schedule(self.type, self.options)
-        if "target_modules" not in options and (self.targets is not None or self.type not in OWN_TARGETS):
-            options["target_modules"] = shortest_names(model, list(select(model, self.targets or "all-linear")))
+        check_parameters(model, self._parameters)
+        if self._targets is not None:
+            left_out = None if self._parameters else "stay frozen"  # who names parameters has seen that there are some
+            chosen = select(model, self._targets, left_out=left_out)
+            options["target_modules"] = shortest_names(model, list(chosen))
         if has_option(self.type, "fan_in_fan_out"):
             transposed = any(is_transposed(layer) for layer in linear_layers(model).values())
             options.setdefault("fan_in_fan_out", transposed)
@@ -123,8 +145,10 @@ class PeftAny(Method):
 
         saved = peft_tuners.saved_config(folder)
         name = saved.get("peft_type")
-        if name is None or name == "LORA" or name not in peft_tuners.tuner_names():
+        if name is None or name not in peft_tuners.tuner_names():
             return None
+        if name == "LORA" and not saved.get("target_parameters"):
+            return None  # of lora, qlora or dora, which read them
         from tunelab.models.peft_fields import changed_options
 
         return {"type": name, **changed_options(name, saved)}

@@ -75,7 +75,7 @@ class QGalore(Method):
         from tunelab.models.targets import check_rank, is_transposed, select
 
         model.requires_grad_(True)
-        chosen = select(model, self.targets)
+        chosen = select(model, self.targets, left_out="stay in full precision, trained by the plain rule")
         check_rank(self.rank, chosen)
         for name in list(chosen):
             layer = chosen.pop(name)  # each float weight is freed before the next is read
@@ -84,6 +84,11 @@ class QGalore(Method):
             model.set_submodule(name, held.train(layer.training))
         setattr(model, _SEED, seed)
         return model
+
+    def remarks(self, model: PreTrainedModel) -> list[str]:
+        from tunelab.models.targets import reach_remarks
+
+        return reach_remarks(model, {"holds in 8 bits and projects the gradients of": self.targets})
 
     def updater(self, model: PreTrainedModel, rule: Optimizer) -> Updater:
         from tunelab.kernels.projector import Projector

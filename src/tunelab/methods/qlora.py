@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from tunelab.models.quantise import Nf4Linear
 
 
+LEFT_OUT = "stay frozen, in full precision"
+
+
 class Qlora(Lora):
     learning_rate: PositiveFloat = 2.0e-4
     """The paper's for 7 and 13 billion weights; half of it above."""
@@ -57,8 +60,13 @@ class Qlora(Lora):
         from tunelab.models.quantise import quantise_model
         from tunelab.models.targets import select
 
-        select(model, self.targets)  # a target that matches nothing is said before the work
+        select(model, self.targets, left_out=LEFT_OUT)  # what does not fit is said before the work
         return super().attach(quantise_model(model), seed=seed)
+
+    def remarks(self, model: PreTrainedModel) -> list[str]:
+        from tunelab.models.targets import reach_remarks
+
+        return reach_remarks(model, {"adapts": self.targets, "holds in 4 bits": ".*"})
 
     def _peft_config(self, model: PreTrainedModel, layers: dict[str, AdaptedLinear]) -> dict[str, object]:
         """PEFT does not know the last key, says so in a warning and goes on."""

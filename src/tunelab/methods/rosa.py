@@ -129,7 +129,8 @@ class Rosa(Method):
         from tunelab.models.quantise import quantise_model
         from tunelab.models.targets import is_transposed, outputs_and_inputs, select
 
-        select(model, self.targets)  # a target that matches nothing is said before the work
+        left_out = "stay frozen" if self.base == "float" else "stay frozen, in full precision"
+        select(model, self.targets, left_out=left_out)  # what does not fit is said before the work
         if self.base == "nf4":
             model = quantise_model(model)
         model.requires_grad_(False)
@@ -151,6 +152,12 @@ class Rosa(Method):
                 )
                 model.set_submodule(name, adapted)
         return model
+
+    def remarks(self, model: PreTrainedModel) -> list[str]:
+        from tunelab.models.targets import reach_remarks
+
+        held = {"holds in 4 bits": ".*"} if self.base == "nf4" else {}
+        return reach_remarks(model, {"adapts": self.targets, **held})
 
     # -------------------------------------------------------------- the mask
 

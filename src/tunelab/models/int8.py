@@ -49,6 +49,8 @@ class Int8Linear(nn.Module):
     dtype = torch.float32
     """Of the gradients it gives and the weight it is moved as."""
 
+    trains_codes = True
+    """What the layer computes changes in training, though it has no parameter for it."""
     codes: Tensor
     scales: Tensor
     num_moves: Tensor

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tunelab.errors import ConfigError
+from tunelab.models.reach import fused_names, matrices, refuse_unseen, remarks
 
 if TYPE_CHECKING:
     from torch import nn
@@ -46,17 +48,25 @@ def linear_layers(model: PreTrainedModel) -> dict[str, nn.Module]:
     }
 
 
-def select(model: PreTrainedModel, targets: str | tuple[str, ...]) -> dict[str, nn.Module]:
+def select(
+    model: PreTrainedModel, targets: str | tuple[str, ...], *, left_out: str | None = "stay frozen"
+) -> dict[str, nn.Module]:
     """The layers that `targets` means.
 
     `all-linear`; `attention` (layers below a module named attention or attn); a tuple of names, each the end of a
     module path at a dot; any other string is a regular expression that must match a whole module path.
 
+    Args:
+        left_out: what becomes of weights outside every linear layer; None: they are trained as well as the others.
+
     Raises:
-        ConfigError: nothing matches; names the layers that exist.
+        ConfigError: nothing matches; names the layers that exist. Or `all-linear` where a large part of the weights is
+            in no linear layer (fused experts) and would be left out.
     """
     layers = linear_layers(model)
     if targets == "all-linear":
+        if left_out is not None:
+            refuse_unseen(matrices(model, layers.values()), left_out=left_out)
         chosen = set(layers)
     elif targets == "attention":
         chosen = {name for name in layers if ATTENTION.search(name)}
@@ -70,6 +80,32 @@ def select(model: PreTrainedModel, targets: str | tuple[str, ...]) -> dict[str, 
     if not chosen:
         raise ConfigError(f"targets: '{targets}' matches no linear layer; there are {leaf_names(layers)}")
     return {name: layer for name, layer in layers.items() if name in chosen}
+
+
+def reach_remarks(
+    model: PreTrainedModel, does: dict[str, str | tuple[str, ...]], *, parameters: tuple[str, ...] = ()
+) -> list[str]:
+    """`Method.remarks` of a method that does something with targets ('adapts' -> 'attention'), and with parameters
+    whose paths end so; none where linear layers are all that there is."""
+    found = matrices(model, linear_layers(model).values())
+    named = sum(size for path, size in found.others.items() if any(_ends_with(path, name) for name in parameters))
+    numbers = {}
+    for what, targets in does.items():
+        chosen = select(model, targets, left_out=None).values()
+        numbers[what] = named + sum(math.prod(outputs_and_inputs(layer)) for layer in chosen)
+    return remarks(found, numbers)
+
+
+def check_parameters(model: PreTrainedModel, parameters: tuple[str, ...]) -> None:
+    """
+    Raises:
+        ConfigError: one of them is the end of no parameter's path, which PEFT does not say if others are.
+    """
+    paths = [path for path, _ in model.named_parameters()]
+    for name in parameters:
+        if not any(_ends_with(path, name) for path in paths):
+            there = ", ".join(fused_names(matrices(model, linear_layers(model).values()))) or "none"
+            raise ConfigError(f"target_parameters: no parameter's path ends in '{name}'; fused ones here: {there}")
 
 
 def check_rank(rank: int, layers: Mapping[str, nn.Module]) -> None:

@@ -18,6 +18,7 @@ from tunelab.errors import ModelError
 from tunelab.models.limits import limit_problems, limits_of
 from tunelab.models.load import load_model, load_text, local_folder, read_configuration, skeleton
 from tunelab.models.quantise import require_nf4
+from tunelab.models.reach import base_of, num_reached, reached
 from tunelab.records import Limits, Located, ParameterCount, TextSide
 
 
@@ -28,12 +29,19 @@ def count(model: ModelSource, method: Method | None) -> ParameterCount | None:
         return None
     network = skeleton(configuration)
     if method is None:
-        return parameter_count(network.requires_grad_(False))
+        return parameter_count(network.requires_grad_(False))._replace(reached=0)
+    base, remarks = base_of(network), tuple(method.remarks(network))
     try:
-        counted = parameter_count(method.attach(network, seed=0))
+        attached = method.attach(network, seed=0)
     except NotImplementedError:
         return None
-    return counted if method.trains else counted._replace(trainable=0)
+    if not method.trains:
+        return parameter_count(attached)._replace(trainable=0, remarks=remarks)
+    positions = reached(base, attached)
+    if type(method).enter is not Method.enter:  # the parts that follow are attached when it comes to them
+        later = [member.attach(skeleton(configuration), seed=0) for member in method.members[1:]]
+        positions = positions.union(*(reached(base, each) for each in later))
+    return parameter_count(attached)._replace(reached=num_reached(base, positions), remarks=remarks)
 
 
 def limits(model: ModelSource) -> tuple[Limits, int | None] | None:
@@ -70,6 +78,7 @@ def open_session(
     if method is None:
         model.requires_grad_(False)
     else:
+        notes += method.remarks(model)
         model = method.attach(model, seed=run.seed)
     set_storage(model, precision=run.precision)
     if run.activation_checkpointing and (method is None or method.trains):

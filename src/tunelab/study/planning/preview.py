@@ -31,6 +31,10 @@ class PlannedRun(NamedTuple):
     trainable_parameters: int | None
     total_parameters: int | None
     """Base + added."""
+    reached_parameters: int | None
+    """Of the base's: those that are trained, and the weights beside which adapters are trained."""
+    reached_share: float | None
+    """Of all parameters of the base, 0 to 1."""
 
 
 class Preview(NamedTuple):
@@ -61,11 +65,20 @@ def preview(plan: Plan) -> Preview:
             plan.study.model.name,
             entry.learning_rate,
             entry.num_tried,
-            *(counted.counts[entry.backend, entry.method] or (None, None)),
+            *_counts_of(counted, entry.backend, entry.method),
         )
         for entry, _ in study_runs(plan, Revisions(), nowhere, settled=lambda run_id: False)
     )
     return Preview(plan.study.name, runs, tuple(_notes(plan, counted)))
+
+
+def _counts_of(counted: Counted, backend: str, method: str) -> tuple[int | None, int | None, int | None, float | None]:
+    """Trained, total, reached, and its share of the base."""
+    base, count = counted.counts[backend, BASE["label"]], counted.counts[backend, method]
+    if base is None or count is None:
+        return None, None, None, None
+    share = None if count.reached is None else count.reached / base.total
+    return count.trainable, count.total, count.reached, share
 
 
 class Counted(NamedTuple):
@@ -127,6 +140,15 @@ def _unread_notes(plan: Plan) -> list[str]:
     ]
 
 
+def _remarks(counts: dict[tuple[str, str], ParameterCount | None]) -> list[str]:
+    """What methods say of themselves on this model, those that say the same together."""
+    said: dict[str, dict[str, None]] = {}
+    for (_, label), count in counts.items():
+        for remark in () if count is None else count.remarks:
+            said.setdefault(remark, {})[label] = None
+    return [f"{', '.join(who)}: {remark}" for remark, who in said.items()]
+
+
 def _notes(plan: Plan, counted: Counted) -> list[str]:
     notes, counts = plan.read.notes, counted.counts
     uncounted = list(dict.fromkeys(label for (_, label), count in counts.items() if count is None))
@@ -140,6 +162,7 @@ def _notes(plan: Plan, counted: Counted) -> list[str]:
     for name in plan.study.backends:
         if left_out := unsupported(plan, name):
             notes.append(f"{name} cannot train {', '.join(left_out)}: left out there")
+    notes += _remarks(counts)
     notes += [*_generation_notes(plan, counted.limits), *_unread_notes(plan)]
     if any(len(method.learning_rates) > 1 for method in plan.methods):
         notes.append("A searched learning rate is chosen on the first seed; the other seeds wait for it")
