@@ -10,6 +10,7 @@ takes S itself.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -275,6 +276,14 @@ def adapted_layers(model: nn.Module) -> dict[str, AdaptedLinear]:
     return {name: layer for name, layer in model.named_modules() if isinstance(layer, AdaptedLinear)}
 
 
+def shallow_copy(layer: nn.Module) -> nn.Module:
+    """A layer with the same parameters whose parameters can be replaced: another part of the model may hold the very
+    same layer, and does not change with it."""
+    own = copy.copy(layer)
+    own._parameters = dict(layer._parameters)
+    return own
+
+
 def merge_adapted(model: nn.Module) -> None:
     """Put a plain layer of fp32 weights in each adapted one's place: the base, dequantised where it is quantised, plus
     the change. In place."""
@@ -284,5 +293,6 @@ def merge_adapted(model: nn.Module) -> None:
             if hasattr(plain, "plain"):
                 plain = plain.plain(layer.dense(torch.float32) + layer.delta())
             else:
-                plain.weight = nn.Parameter(plain.weight.float() + layer.delta(), requires_grad=False)
+                weight, plain = plain.weight, shallow_copy(plain)
+                plain.weight = nn.Parameter(weight.float() + layer.delta(), requires_grad=False)
             model.set_submodule(name, plain)

@@ -83,12 +83,23 @@ def attach(model: PreTrainedModel, config: peft.PeftConfig, *, seed: int) -> Pre
         if ".ranknum." in name:
             parameter.requires_grad_(False)  # AdaLoRA's counters, which PEFT forgets to freeze on the meta device
     model.__dict__[_WRAPPER] = wrapper  # past nn.Module's registration: the wrapper contains the model
+    _refuse_unused(model)
     if wrapper.base_model.model is not model:
         raise ConfigError(f"PEFT's {_type_of(config)} replaces the model in place of changing its layers")
     if not any(parameter.requires_grad for parameter in model.parameters()):
         kinds = ", ".join(sorted({type(layer).__name__ for layer in linear_layers(model).values()}))
         raise ConfigError(f"PEFT's {_type_of(config)} trains nothing of this model (its layers: {kinds})")
     return model
+
+
+def _refuse_unused(model: PreTrainedModel) -> None:
+    """An encoder-decoder holds its tied embeddings in `shared` and computes with the `embed_tokens` of both sides,
+    layers of their own: an adapter of `shared` would train nothing."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    layers = {path.rpartition(".")[2]: layer for path, layer in model.named_modules()}
+    if "embed_tokens" in layers and isinstance(layers.get("shared"), BaseTunerLayer):
+        raise ConfigError("target_modules: 'shared' holds the embeddings, embed_tokens computes with them: name that")
 
 
 def wrapper_of(model: PreTrainedModel) -> peft.PeftModel:
@@ -148,10 +159,29 @@ def _check_keys(wanted: set[str], saved: set[str], folder: Path) -> None:
 def merged(model: PreTrainedModel) -> PreTrainedModel:
     """A copy in fp32 with plain weights: PEFT adds in the weight's own type, where small updates round away."""
     wrapper = wrapper_of(model)
-    plain = copy.deepcopy(wrapper, _derived(wrapper)).float().merge_and_unload()
+    copied = copy.deepcopy(wrapper, _derived(wrapper)).float()
+    _unshare(copied)
+    plain = copied.merge_and_unload()
     for name in (_WRAPPER, "peft_config"):
         plain.__dict__.pop(name, None)
     return plain.requires_grad_(False)
+
+
+def _unshare(wrapper: peft.PeftModel) -> None:
+    """Give each adapted layer weights of its own: PEFT adds to them in place, and others may have the same (a head that
+    is an embedding, a layer of two blocks), which would then change though nothing adapts them, or change twice."""
+    import torch
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    from tunelab.kernels.adapted_linear import shallow_copy
+
+    for layer in list(wrapper.modules()):
+        base = layer._modules.get("base_layer")
+        if isinstance(layer, BaseTunerLayer) and base is not None and not isinstance(base, BaseTunerLayer):
+            own = shallow_copy(base)
+            for name, parameter in base.named_parameters(recurse=False):
+                own._parameters[name] = torch.nn.Parameter(parameter.detach().clone(), requires_grad=False)
+            layer._modules["base_layer"] = own
 
 
 def _derived(wrapper: peft.PeftModel) -> dict[int, Any]:

@@ -114,7 +114,7 @@ def check_rank(rank: int, layers: Mapping[str, nn.Module]) -> None:
         ConfigError: the rank is larger than one of the matrices.
     """
     for name, layer in layers.items():
-        sizes = layer.get_parameter("weight").shape
+        sizes = outputs_and_inputs(layer) if is_quantised(layer) else layer.get_parameter("weight").shape
         if rank > min(sizes):
             raise ConfigError(f"rank: {rank} is larger than the matrix of {name} ({' x '.join(map(str, sizes))})")
 
