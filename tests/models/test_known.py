@@ -8,6 +8,9 @@ from tunelab.models.configurations import SHORT_NAMES, known_names, read_known
 from tunelab.models.load import read_configuration, skeleton
 
 TOTALS = {
+    "Qwen/Qwen3-30B-A3B": 30_532_122_624,
+    "allenai/OLMoE-1B-7B-0924": 6_919_161_856,
+    "mistralai/Mixtral-8x7B-v0.1": 46_702_792_704,
     "EleutherAI/pythia-160m": 162_322_944,
     "EleutherAI/pythia-70m": 70_426_624,
     "HuggingFaceTB/SmolLM2-135M": 134_515_008,

@@ -94,13 +94,14 @@ def remarks(found: Matrices, does: dict[str, int]) -> list[str]:
     """What is in no linear layer, and what a method does with how many of the matrices; else nothing."""
     if not found.others:
         return []
-    done = [f"{what} {_share(number, found)} of {found.total:,} weights" for what, number in does.items()]
+    done = [f"{what} {_share(number, found)}" for what, number in does.items()]
     unseen = f"all-linear does not see {found.others_said()}, which are no linear layers"
-    return [unseen, *([f"{' and '.join(done)} ({NOT_COUNTED})"] if done else [])]
+    return [unseen, *([f"{' and '.join(done)} of {found.total:,} weights ({NOT_COUNTED})"] if done else [])]
 
 
 def _share(number: int, found: Matrices) -> str:
-    return f"{number:,} ({100 * number / found.total:.3g} %)"
+    percent = 100 * number / found.total
+    return f"{number:,} ({percent if number == found.total else min(percent, 99.9):.3g} %)"
 
 
 # ------------------------------------------------------------------ of an attached method

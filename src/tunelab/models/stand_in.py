@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 HIDDEN_SIZE, NUM_LAYERS, NUM_HEADS, HEAD_SIZE = 256, 2, 2, 128
 """Two heads of 128: every matrix has 128 rows and columns at least, so that published ranks fit."""
+OF_EXPERTS = {
+    "num_local_experts": 4, "num_experts": 4, "n_routed_experts": 4, "moe_num_experts": 4, "n_shared_experts": 1,
+    "num_experts_per_tok": 2, "moe_k": 2, "n_group": 2, "topk_group": 1, "first_k_dense_replace": 1,
+    "moe_intermediate_size": 128, "shared_expert_intermediate_size": 128,
+}  # fmt: skip
+"""Largest value of a mixture's fields, by the names that families have for them; the second layer has experts."""
 LARGEST_RANK = 128
 MAX_POSITIONS, MAX_WINDOW, MAX_FEED_FORWARD = 1024, 32, 1024
 TINY_MIB = 64.0
@@ -67,7 +73,9 @@ def toy_config(configuration: dict[str, Any]) -> PretrainedConfig:
     kinds = list(dict.fromkeys(kinds or getattr(config, "layer_types", None) or ()))
     for name, value in _toy_sizes(config).items():
         setattr(config, name, value)
-    if kinds:
+    field = config.attribute_map.get("layer_types", "layer_types")
+    settable = not isinstance(getattr(type(config), field, None), property)
+    if kinds and settable:  # Mamba's and Jamba's follow from other fields
         config.layer_types = [kinds[layer % len(kinds)] for layer in range(NUM_LAYERS)]
     return config
 
@@ -86,6 +94,9 @@ def _toy_sizes(config: PretrainedConfig) -> dict[str, Any]:
     wide = getattr(config, "hidden_size", HIDDEN_SIZE)
     window, positions = getattr(config, "sliding_window", None), getattr(config, "max_position_embeddings", None)
     toy_feed_forward = feed_forward and min(MAX_FEED_FORWARD, 32 * round(HIDDEN_SIZE * feed_forward / wide / 32))
+    expert_sizes = {name: _at_most(config, name, most) for name, most in OF_EXPERTS.items()}
+    if toy_feed_forward and any(expert_sizes.values()):
+        toy_feed_forward = min(toy_feed_forward, HIDDEN_SIZE)  # of each expert
     sizes = {
         "hidden_size": HIDDEN_SIZE,
         "num_hidden_layers": NUM_LAYERS,
@@ -99,7 +110,14 @@ def _toy_sizes(config: PretrainedConfig) -> dict[str, Any]:
         "sliding_window": window and min(window, MAX_WINDOW),
         "max_position_embeddings": positions and min(positions, MAX_POSITIONS),
     }
-    return {name: value for name, value in sizes.items() if getattr(config, name, None) is not None}
+    if hasattr(config, "qk_rope_head_dim"):  # of DeepSeek, whose heads are made of two parts
+        del sizes["head_dim"]
+    return {name: value for name, value in {**sizes, **expert_sizes}.items() if getattr(config, name, None) is not None}
+
+
+def _at_most(config: PretrainedConfig, name: str, most: int) -> int | None:
+    value = getattr(config, name, None)
+    return min(value, most) if isinstance(value, int) else None
 
 
 def _first(config: PretrainedConfig, *names: str) -> Any:
