@@ -31,7 +31,7 @@ PAIRS = [{"question": question, "answer": "Yes."} for question in QUESTIONS * 3]
 STUDY = """
 name: ends
 model: base
-tasks: [{name: t, train: rows.jsonl, test: rows.jsonl, %s, test_rows: 4, metrics: [exact_match]}]
+tasks: [{name: t, train: rows.jsonl, test: test.jsonl, %s, metrics: [exact_match]}]
 methods: [{%s: {learning_rate: 0.01}}]
 seeds: [0]
 budget: {steps: 30}
@@ -47,6 +47,8 @@ threads: 1
 def run_of(folder, rows, *, form: str, method: str = "full"):
     """A finished run on the model of `folder / 'base'`."""
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    test = rows[: len(QUESTIONS)]
+    (folder / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in test))
     (folder / "study.yaml").write_text(STUDY % (form, method))
     outcome = tunelab.run(folder / "study.yaml", out=folder / "out", cluster="in-process")
     assert outcome.num_failed == 0, [path.read_text() for path in folder.glob("out/runs/*/failure.json")]
@@ -151,7 +153,8 @@ def test_what_was_learned_in_the_plain_form_is_asked_in_it(tmp_path):
     (tmp_path / "base" / "chat_template.jinja").unlink()
     run = run_of(tmp_path, CHATS, form="messages: messages")
     exported = export(run, tmp_path / "model", merge=True)
-    scored = json.loads((run / "predictions.jsonl").read_text().splitlines()[0])["prediction"]
+    lines = map(json.loads, (run / "predictions.jsonl").read_text().splitlines())
+    (scored,) = (line["prediction"] for line in lines if QUESTIONS[0] in line["prompt"])
     assert answers(tmp_path / "model") == f"{scored}<|end|>"
     assert exported.written.texts[:4] == (4, 4, 0, 0)
 
