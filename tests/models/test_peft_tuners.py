@@ -16,11 +16,12 @@ from pydantic import ValidationError
 
 import tiny
 from training_harness import run_training
+from tunelab.config.read import read_study
 from tunelab.errors import ConfigError
 from tunelab.methods.peft_any import PeftAny
 from tunelab.models.peft_tuners import REFUSED, tuner_names
 from tunelab.study.planning.labels import labels
-from tunelab.study.planning.plan import recognise
+from tunelab.study.planning.plan import make_plan, recognise
 
 SMALL = {
     "ADALORA": {"total_step": 6},
@@ -152,6 +153,12 @@ def test_a_name_in_small_letters_and_options_survive_a_round_trip():
     assert method.type == "VERA"
     assert PeftAny(**method.model_dump(mode="json")) == method
     assert method.options == {"r": 16, "vera_dropout": 0.1}
+
+
+def test_targets_of_a_study_may_be_a_list():
+    study = "{model: tunelab/tiny, tasks: [headlines], methods: [peft_any: {type: LORA, targets: [q_proj, up_proj]}]}"
+    (planned,) = make_plan(read_study(text=study)).methods
+    assert planned.method.targets == ("q_proj", "up_proj")
 
 
 def test_labels_tell_the_options_apart():

@@ -57,7 +57,9 @@ class PeftAny(Method):
         options = {key: value for key, value in values.items() if key not in cls.model_fields}
         check_options(name, options)
         make_config(name, _with_schedule(name, options))
-        return values | {"type": name}
+        # What a "before" validator returns is no longer JSON to pydantic: its strict mode wants the tuple itself.
+        targets = {"targets": tuple(values["targets"])} if isinstance(values.get("targets"), list) else {}
+        return values | targets | {"type": name}
 
     @property
     def options(self) -> dict[str, Any]:
