@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from pydantic import PositiveFloat, PositiveInt
 
 from tunelab.backend_contract import Updater
-from tunelab.models.whole import WholeModel
+from tunelab.models.whole import WholeModel, train_all
 
 if TYPE_CHECKING:
     import torch
@@ -59,7 +59,7 @@ class Apollo(WholeModel):
 
         check_rank(self.rank, select(model, self.targets, left_out=None))
         setattr(model, _SEED, seed)
-        return model.requires_grad_(True)
+        return train_all(model)
 
     def remarks(self, model: PreTrainedModel) -> list[str]:
         from tunelab.models.targets import reach_remarks

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import PositiveFloat
 
 from tunelab.contracts import OptimizerKind
-from tunelab.models.whole import WholeModel
+from tunelab.models.whole import WholeModel, train_all
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -27,4 +27,4 @@ class Full(WholeModel):
         return self.optimizer
 
     def attach(self, model: PreTrainedModel, *, seed: int) -> PreTrainedModel:
-        return model.requires_grad_(True)
+        return train_all(model)

@@ -13,7 +13,7 @@ from pydantic import PositiveFloat, PositiveInt, model_validator
 
 from tunelab.backend_contract import Updater
 from tunelab.contracts import OptimizerKind
-from tunelab.models.whole import WholeModel
+from tunelab.models.whole import WholeModel, train_all
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -83,7 +83,9 @@ class Galore(WholeModel):
         chosen = select(model, self.targets, left_out="stay frozen" if self.other == "freeze" else None)
         if self.projector != "identity":
             check_rank(self.rank, chosen)
-        model.requires_grad_(self.other == "train")
+        model.requires_grad_(False)
+        if self.other == "train":
+            train_all(model)
         for layer in chosen.values():
             layer.get_parameter("weight").requires_grad_(True)
         setattr(model, _SEED, seed)

@@ -13,7 +13,7 @@ from pydantic import PositiveFloat, PositiveInt
 
 from tunelab.backend_contract import Updater
 from tunelab.errors import ConfigError
-from tunelab.models.whole import WholeModel
+from tunelab.models.whole import WholeModel, train_all
 
 if TYPE_CHECKING:
     from torch import nn
@@ -44,7 +44,7 @@ class Lisa(WholeModel):
         if self.layers > count:
             raise ConfigError(f"layers: {self.layers} at a time of a model with {count} blocks; give at most {count}")
         setattr(model, _SEED, seed)
-        return model.requires_grad_(True)
+        return train_all(model)
 
     def updater(self, model: PreTrainedModel, rule: Optimizer) -> Updater:
         from tunelab.training.optim import SharedRule

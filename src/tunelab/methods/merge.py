@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from tunelab.contracts import Method
 from tunelab.errors import ModelError
-from tunelab.models.whole import WholeModel
+from tunelab.models.whole import WholeModel, train_all
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,7 +72,7 @@ class Merge(WholeModel):
         return f"{how} of {' + '.join(self.of)}"
 
     def attach(self, model: PreTrainedModel, *, seed: int) -> PreTrainedModel:
-        return model.requires_grad_(True)  # each may change, and what changes is held in fp32
+        return train_all(model)  # each may change, and what changes is held in fp32
 
     def combine(
         self, model: PreTrainedModel, folders: Sequence[Path], *, seed: int, validation_loss: Callable[[], float]

@@ -73,8 +73,9 @@ class QGalore(Method):
         from tunelab.kernels.initial import generator
         from tunelab.models.int8 import Int8Linear
         from tunelab.models.targets import check_rank, is_transposed, select
+        from tunelab.models.whole import train_all
 
-        model.requires_grad_(True)
+        train_all(model)
         chosen = select(model, self.targets, left_out="stay in full precision, trained by the plain rule")
         check_rank(self.rank, chosen)
         for name in list(chosen):

@@ -264,6 +264,11 @@ def read_weights(folder: Path) -> dict[str, torch.Tensor]:
     return {name: tensor for file in files for name, tensor in load_file(file).items()}
 
 
+def unsaved(model: PreTrainedModel) -> set[str]:
+    """Parameters that no file holds because the model makes them itself: Marian's sinusoidal positions."""
+    return set(getattr(model, "_keys_to_ignore_on_save", None) or ())
+
+
 def load_weights(model: PreTrainedModel, folder: Path) -> None:
     """Read plain weights into a model, in place.
 
@@ -272,7 +277,7 @@ def load_weights(model: PreTrainedModel, folder: Path) -> None:
     """
     missing, unexpected = model.load_state_dict(read_weights(folder), strict=False)
     tied = set(getattr(model, "all_tied_weights_keys", None) or ())
-    if set(missing) - tied or unexpected:
+    if set(missing) - tied - unsaved(model) or unexpected:
         raise ModelError(f"{folder}: weights of another model (missing {missing[:3]}, unexpected {unexpected[:3]})")
 
 

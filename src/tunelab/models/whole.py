@@ -11,6 +11,16 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
+def train_all(model: PreTrainedModel) -> PreTrainedModel:
+    """Every parameter but those that `save_pretrained` leaves out: trained, they would be lost."""
+    from tunelab.models.load import unsaved
+
+    fixed = unsaved(model)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name not in fixed)
+    return model
+
+
 class WholeModel(Method):
     def save(self, model: PreTrainedModel, folder: Path) -> None:
         model.save_pretrained(folder)
