@@ -2,10 +2,11 @@
 
 import pytest
 import torch
-from transformers import AutoModelForSeq2SeqLM, MarianConfig
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, GPTNeoXConfig, MarianConfig, MixtralConfig
 
 import tiny
 from training_harness import run_training
+from tunelab.errors import ModelError
 from tunelab.methods.apollo import Apollo
 from tunelab.methods.full import Full
 from tunelab.methods.galore import Galore
@@ -42,3 +43,28 @@ def test_weights_without_such_a_parameter_are_read(tmp_path):
     method.load(again, tmp_path)
     for name, value in trained.named_parameters():
         assert again.get_parameter(name).equal(value), name
+
+
+NAMED_OTHERWISE = {
+    "a head called embed_out": GPTNeoXConfig(tie_word_embeddings=False),
+    "a matrix an expert": MixtralConfig(num_key_value_heads=2, num_local_experts=2),
+}
+"""What files of the architecture hold in place of what its model has in memory."""
+
+
+@pytest.mark.parametrize("config", NAMED_OTHERWISE.values(), ids=NAMED_OTHERWISE)
+def test_weights_that_transformers_names_otherwise_in_files_are_read(tmp_path, config):
+    sizes = dict(hidden_size=32, intermediate_size=48, num_hidden_layers=1, num_attention_heads=2, pad_token_id=0)
+    config.update({**sizes, "vocab_size": tiny.VOCABULARY, "bos_token_id": 1, "eos_token_id": 1})
+    saved, other = (AutoModelForCausalLM.from_config(config) for _ in range(2))
+    method = Full()
+    method.save(saved, tmp_path)
+    method.load(other, tmp_path)
+    for name, value in saved.named_parameters():
+        assert other.get_parameter(name).equal(value), name
+
+
+def test_weights_of_another_model_are_refused(tmp_path):
+    Full().save(tiny.model("llama", num_hidden_layers=1), tmp_path)
+    with pytest.raises(ModelError, match=r"weights of another model \(missing \['model.layers.1"):
+        Full().load(tiny.model("llama"), tmp_path)

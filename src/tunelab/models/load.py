@@ -275,10 +275,35 @@ def load_weights(model: PreTrainedModel, folder: Path) -> None:
     Raises:
         ModelError: the weights are another model's.
     """
-    missing, unexpected = model.load_state_dict(read_weights(folder), strict=False)
-    tied = set(getattr(model, "all_tied_weights_keys", None) or ())
-    if set(missing) - tied - unsaved(model) or unexpected:
+    tensors = read_weights(folder)
+    missing, unexpected = _misfits(model, tensors)
+    if missing or unexpected:  # some architectures name or stack their weights otherwise in files: GPT-NeoX, Mixtral
+        tensors = _as_transformers_reads(model, folder)
+    if tensors is None:
         raise ModelError(f"{folder}: weights of another model (missing {missing[:3]}, unexpected {unexpected[:3]})")
+    model.load_state_dict(tensors, strict=False)
+
+
+def _misfits(model: PreTrainedModel, tensors: dict[str, torch.Tensor]) -> tuple[list[str], list[str]]:
+    """Names that are missing, and those that the model does not have."""
+    own = model.state_dict().keys()
+    needless = set(getattr(model, "all_tied_weights_keys", None) or ()) | unsaved(model)
+    return sorted(own - tensors.keys() - needless), sorted(tensors.keys() - own)
+
+
+def _as_transformers_reads(model: PreTrainedModel, folder: Path) -> dict[str, torch.Tensor] | None:
+    """None: the folder does not hold all of this model's weights, or holds others."""
+    import torch
+
+    kind: Any = type(model)
+    try:
+        again, said = kind.from_pretrained(
+            folder, config=model.config, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+        )
+    except (ValueError, OSError, RuntimeError):
+        return None
+    misfits = any(said[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    return None if misfits else again.state_dict()
 
 
 def _automatic(config: Any) -> Any:
