@@ -137,10 +137,21 @@ def _cast(model: nn.Module, dtype) -> None:
 
 
 def _untie(model) -> None:
-    """A head that was trained apart from the embeddings must not be tied to them when it is read again."""
+    """A head that was trained apart from the embeddings must not be tied to them when it is read again. One word of the
+    configuration unties all: what else is one tensor (BART's embeddings of encoder and decoder) is written for each."""
+    import torch
+    from torch import nn
+
     head, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
-    if head is not None and model.config.tie_word_embeddings and head.weight is not embeddings.weight:
-        model.config.tie_word_embeddings = False
+    if head is None or head.weight is embeddings.weight:
+        return
+    model.config.tie_word_embeddings = False  # PEFT has said so already where it merged
+    with torch.device("meta"):
+        again = type(model)(model.config)
+    for name in model.all_tied_weights_keys.keys() - again.all_tied_weights_keys.keys():
+        owner, _, leaf = name.rpartition(".")
+        weight = model.get_parameter(name)
+        setattr(model.get_submodule(owner), leaf, nn.Parameter(weight.detach().clone(), requires_grad=False))
 
 
 def _dtype_of_files(base: Located, *, random: bool) -> str:
