@@ -16,7 +16,7 @@ from tunelab.config.schema import ModelSource
 from tunelab.errors import ConfigError
 from tunelab.models import quantise
 from tunelab.models.load import load_model, locate
-from tunelab.models.quantise import Nf4Linear, quantise_model, require_nf4
+from tunelab.models.quantise import Nf4Linear, float_remarks, quantise_model, require_nf4
 from tunelab.models.targets import linear_layers
 
 SHAPES = [(64, 128), (48, 100), (32, 32), (300, 640), (7, 66)]
@@ -199,3 +199,12 @@ def test_a_quantised_model_lets_go_of_its_file(tmp_path):
     assert str(tmp_path) not in Path("/proc/self/maps").read_text()
     assert model.get_input_embeddings().weight.equal(embedding)
     assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
+
+
+def test_what_transformers_leaves_in_float_stays_so():
+    """An adapter trained here meets the same base under transformers' 4-bit loading, which keeps T5's `wo`."""
+    model = quantise_model(tiny.model("t5"))
+    kinds = {name.rpartition(".")[2]: type(layer).__name__ for name, layer in linear_layers(model).items()}
+    assert kinds["wo"] == "Linear" and kinds["q"] == kinds["wi_0"] == "Nf4Linear"
+    (remark,) = float_remarks(tiny.model("t5"))
+    assert remark.startswith("8,192 weights of wo stay in full precision")

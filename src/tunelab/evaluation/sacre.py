@@ -21,8 +21,8 @@ TOKENIZERS = {
     "ko-mecab": "Korean words by MeCab-ko (extra ko-mecab)",
     "char": "a character a word",
     "intl": "mteval-v14's international tokens: punctuation of any script apart",
-    "flores101": "spBLEU: sentence pieces of 101 languages (extra flores)",
-    "flores200": "spBLEU: sentence pieces of 200 languages (extra flores)",
+    "flores101": "spBLEU: sentence pieces of 101 languages (extra sentencepiece)",
+    "flores200": "spBLEU: sentence pieces of 200 languages (extra sentencepiece)",
 }
 """sacrebleu's own, by its names, beside its default 13a."""
 PACKAGES = {

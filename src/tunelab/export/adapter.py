@@ -9,7 +9,7 @@ import warnings
 from pathlib import Path
 from typing import NamedTuple
 
-from tunelab.errors import ConfigError
+from tunelab.errors import ConfigError, RunError
 from tunelab.export.check import LIMITS, Agreement, CheckRows, Exact, Trained, compare, open_exact, plain_session
 from tunelab.export.merge import reopen
 from tunelab.export.texts import Texts, compare_texts
@@ -92,7 +92,11 @@ def _with_peft(opened: Exact, saved: Trained, folder: Path, *, base: Located, ro
     model = load_model(saved.source, base, seed=saved.run.seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # PEFT asks transformers by names that are going out
-        model = PeftModel.from_pretrained(model, str(folder)).to(opened.session.model.device)
+        try:
+            model = PeftModel.from_pretrained(model, str(folder)).to(opened.session.model.device)
+        except ValueError as error:
+            reason = str(error).strip().splitlines()[0]
+            raise RunError(f"PEFT does not read this adapter ({reason}); export with --merge") from None
     set_storage(model.requires_grad_(False), precision="fp32")
     quantised = saved.method.base_storage != "float"
     agreement = compare(

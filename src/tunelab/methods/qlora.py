@@ -64,9 +64,10 @@ class Qlora(Lora):
         return super().attach(quantise_model(model), seed=seed)
 
     def remarks(self, model: PreTrainedModel) -> list[str]:
+        from tunelab.models.quantise import float_remarks
         from tunelab.models.targets import reach_remarks
 
-        return reach_remarks(model, {"adapts": self.targets, "holds in 4 bits": ".*"})
+        return reach_remarks(model, {"adapts": self.targets, "holds in 4 bits": ".*"}) + float_remarks(model)
 
     def _peft_config(self, model: PreTrainedModel, layers: dict[str, AdaptedLinear]) -> dict[str, object]:
         """PEFT does not know the last key, says so in a warning and goes on."""

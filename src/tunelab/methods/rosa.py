@@ -154,10 +154,12 @@ class Rosa(Method):
         return model
 
     def remarks(self, model: PreTrainedModel) -> list[str]:
+        from tunelab.models.quantise import float_remarks
         from tunelab.models.targets import reach_remarks
 
-        held = {"holds in 4 bits": ".*"} if self.base == "nf4" else {}
-        return reach_remarks(model, {"adapts": self.targets, **held})
+        if self.base == "float":
+            return reach_remarks(model, {"adapts": self.targets})
+        return reach_remarks(model, {"adapts": self.targets, "holds in 4 bits": ".*"}) + float_remarks(model)
 
     # -------------------------------------------------------------- the mask
 

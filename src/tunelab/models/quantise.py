@@ -13,6 +13,7 @@ import threading
 import weakref
 from collections.abc import Callable, Collection
 from functools import cache
+from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tunelab.errors import ConfigError
-from tunelab.models.targets import is_transposed, linear_layers
+from tunelab.models.targets import is_transposed, linear_layers, outputs_and_inputs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -134,7 +135,8 @@ class Nf4Linear(nn.Module):
 
 
 def quantise_model(model: PreTrainedModel, *, keep: Collection[str] = ()) -> PreTrainedModel:
-    """Hold every linear layer but the output head in nf4; `keep` names module paths that stay float. In place.
+    """Hold every linear layer but the output head in nf4; `keep` names module paths that stay float, as do the layers
+    that transformers leave in float (`kept_float`). In place.
 
     One layer at a time, each float weight freed before the next is read; at the end freed memory goes back to the
     system, which a C library otherwise keeps.
@@ -144,16 +146,34 @@ def quantise_model(model: PreTrainedModel, *, keep: Collection[str] = ()) -> Pre
     """
     first = next(model.parameters(), None)
     require_nf4("cpu" if first is None else first.device)
-    layers = linear_layers(model)
+    layers, kept = linear_layers(model), {*keep, *kept_float(model)}
     for name in list(layers):
         layer = layers.pop(name)
-        if name not in keep and not isinstance(layer, Nf4Linear):
+        if name not in kept and not isinstance(layer, Nf4Linear):
             model.set_submodule(name, Nf4Linear(layer, transposed=is_transposed(layer)).train(layer.training))
         del layer
     for parameter in model.parameters():  # one that still lies in the mapped file of weights keeps the whole file
         parameter.data = parameter.data.clone()
     return_freed_memory()
     return model
+
+
+def kept_float(model: PreTrainedModel) -> set[str]:
+    """Linear layers that the model's own class wants in full precision (T5's `wo`): transformers' 4-bit loading leaves
+    them so, and an adapter trained here must meet the same base there."""
+    wanted = set(getattr(model, "_keep_in_fp32_modules", None) or ())
+    return {name for name in linear_layers(model) if wanted & set(name.split("."))}
+
+
+def float_remarks(model: PreTrainedModel) -> list[str]:
+    """Of a method that holds the base in 4 bits: what `kept_float` leaves out."""
+    kept = kept_float(model)
+    if not kept:
+        return []
+    layers = linear_layers(model)
+    number = sum(prod(outputs_and_inputs(layers[name])) for name in kept)
+    names = ", ".join(sorted({name.rpartition(".")[2] for name in kept}))
+    return [f"{number:,} weights of {names} stay in full precision, as transformers' own 4-bit loading leaves them"]
 
 
 def dequantise_model(model: nn.Module) -> None:

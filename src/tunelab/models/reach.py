@@ -79,8 +79,9 @@ def refuse_unseen(found: Matrices, *, left_out: str) -> None:
     by_peft = f", peft_any {{type: LORA, target_parameters: [{', '.join(fused)}]}}" if fused else ""
     raise ConfigError(
         f"targets: all-linear sees {_share(found.linear, found)} of this model's {found.total:,} weights "
-        f"({NOT_COUNTED}); {found.others_said()} are no linear layer and would {left_out}. If that is meant say "
-        f"`targets: attention`, or '.*' for every linear layer; what reaches them: full, galore, apollo, lisa{by_peft}"
+        f"({NOT_COUNTED}); {found.others_said()} are in no linear layer that the model calls, and would {left_out}. If "
+        "that is meant say `targets: attention`, or '.*' for every linear layer; what reaches them: full, galore, "
+        f"apollo, lisa{by_peft}"
     )
 
 
@@ -95,7 +96,7 @@ def remarks(found: Matrices, does: dict[str, int]) -> list[str]:
     if not found.others:
         return []
     done = [f"{what} {_share(number, found)}" for what, number in does.items()]
-    unseen = f"all-linear does not see {found.others_said()}, which are no linear layers"
+    unseen = f"all-linear does not see {found.others_said()}, which are in no linear layer that the model calls"
     return [unseen, *([f"{' and '.join(done)} of {found.total:,} weights ({NOT_COUNTED})"] if done else [])]
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
 
+READS_OUT_PROJ = {"falcon_h1", "falcon_mamba", "mamba", "mamba2", "nemotron_h"}
 ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
 
 
@@ -37,15 +38,25 @@ def outputs_and_inputs(layer: Any) -> tuple[int, int]:
 
 
 def linear_layers(model: PreTrainedModel) -> dict[str, nn.Module]:
-    """Every linear layer by module path, quantised or not, the output head left out."""
+    """Every linear layer by module path, quantised or not, the output head left out, and the layers that a Mamba mixer
+    does not call but reads the weight of: an adapter of theirs would change nothing."""
     from torch import nn
 
-    head = model.get_output_embeddings()
+    head, read = model.get_output_embeddings(), _read_directly(model)
     return {
         name: layer
         for name, layer in model.named_modules()
-        if (isinstance(layer, nn.Linear) or is_transposed(layer) or is_quantised(layer)) and layer is not head
+        if (isinstance(layer, nn.Linear) or is_transposed(layer) or is_quantised(layer))
+        and layer is not head
+        and name not in read
     }
+
+
+def _read_directly(model: PreTrainedModel) -> set[str]:
+    """`dt_proj` of every such mixer; `out_proj` by its GPU kernels, in the models of which PEFT refuses it too."""
+    kinds = ("dt_proj", "out_proj") if model.config.model_type in READS_OUT_PROJ else ("dt_proj",)
+    mixers = [name for name, module in model.named_modules() if hasattr(module, "A_log")]
+    return {f"{mixer}.{kind}" for mixer in mixers for kind in kinds}
 
 
 def select(

@@ -9,6 +9,7 @@ itself.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ import numpy as np
 import torch
 
 from tunelab import device
+from tunelab.backends.torch.head import difference
+from tunelab.backends.torch.inputs import Inputs
 from tunelab.contracts import Method
 from tunelab.models.inference import out_of_memory
 from tunelab.records import TokenRow
@@ -59,6 +62,19 @@ def folded(
     device.release(model.device)
     notes.append("no memory for an fp32 copy of the weights: text was generated through the adapters, more slowly")
     return model
+
+
+def largest_difference(plain: Any, trained: Callable[[Inputs], torch.Tensor], inputs: Sequence[Inputs]) -> float:
+    """Of a folded model's logits from the trained one's on any of the inputs, as a share of the largest logit; a NaN
+    counts as infinitely far."""
+    largest = 0.0
+    for one in inputs:
+        with torch.no_grad():
+            trained_SV = trained(one)
+            plain_BTV = plain(**one.forward, use_cache=False).logits.float()
+        share = difference(plain_BTV.reshape(-1, plain_BTV.shape[-1])[one.index_S], trained_SV)
+        largest = max(largest, share if math.isfinite(share) else math.inf)
+    return largest
 
 
 def probes(prompts: Sequence[np.ndarray], vocabulary: int, *, pairs: bool) -> list[TokenRow]:

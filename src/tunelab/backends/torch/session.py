@@ -11,7 +11,6 @@ step; where they disagree the run says so and takes the reference path.
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +21,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tunelab.backend_contract import Session, Updater
-from tunelab.backends.torch.generation import GENERATION_BATCH, LIMITS, folded, probes
+from tunelab.backends.torch.generation import GENERATION_BATCH, LIMITS, folded, largest_difference, probes
 from tunelab.backends.torch.head import before, difference
+from tunelab.backends.torch.idle import idle_notes
 from tunelab.backends.torch.inputs import Inputs, collate
 from tunelab.backends.torch.storage import parameter_count, set_storage
 from tunelab.config.run import RunConfig
@@ -33,7 +33,7 @@ from tunelab.data.tokens.encoded import label_edges
 from tunelab.kernels.linear_cross_entropy import linear_cross_entropy, token_losses
 from tunelab.models import inference
 from tunelab.models.generation_file import write_beside
-from tunelab.records import Batch, Decoded, ParameterCount, TokenLoss, TokenRow
+from tunelab.records import Batch, Decoded, ParameterCount, TokenLoss
 from tunelab.training.composite import updater_of
 from tunelab.training.optim import trained_parameters
 
@@ -74,6 +74,7 @@ class TorchSession(Session):
         return self.updater
 
     def restart(self) -> None:
+        self._is_first = True
         if self.method is not None and self.method.trains:
             self.updater = updater_of(self.method, self.model, self.run.optimizer)
 
@@ -121,6 +122,8 @@ class TorchSession(Session):
         return self._rule.gradient_norm()
 
     def update(self, *, learning_rate: float, max_norm: float | None) -> None:
+        self.notes += idle_notes(self.model) if self._is_first else ()
+        self._is_first = False
         self._rule.update(learning_rate=learning_rate, max_norm=max_norm)
 
     def optimizer(self) -> list[dict[str, Any]]:
@@ -178,23 +181,15 @@ class TorchSession(Session):
         if self._generator is None:
             self.model.eval()
             rows = probes(prompts, self.model.config.vocab_size, pairs=self.pairs)
+            inputs = [self._collate(Batch((row,)), apart=True) for row in rows]
             self._generator = folded(
                 self.model,
                 self.method,
                 self.notes,
-                differs=lambda plain: max(self._differs(plain, row) for row in rows),
+                differs=lambda plain: largest_difference(plain, self._reference_logits, inputs),
                 limit=LIMITS[self.run.precision],
             )
         return self._generator.eval()
-
-    def _differs(self, plain: Any, row: TokenRow) -> float:
-        """Of a folded model from the trained one, as a share of the largest logit; a NaN counts as infinitely far."""
-        inputs = self._collate(Batch((row,)), apart=True)
-        with torch.no_grad():
-            trained_SV = self._reference_logits(inputs)
-            plain_BTV = plain(**inputs.forward, use_cache=False).logits.float()
-        share = difference(plain_BTV.reshape(-1, plain_BTV.shape[-1])[inputs.index_S], trained_SV)
-        return share if math.isfinite(share) else math.inf
 
     # -------------------------------------------------------------- fast and reference path
 
