@@ -79,7 +79,7 @@ def test_short_identical_chinese_is_100_by_characters_and_0_by_default():
 @pytest.mark.parametrize("tokenizer", ["ja-mecab", "ko-mecab", "flores101", "flores200"])
 def test_a_tokeniser_whose_packages_are_not_here_is_missing_with_the_extra(tokenizer, monkeypatch):
     monkeypatch.setattr(sacre, "find_spec", lambda name: None)
-    extra = "flores" if tokenizer.startswith("flores") else tokenizer
+    extra = "sentencepiece" if tokenizer.startswith("flores") else tokenizer
     score = tunelab.score(["一"], ["一"], metrics=[f"bleu:{tokenizer}"])[f"bleu:{tokenizer}"]
     assert score.value is None and score.missing == Bleu(tokenizer).missing()
     assert score.missing.endswith(f"pip install 'tunelab[{extra}]'")

@@ -32,7 +32,7 @@ PACKAGES = {
     "flores200": ("sentencepiece",),
 }
 SENTENCE_PIECES = ("flores101", "flores200")
-EXTRAS = {"ja-mecab": "ja-mecab", "ko-mecab": "ko-mecab", "flores101": "flores", "flores200": "flores"}
+EXTRAS = {"ja-mecab": "ja-mecab", "ko-mecab": "ko-mecab", "flores101": "sentencepiece", "flores200": "sentencepiece"}
 SPLIT_ALL = {*PACKAGES, "char"}
 """What splits text without spaces, whatever its script."""
 BY_SCRIPT = {"Han": "zh", JAPANESE: "ja-mecab"}
