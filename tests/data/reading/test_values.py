@@ -28,6 +28,11 @@ def test_nan_is_missing_as_null_is(tmp_path):
     assert list(found) == MISSING
 
 
+def test_nan_inside_a_list_or_an_object_is_missing_too(tmp_path):
+    (row,) = parquet(tmp_path / "a.parquet", {"scores": [[1.5, math.nan]], "more": [{"weight": math.nan, "name": "a"}]})
+    assert row == {"scores": [1.5, None], "more": {"weight": None, "name": "a"}}
+
+
 def test_a_row_whose_target_is_nan_is_left_out_as_one_with_null(tmp_path):
     lines = ['{"q": "one", "a": "1"}', '{"q": "two", "a": NaN}', '{"q": NaN, "a": "3"}', '{"q": "four", "a": null}']
     (tmp_path / "a.jsonl").write_text("\n".join(lines) + "\n")

@@ -51,7 +51,7 @@ class Numbers:
 
     def _value(self, name: str, value: Any, whole: set[str]) -> Any:
         if not isinstance(value, float):
-            return value
+            return _nested(value) if isinstance(value, list | dict) else value
         if math.isnan(value):
             return None
         if name in self._narrow:
@@ -59,3 +59,12 @@ class Numbers:
 
             return float(str(np.dtype(self._narrow[name]).type(value)))
         return int(value) if name in whole else value
+
+
+def _nested(value: Any) -> Any:
+    """Lists and objects with None for every NaN, as `parse_json` reads them."""
+    if isinstance(value, list):
+        return [_nested(one) for one in value]
+    if isinstance(value, dict):
+        return {name: _nested(one) for name, one in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value
