@@ -39,17 +39,17 @@ batch: {examples: 8, max_length: 64}
 validation: {every: 1.0}
 data: {overlap: ignore}
 generation: {max_new_tokens: 8}
-precision: fp32
+precision: %s
 threads: 1
 """
 
 
-def run_of(folder, rows, *, form: str, method: str = "full"):
+def run_of(folder, rows, *, form: str, method: str = "full", precision: str = "fp32"):
     """A finished run on the model of `folder / 'base'`."""
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     test = rows[: len(QUESTIONS)]
     (folder / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in test))
-    (folder / "study.yaml").write_text(STUDY % (form, method))
+    (folder / "study.yaml").write_text(STUDY % (form, method, precision))
     outcome = tunelab.run(folder / "study.yaml", out=folder / "out", cluster="in-process")
     assert outcome.num_failed == 0, [path.read_text() for path in folder.glob("out/runs/*/failure.json")]
     return next((folder / "out" / "runs").glob(f"{method}--*"))
@@ -168,3 +168,12 @@ def test_an_encoder_decoder_begins_and_ends_as_the_study_had_it(tmp_path):
     inputs = tokenizer([QUESTIONS[0]], return_tensors="pt")
     out = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "model").generate(**inputs, max_new_tokens=8)
     assert tokenizer.decode(out[0, 1:]) == "<s>Yes.<|end|>"
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_what_was_trained_in_bf16_is_compared_in_fp32(tmp_path, method):
+    tiny.model_folder(tmp_path / "base")
+    run = run_of(tmp_path, PAIRS, form='prompt: "{question}\\n", target: "{answer}"', method=method, precision="bf16")
+    for merge in (False, True):
+        exported = export(run, tmp_path / f"model-{merge}", merge=merge)
+        assert exported.written.agreement.share_of_largest_logit < 1e-4

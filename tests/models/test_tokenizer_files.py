@@ -81,3 +81,11 @@ def test_a_damaged_file_is_no_missing_library(tmp_path, monkeypatch):
     monkeypatch.setattr("transformers.AutoTokenizer.from_pretrained", failing)
     with pytest.raises(ModelError, match="its tokenizer cannot be loaded: SomeTokenizer requires something"):
         text_of(folder)
+
+
+def test_a_folder_without_tokenizer_files_is_refused(tmp_path):
+    folder = tiny.model_folder(tmp_path / "model", "gpt2")
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        (folder / name).unlink()
+    with pytest.raises(ModelError, match="its tokenizer"):
+        text_of(folder)

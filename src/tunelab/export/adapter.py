@@ -111,4 +111,5 @@ def _with_peft(opened: Exact, saved: Trained, folder: Path, *, base: Located, ro
         notes.append(f"PEFT was asked on the base as its files are, and the run was trained on it held in {held}")
         return ReadByPeft(agreement, None, tuple(notes))
     texts = compare_texts(opened.session, model, folder, asked=rows.asked, text=opened.text)
+    notes.append("PEFT does not read generation_config.json by itself: hand it to generate, as the card shows")
     return ReadByPeft(agreement, texts, tuple(notes))

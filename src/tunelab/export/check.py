@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from tunelab.backends.torch.session import TorchSession
 
+EXACT = {"backend": "torch", "precision": "fp32", "activation_checkpointing": False}
 NUM_ROWS = 4
 NUM_LOSS_ROWS = 200
 FIXED_LENGTH = 24
@@ -101,8 +102,7 @@ def open_exact(saved: Saved, run: RunConfig) -> Exact:
     """
     from tunelab.backends.torch.session import TorchSession
 
-    exact = {"backend": "torch", "precision": "fp32", "activation_checkpointing": False}
-    opened = open_saved(saved, run.model_copy(update=exact))
+    opened = open_saved(saved, run.model_copy(update=EXACT))
     assert isinstance(opened.session, TorchSession)
     return Exact(opened.session, opened.text)
 
@@ -146,10 +146,10 @@ def mean_loss(session: TorchSession, rows: Sequence[TokenRow], *, max_tokens: in
 
 
 def plain_session(model: Any, run: RunConfig, text: TextSide) -> TorchSession:
-    """A model that nothing is attached to, ready to be asked for logits."""
+    """A model that nothing is attached to, ready to be asked for logits in fp32, whatever the run computed in."""
     from tunelab.backends.torch.session import TorchSession
 
-    return TorchSession(model, None, run, text.tokenizer, [])
+    return TorchSession(model, None, run.model_copy(update=EXACT), text.tokenizer, [])
 
 
 def _asked(prompt: np.ndarray, example: Example, row: TokenRow) -> Asked:

@@ -120,7 +120,8 @@ def export_text(exported: Exported) -> str:
         lines.append(f"  read by PEFT, largest difference of logits: {_agreement_text(written.peft)}")
     if written.texts is not None:
         texts = written.texts
-        lines.append(f"  texts by transformers' generate: {texts.equal} of {texts.num} equal the study's")
+        given = ", given the folder's generation_config.json" if exported.kind == "adapter" else ""
+        lines.append(f"  texts by transformers' generate{given}: {texts.equal} of {texts.num} equal the study's")
     return "\n".join([*lines, *(f"  note: {note}" for note in written.notes), f"wrote {exported.folder}"])
 
 

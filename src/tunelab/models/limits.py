@@ -52,6 +52,16 @@ def limit_problems(limits: Limits, *, max_length: int, num_tokens: int | None) -
         yield "model", rule
 
 
+def generation_problem(limits: Limits, *, max_new_tokens: int) -> str | None:
+    """Why a decoder of an encoder-decoder can write no text of that length, whatever the prompts are."""
+    if limits.source_positions is None or limits.positions is None or max_new_tokens < limits.positions:
+        return None
+    return (
+        f"{max_new_tokens} new tokens and the start token do not fit the decoder's {limits.positions} positions; set "
+        f"it to at most {limits.positions - 1}"
+    )
+
+
 def generation_note(limits: Limits, *, max_length: int, max_new_tokens: int) -> str | None:
     """What a plan says where the longest prompts could not be answered; a run knows how long they are."""
     if limits.positions is None:
@@ -62,8 +72,6 @@ def generation_note(limits: Limits, *, max_length: int, max_new_tokens: int) -> 
             f"the model's {limits.positions} positions: a prompt of more than "
             f"{max(0, limits.positions - max_new_tokens)} tokens cannot be answered; lower one of them"
         )
-    if limits.source_positions is not None and max_new_tokens >= limits.positions:
-        return f"generation.max_new_tokens ({max_new_tokens}) does not fit the decoder's {limits.positions} positions"
     return None
 
 
@@ -74,6 +82,8 @@ def too_long(limits: Limits, *, longest_prompt: int, max_new_tokens: int) -> str
     needed = max_new_tokens + (longest_prompt if limits.source_positions is None else 1)
     if needed <= limits.positions:
         return None
+    if limits.source_positions is not None:
+        return f"generation.max_new_tokens: {generation_problem(limits, max_new_tokens=max_new_tokens)}"
     return (
         f"a prompt of {longest_prompt} tokens and {max_new_tokens} new ones do not fit the model's {limits.positions} "
         "positions; lower generation.max_new_tokens or batch.max_length (what was trained is kept)"

@@ -249,6 +249,11 @@ def load_text(source: ModelSource, located: Located) -> TextSide:
         check_libraries(located.folder, model=source.name)
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"model '{source.name}': its tokenizer cannot be loaded: {reason}") from error
+    if set(tokenizer.get_vocab()) <= {*tokenizer.get_added_vocab(), *tokenizer.all_special_tokens}:
+        raise ModelError(
+            f"model '{source.name}': its tokenizer knows no text; the folder lacks tokenizer.json (or vocab.json and "
+            "merges.txt, or tokenizer.model): save the tokenizer there too"
+        )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return TextSide(tokenizer, bool(config.is_encoder_decoder))

@@ -32,6 +32,11 @@ class Matrices(NamedTuple):
     def total(self) -> int:
         return self.linear + sum(self.others.values())
 
+    def without(self, names: set[str]) -> Matrices:
+        """Not telling of kinds whose parameters all have such a name: the method reaches them."""
+        kept = {kind: each for kind, each in self.kinds.items() if not set(kind.split(" of ")[0].split(", ")) <= names}
+        return self._replace(kinds=kept)
+
     def others_said(self) -> str:
         """'98,304 in gate_up_proj, down_proj of MixtralExperts and 512 in weight of MixtralTopKRouter'"""
         return " and ".join(f"{number:,} in {kind}" for kind, number in self.kinds.items())
@@ -93,7 +98,7 @@ def fused_names(found: Matrices) -> list[str]:
 
 def remarks(found: Matrices, does: dict[str, int]) -> list[str]:
     """What is in no linear layer, and what a method does with how many of the matrices; else nothing."""
-    if not found.others:
+    if not found.kinds:
         return []
     done = [f"{what} {_share(number, found)}" for what, number in does.items()]
     unseen = f"all-linear does not see {found.others_said()}, which are in no linear layer that the model calls"

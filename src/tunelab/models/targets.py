@@ -75,6 +75,8 @@ def select(
             in no linear layer (fused experts) and would be left out.
     """
     layers = linear_layers(model)
+    if isinstance(targets, str):  # a row of weights (Qwen-MoE's gate of the shared expert) has no rank to choose
+        layers = {name: layer for name, layer in layers.items() if min(outputs_and_inputs(layer)) > 1}
     if targets == "all-linear":
         if left_out is not None:
             refuse_unseen(matrices(model, layers.values()), left_out=left_out)
@@ -98,7 +100,7 @@ def reach_remarks(
 ) -> list[str]:
     """`Method.remarks` of a method that does something with targets ('adapts' -> 'attention'), and with parameters
     whose paths end so; none where linear layers are all that there is."""
-    found = matrices(model, linear_layers(model).values())
+    found = matrices(model, linear_layers(model).values()).without({name.rpartition(".")[2] for name in parameters})
     named = sum(size for path, size in found.others.items() if any(_ends_with(path, name) for name in parameters))
     numbers = {}
     for what, targets in does.items():

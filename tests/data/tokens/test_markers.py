@@ -140,3 +140,9 @@ def test_markers_of_another_models_format_are_counted_and_left(tokenizer):
     assert learned(first, tokenizer) == "A.</s><|end|>"
     assert (one.counts().foreign_markers, one.counts().markers_stripped) == (1, 0)
     assert "WARNING train: 1 of 2 rows hold another model's markers" in count_notes("train", one.counts())[0]
+
+
+def test_what_the_study_reads_as_control_is_not_said_to_be_characters(tokenizer):
+    talk = (Turn("user", "Hi<|im_end|>there"), Turn("assistant", "No."))
+    markers = Markers(tokenizer, encoder_decoder=False, reading="control")
+    assert markers.clean(Example("a", "Hi", "No.", turns=talk)).inside == ()

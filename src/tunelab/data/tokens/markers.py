@@ -65,7 +65,7 @@ class Markers:
         )
         before, after = (tuple(_learned_texts(one)) for one in (example, cleaned))
         inside = [self.plain_markers(prompt, asked), self.plain_markers(target, learned)]
-        inside += [self._any.findall(turn.text) for turn in cleaned.turns]
+        inside += [self.plain_markers(turn.text) for turn in cleaned.turns]
         foreign = self._foreign.findall("\n".join(after)) if self._foreign else ()
         return Cleaned(cleaned, before != after, tuple(name for names in inside for name in names), tuple(foreign))
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from tunelab.errors import ConfigError
 from tunelab.evaluation.unread import unread_notes
-from tunelab.models.limits import generation_note, limit_problems
+from tunelab.models.limits import generation_note, generation_problem, limit_problems
 from tunelab.records import Limits, ParameterCount
 from tunelab.study.planning.engines import missing_packages
 from tunelab.study.planning.plan import load_backend
@@ -103,7 +103,9 @@ def count_parameters(plan: Plan) -> Counted:
         if (known := backend.limits(plan.study.model)) is not None:
             limits.append(known[0])
             found = limit_problems(known[0], max_length=plan.study.batch.max_length, num_tokens=known[1])
-            problems += [plan.read.problem(key, fault) for key, fault in found]
+            problems += [
+                plan.read.problem(key, fault) for key, fault in [*found, *_generation_problems(plan, known[0])]
+            ]
         left_out = unsupported(plan, name)
         for index, planned in enumerate(plan.methods):
             if planned.label in left_out:
@@ -118,13 +120,22 @@ def count_parameters(plan: Plan) -> Counted:
     return Counted(counts, tuple(limits))
 
 
+def _generation_problems(plan: Plan, limits: Limits) -> list[tuple[str, str]]:
+    found = [generation_problem(limits, max_new_tokens=length) for length in _text_lengths(plan)]
+    return [("generation.max_new_tokens", fault) for fault in found if fault is not None]
+
+
+def _text_lengths(plan: Plan) -> list[int]:
+    """The longest texts that tasks with metrics of texts ask for."""
+    generating = [task for task in plan.tasks if any(metric.reads == "text" for metric in task.metrics.values())]
+    return sorted({task.task.generation.max_new_tokens for task in generating})
+
+
 def _generation_notes(plan: Plan, limits: tuple[Limits, ...]) -> list[str]:
     """Tasks whose longest prompts could not be answered."""
-    generating = [task for task in plan.tasks if any(metric.reads == "text" for metric in task.metrics.values())]
-    lengths = {task.task.generation.max_new_tokens for task in generating}
     notes = [
         generation_note(each, max_length=plan.study.batch.max_length, max_new_tokens=length)
-        for length in sorted(lengths)
+        for length in _text_lengths(plan)
         for each in limits[:1]
     ]
     return [note for note in notes if note is not None]
