@@ -94,11 +94,13 @@ def attach(model: PreTrainedModel, config: peft.PeftConfig, *, seed: int) -> Pre
 
 def _refuse_unused(model: PreTrainedModel) -> None:
     """An encoder-decoder holds its tied embeddings in `shared` and computes with the `embed_tokens` of both sides,
-    layers of their own: an adapter of `shared` would train nothing."""
+    layers of their own: an adapter of `shared` would train nothing. TRAINABLE_TOKENS puts its own there too."""
+    from peft.tuners.trainable_tokens import TrainableTokensLayer
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     layers = {path.rpartition(".")[2]: layer for path, layer in model.named_modules()}
-    if "embed_tokens" in layers and isinstance(layers.get("shared"), BaseTunerLayer):
+    shared = layers.get("shared")
+    if "embed_tokens" in layers and isinstance(shared, BaseTunerLayer) and not isinstance(shared, TrainableTokensLayer):
         raise ConfigError("target_modules: 'shared' holds the embeddings, embed_tokens computes with them: name that")
 
 
@@ -169,15 +171,18 @@ def merged(model: PreTrainedModel) -> PreTrainedModel:
 
 def _unshare(wrapper: peft.PeftModel) -> None:
     """Give each adapted layer weights of its own: PEFT adds to them in place, and others may have the same (a head that
-    is an embedding, a layer of two blocks), which would then change though nothing adapts them, or change twice."""
+    is an embedding, a layer of two blocks), which would then change though nothing adapts them, or change twice. Rows
+    of TRAINABLE_TOKENS are put in place, in every layer that shares them: those stay tied."""
     import torch
+    from peft.tuners.trainable_tokens import TrainableTokensLayer
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     from tunelab.kernels.adapted_linear import shallow_copy
 
     for layer in list(wrapper.modules()):
         base = layer._modules.get("base_layer")
-        if isinstance(layer, BaseTunerLayer) and base is not None and not isinstance(base, BaseTunerLayer):
+        adds = isinstance(layer, BaseTunerLayer) and not isinstance(layer, TrainableTokensLayer)
+        if adds and base is not None and not isinstance(base, BaseTunerLayer):
             own = shallow_copy(base)
             for name, parameter in base.named_parameters(recurse=False):
                 own._parameters[name] = torch.nn.Parameter(parameter.detach().clone(), requires_grad=False)
