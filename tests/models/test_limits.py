@@ -10,6 +10,7 @@ from transformers import (
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
     BartConfig,
+    BartForConditionalGeneration,
     GPT2Config,
     OPTConfig,
     PegasusConfig,
@@ -120,3 +121,19 @@ def test_texts_that_do_not_fit_are_refused_before_the_first():
         generate(model, prompts, Generation(max_new_tokens=16), **options)
     (text,) = generate(model, prompts, Generation(max_new_tokens=15, min_new_tokens=15), **options)
     assert len(text) == 15
+
+
+def test_a_decoder_without_room_for_the_longest_text_is_told_by_the_plan(tmp_path):
+    tokenizer = AutoTokenizer.from_pretrained(EMBEDDED["tunelab/tiny-seq2seq"])
+    sizes = {"d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "max_position_embeddings": 64}
+    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32}
+    config = BartConfig(vocab_size=len(tokenizer), **sizes, **heads, decoder_start_token_id=1)
+    BartForConditionalGeneration(config).save_pretrained(tmp_path / "bart")
+    tokenizer.save_pretrained(tmp_path / "bart")
+    said = (
+        "generation.max_new_tokens: 64 new tokens and the start token do not fit the decoder's 64 positions; set it to"
+    )
+    options = {"batch": {"max_length": 32}, "methods": ["full"]}
+    with pytest.raises(ConfigError, match=said):
+        tunelab.plan(study(tmp_path, tmp_path / "bart", generation={"max_new_tokens": 64}, **options))
+    tunelab.plan(study(tmp_path, tmp_path / "bart", generation={"max_new_tokens": 63}, **options))
