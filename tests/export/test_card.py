@@ -32,7 +32,7 @@ def test_it_says_what_was_trained_on_what_and_how_good_it_is(card, finished):
     )
     assert "precision of training | fp32" in card and result.provenance.packages["torch"] in card
     assert 'AutoModelForCausalLM.from_pretrained("FOLDER")' in card and "tunelab generate FOLDER" in card
-    assert "```\n{question}\n```" in card
+    assert '```\n"{question}\\n"\n```' in card, "the line break at its end is part of it"
 
 
 def test_its_front_matter_is_yaml(card):
@@ -73,8 +73,8 @@ def test_text_of_others_cannot_break_out_of_the_card(own, tmp_path):
     outside = re.sub(r"^(`{3,})[^`]*?$.*?^\1$", "", card, flags=re.MULTILINE | re.DOTALL)
     assert "full &lt;script" in outside and "injected" not in outside
     assert "<script>" not in outside and "[x](http" not in outside
-    inside = card.split("prompts of this form:\n\n")[1]
-    assert inside.startswith("````\n```\n# injected")
+    inside = card.split("written as JSON:\n\n")[1]
+    assert inside.startswith('````\n"```\\n# injected\\n{question}"\n````\n')
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,12 @@ def _loading(run: RunConfig, saved: Trained, *, kind: str) -> list[str]:
         lines += ['generation_config = GenerationConfig.from_pretrained("FOLDER")']
     said = ["## How to load it", _fenced("\n".join(lines), "python"), "or", shell]
     if (template := run.task_options.get("prompt")) and isinstance(template, str):
-        said += ["It was trained on prompts of this form:", _fenced(template)]
+        exact = json.dumps(template, ensure_ascii=False)  # a line break at the end counts, and nobody would see it
+        said += ["It was trained on prompts of this form, written as JSON:", _fenced(exact)]
+    elif run.task_options.get("messages"):
+        options = "add_generation_prompt=True, return_dict=True, return_tensors='pt'"
+        ask = f"inputs = tokenizer.apply_chat_template(messages, {options})"
+        said += ["It was trained on conversations in the tokenizer's chat template:", _fenced(ask, "python")]
     return said
 
 
