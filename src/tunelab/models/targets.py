@@ -54,8 +54,8 @@ def linear_layers(model: PreTrainedModel) -> dict[str, nn.Module]:
 
 def _read_directly(model: PreTrainedModel) -> set[str]:
     """`dt_proj` of every such mixer; `out_proj` by its GPU kernels, in the models of which PEFT refuses it too."""
-    kinds = ("dt_proj", "out_proj") if model.config.model_type in READS_OUT_PROJ else ("dt_proj",)
     mixers = [name for name, module in model.named_modules() if hasattr(module, "A_log")]
+    kinds = ("dt_proj", "out_proj") if mixers and model.config.model_type in READS_OUT_PROJ else ("dt_proj",)
     return {f"{mixer}.{kind}" for mixer in mixers for kind in kinds}
 
 
