@@ -38,7 +38,7 @@ def generation_config(model: PreTrainedModel, tokenizer: Any, settings: Generati
 
     known = model.generation_config.bos_token_id
     chosen: dict[str, Any] = {
-        "eos_token_id": single(end_tokens(model, tokenizer)),
+        "eos_token_id": _single(end_tokens(model, tokenizer)),
         "bos_token_id": tokenizer.bos_token_id if known is None else known,
         "pad_token_id": tokenizer.pad_token_id,
     }
@@ -70,6 +70,6 @@ def authors_notes(model: PreTrainedModel, config: GenerationConfig) -> tuple[str
     return (f"generation_config.json has the study's settings; of the base's own it leaves out {', '.join(dropped)}",)
 
 
-def single(tokens: Sequence[int]) -> int | list[int]:
+def _single(tokens: Sequence[int]) -> int | list[int]:
     """One number where there is one: readers that know no lists exist."""
     return tokens[0] if len(tokens) == 1 else list(tokens)

@@ -307,7 +307,7 @@ def _as_transformers_reads(model: PreTrainedModel, folder: Path) -> dict[str, to
         )
     except (ValueError, OSError, RuntimeError):
         return None
-    misfits = any(said[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    misfits = any(said[name] for name in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     return None if misfits else again.state_dict()
 
 

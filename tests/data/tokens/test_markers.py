@@ -10,6 +10,7 @@ from tunelab.data.tokens.markers import Markers
 from tunelab.data.tokens.tokenise import Tokeniser
 from tunelab.records import Example, Turn
 
+PLAIN = DataSettings()
 CONTROL = DataSettings(special_tokens="control")
 
 
@@ -19,7 +20,7 @@ def tokenizer():
     return small_tokenizer(CHATML)
 
 
-def tokeniser(tokenizer, *, settings=DataSettings(), pairs=False, split="train"):  # noqa: B008
+def tokeniser(tokenizer, *, settings=PLAIN, pairs=False, split="train"):
     return Tokeniser(tokenizer, max_length=256, encoder_decoder=pairs, settings=settings, split=split)
 
 

@@ -13,7 +13,10 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from parity.zoo.tokenizers_of_families import byte_fallback, byte_level, two_languages, unigram, word_piece
 
 _EACH, _END = "{% for message in messages %}", "{% endfor %}"
-_SAID = "{% if message['role'] == 'assistant' %}{% generation %}{{ SAID }}{% endgeneration %}{% else %}{{ SAID }}{% endif %}"  # noqa: E501
+_SAID = (
+    "{% if message['role'] == 'assistant' %}{% generation %}{{ SAID }}{% endgeneration %}"
+    "{% else %}{{ SAID }}{% endif %}"
+)
 
 
 def _asked(header: str) -> str:

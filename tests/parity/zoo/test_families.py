@@ -18,17 +18,8 @@ from tunelab.export.export import export
 pytestmark = pytest.mark.slow  # seconds a family
 
 METHODS = ("full", "lora", "qlora", "peft_any")
-KNOWN: dict[tuple[str, str], str] = {}
-"""Differences that are known, with their reason: a test of one that passes fails, so that its line goes."""
-
-
-def _marked(name: str, method: str):
-    reason = KNOWN.get((name, method))
-    return pytest.param(name, method, marks=[pytest.mark.xfail(reason=reason, strict=True)] if reason else [])
-
-
-TRAINED = [_marked(name, method) for name, animal in ALL.items() for method in METHODS if method not in animal.without]
-SCORED = [one for name in ALL for one in [_marked(name, "base"), *(one for one in TRAINED if one.values[0] == name)]]
+TRAINED = [(name, method) for name, animal in ALL.items() for method in METHODS if method not in animal.without]
+SCORED = [one for name in ALL for one in [(name, "base"), *(one for one in TRAINED if one[0] == name)]]
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,7 @@
 
 Never into bf16: a small update rounds away there, weights and sum alike. A quantised base generates as it is, with its
 adapters beside it: unfolding it would take the memory that it is there to save. What was folded is compared with the
-trained model on real tokens first; where they differ the trained model generates
-itself.
+trained model on real tokens first; where they differ the trained model generates itself.
 """
 
 from __future__ import annotations
