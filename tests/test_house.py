@@ -11,14 +11,14 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "tunelab"
 FLOORS = [
-    {"errors", "near", "files", "records", "device"},
+    {"errors", "near", "files", "records", "entries", "device"},
     {"config"},
     {"backend_contract"},
     {"contracts"},
     {"catalogue", "data/cache", "data/reading", "data/synthetic"},
     {"data/examples"},
     {"data/tokens", "data/sets"},
-    {"data/overlap"},
+    {"data/overlap", "significance"},
     {"kernels", "evaluation"},
     {"training", "models", "metrics", "tasks"},
     {"methods", "study/store", "report"},
@@ -37,8 +37,8 @@ NEVERS = [
     ("training", "tunelab.methods"),
 ]
 TORCH_FREE = [
-    "config", "data", "metrics", "tasks", "evaluation", "records", "report", "contracts", "backend_contract",
-    "training/loop", "study/planning",
+    "config", "data", "metrics", "tasks", "evaluation", "significance", "records", "entries", "report", "contracts",
+    "backend_contract", "training/loop", "study/planning",
 ]  # fmt: skip
 FRAMEWORKS = {"torch", "jittor", "safetensors.torch"}
 FILES = sorted(SOURCE.rglob("*.py"))

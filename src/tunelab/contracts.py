@@ -257,6 +257,8 @@ class Metric(ABC):
     reads: ClassVar[Literal["text", "likelihood", "general"]] = "text"
     """Generated text, token losses, or token losses of a fixed general text beside those of the study's base."""
     higher_is_better: ClassVar[bool] = True
+    compared_as_logarithm: ClassVar[bool] = False
+    """Whether differences, and a share of a gain, are of the score's logarithm."""
     bounds: tuple[float, float] = (-math.inf, math.inf)
     """Smallest and largest score there can be; intervals are cut there."""
     corpus_weights: ClassVar[bool] = False

@@ -1,4 +1,4 @@
-"""The frozen data that crosses floors: what a task gives, what a run leaves, what a report reads.
+"""The frozen data that crosses floors: what a task gives, what a run leaves.
 
 Small and hot things are NamedTuples; what is written to disk is a pydantic model, so that reading checks it.
 """
@@ -264,6 +264,8 @@ class RunResult(Record):
     phases: dict[str, PhaseCost]
     trainable_parameters: int
     total_parameters: int
+    process_gib: float | None = None
+    """Memory of the process itself: its libraries and the tokenizer, before the model was loaded."""
     loaded_gib: float | None = None
     """Memory right after the model was loaded, before anything was trained."""
     saved_mib: float | None = None
@@ -282,38 +284,3 @@ class RunResult(Record):
     notes: list[str] = []
     """Everything a reader should know: reference path used, rows truncated, resumed at step."""
     provenance: Provenance
-
-
-# ------------------------------------------------------------------ what a report is about
-
-BASE = "base"
-"""The label of the untouched base model's row."""
-
-Role = Literal["base", "run", "candidate"]
-
-
-class RunEntry(NamedTuple):
-    """One planned run. It may be finished, failed or not there yet: its folder tells."""
-
-    id: str
-    """Empty for a run whose search has not ended."""
-    method: str
-    """The label: 'base', 'lora', 'lora r=4'."""
-    task: str
-    seed: int
-    backend: str
-    learning_rate: float | None
-    """None for the base, and for a run whose search has not ended."""
-    role: Role
-    """`candidate`: a learning rate that was tried and lost. In no average; its cost is reported apart."""
-    num_tried: int
-    """How many learning rates were tried for this method on this task."""
-
-
-class StudyRuns(NamedTuple):
-    """The runs of the present study as the planner lists them. Older runs on disk are not in it."""
-
-    name: str
-    folder: Path
-    """OUT: the runs lie in `folder/runs/<run id>/`."""
-    runs: tuple[RunEntry, ...]

@@ -14,17 +14,16 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tunelab.contracts import Metric
-from tunelab.records import (
+from tunelab.entries import RunEntry, StudyRuns
+from tunelab.records import (  # fmt: skip
     PhaseCost,
     Prediction,
     Provenance,
-    RunEntry,
     RunResult,
     Score,
     StepRecord,
-    StudyRuns,
     ValidationRecord,
-)  # fmt: skip
+)
 
 SKILL = {"base": 0.2, "full": 0.71, "lora r=4": 0.64, "lora r=8": 0.705}
 COST = {"base": (None, None), "full": (1.9, 62.0), "lora r=4": (0.98, 41.0), "lora r=8": (1.02, 44.0)}

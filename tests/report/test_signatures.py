@@ -43,5 +43,5 @@ def test_a_method_scored_in_another_way_throughout_has_no_number(study):
             change_signature(study.folder, entry.id, "rouge_l|v2")
     full = rows_of(study)["full"]
     assert full.scores["rouge_l"].mean is None
-    assert full.scores["rouge_l"].tied_best is None
+    assert full.scores["rouge_l"].word is None
     assert full.scores["loss"].mean is not None

@@ -11,9 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -22,15 +20,12 @@ from pydantic import (
     model_validator,
 )
 
+from tunelab.config.decision import Decision
+from tunelab.config.section import Section
+
 Products = Literal["fp32", "bf16"]
 """What matrix products are computed in."""
 Precision = Literal["auto", "fp32", "bf16"]
-
-
-class Section(BaseModel):
-    """Base of every section of a study."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class ModelSource(Section):
@@ -301,6 +296,7 @@ class StudyConfig(Section):
     validation: Validation = Validation()
     generation: Generation = Generation()
     evaluation: Evaluation = Evaluation()
+    decision: Decision = Decision()
     checkpoint: Checkpoint = Checkpoint()
     backends: Annotated[tuple[str, ...], Field(min_length=1)] = ("torch",)
     """Folders in backends/; every method runs on each of these that it supports."""

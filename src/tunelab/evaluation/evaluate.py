@@ -13,8 +13,8 @@ import numpy as np
 
 from tunelab.contracts import Metric
 from tunelab.errors import CannotScore, DataError, RunError
-from tunelab.evaluation.significance import interval
 from tunelab.records import Prediction, Score
+from tunelab.significance.intervals import interval
 
 
 class Scored(NamedTuple):
@@ -58,8 +58,8 @@ def score_from_statistics(
 ) -> Score:
     """Score and 95 % interval from statistics: N x K for one run, S x N x K for several seeds (mean over seeds).
 
-    One run: percentile bootstrap over examples; several seeds: see significance.py. Value and interval are None
-    where they cannot be computed (no example; an interval of one example).
+    One run: percentile bootstrap over examples; several seeds: see significance/intervals.py. Value and interval are
+    None where they cannot be computed (no example; an interval of one example).
     `signature`: the stored one, where the metric has not seen the references; default: the metric's.
     """
     found = interval(statistics, metric, resamples=resamples, seed=seed)

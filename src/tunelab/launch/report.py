@@ -8,14 +8,12 @@ from typing import NamedTuple
 
 from tunelab.config.read import read_study
 from tunelab.errors import ConfigError
-from tunelab.launch.run import config_facts, write_study_report
-from tunelab.records import StudyRuns
+from tunelab.launch.run import config_facts, runs_to_report, write_study_report
 from tunelab.report.frame import Comparison
 from tunelab.report.write import write_report
 from tunelab.study.planning.plan import make_plan
 from tunelab.study.planning.planned import Plan
 from tunelab.study.planning.rehearse import REHEARSED, rehearsed
-from tunelab.study.planning.runs import runs_on_disk
 from tunelab.study.store import Store
 
 
@@ -42,8 +40,7 @@ def rebuild_report(folders: Sequence[Path], *, out: Path | None = None) -> Rebui
         return Rebuilt(write_study_report(plans[0], stores[0]), own, REHEARSED if rehearsed(own) else "")
     folder = out or Path("results") / "report"
     studies = [
-        StudyRuns(_name(plan, store, plans), store.folder, tuple(runs_on_disk(plan, store)))
-        for plan, store in zip(plans, stores, strict=True)
+        runs_to_report(plan, store, name=_name(plan, store, plans)) for plan, store in zip(plans, stores, strict=True)
     ]
     metrics = {name: metric for plan in plans for task in plan.tasks for name, metric in task.metrics.items()}
     facts = {

@@ -11,10 +11,11 @@ import yaml
 from tunelab.config.read import dump
 from tunelab.config.run import RunConfig
 from tunelab.contracts import Metric
+from tunelab.entries import BASE, Deciding, StudyRuns
 from tunelab.evaluation.evaluate import score
 from tunelab.files import write_atomically
 from tunelab.launch.executor import Executor
-from tunelab.records import BASE, Score, StudyRuns
+from tunelab.records import Score
 from tunelab.report.frame import Comparison
 from tunelab.report.write import write_report
 from tunelab.study.planning.needs import unfinished_parents
@@ -158,12 +159,20 @@ def _add_scores(folder: RunFolder, scores: Mapping[str, Score]) -> None:
 
 def write_study_report(plan: Plan, store: Store) -> Comparison:
     """Rebuild the report of the present study.yaml from records."""
-    entries = StudyRuns(plan.study.name, store.folder, tuple(runs_on_disk(plan, store)))
+    entries = runs_to_report(plan, store)
     metrics = {name: metric for task in plan.tasks for name, metric in task.metrics.items()}
     said = rehearsed(store.folder)
     facts = config_facts(plan) | ({"stand-ins": "; ".join(said)} if said else {})
     warning = REHEARSED if said else ""
     return write_report(entries, metrics=metrics, folder=store.folder, config_facts=facts, warning=warning)
+
+
+def runs_to_report(plan: Plan, store: Store, *, name: str | None = None) -> StudyRuns:
+    """The runs of a study on disk, with the study's rule of what to keep."""
+    asked = plan.study.decision
+    number = asked.margin if isinstance(asked.margin, float) else None
+    deciding = Deciding(asked.metric, asked.share, number, asked.cost, asked.price_per_hour)
+    return StudyRuns(name or plan.study.name, store.folder, tuple(runs_on_disk(plan, store)), deciding)
 
 
 def config_facts(plan: Plan) -> dict[str, Any]:
@@ -180,4 +189,5 @@ def config_facts(plan: Plan) -> dict[str, Any]:
         "runs at a time": study.launch.workers,
         "optimizer": study.optimizer.model_dump(),
         "schedule": study.schedule.model_dump(),
+        "decision": study.decision.model_dump(exclude_none=True),
     }

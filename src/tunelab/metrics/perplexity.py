@@ -20,6 +20,7 @@ from tunelab.records import Prediction
 @final
 class Perplexity(Likelihood):
     bounds = (1.0, math.inf)
+    compared_as_logarithm = True
 
     def units(self, prediction: Prediction) -> float:
         return num_tokens(prediction)

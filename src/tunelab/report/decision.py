@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from string import ascii_lowercase
 
-from tunelab.records import BASE
+from tunelab.entries import BASE
 from tunelab.report.frame import Comparison, Group, Row
 from tunelab.report.numbers import (
     MISSING,
@@ -21,12 +21,12 @@ from tunelab.report.numbers import (
     three_digits,
     time_unit,
 )
-from tunelab.report.quality import unread
+from tunelab.report.quality import ScoreCell, unread
 from tunelab.report.reading import finished
-from tunelab.report.tables import Cell, Column, Table, plain, visible, words
+from tunelab.report.tables import Cell, Column, Table, Tone, plain, visible, words
 from tunelab.report.verdict import overall, verdicts
 
-BOLD = "Bold: best, or not told apart from the best (paired test, 5 %, Holm-corrected)."
+BOLD = "Bold: as good as the best (it lacks less than the margin, with 95 % over all methods together)."
 INTERVAL = "[low, high]: 95 % interval. ↑: higher is better, ↓: lower is better."
 STARRED = BOLD.replace("Bold", "*")
 COSTS = "Memory and time are of the train phase alone; memory is the absolute peak."
@@ -40,6 +40,7 @@ def decision_table(group: Group, *, caption: str, short: bool = False) -> Table:
     metrics = group.metrics[:3] if short else group.metrics
     columns = [
         words("Method"),
+        *([words("Beside the best")] if group.comparisons else []),
         *(Column(f"{name} {'↑' if group.higher_is_better(name) else '↓'}") for name in metrics),
         Column("Memory" if short else "Peak memory", memory.name),
         Column("Time" if short else "Train time", time.name),
@@ -51,6 +52,7 @@ def decision_table(group: Group, *, caption: str, short: bool = False) -> Table:
     rows = [
         (
             Cell(row.method, marks=", ".join(letters[mark] for mark in row.marks)),
+            *([_word(row, group)] if group.comparisons else []),
             *(_score(row, name, group) for name in metrics),
             *_costs(row, time=time, memory=memory, short=short),
             _learning_rate(row, short=short),
@@ -91,15 +93,25 @@ def _letters(group: Group) -> dict[str, str]:
     return {mark: ascii_lowercase[place] if place < 26 else str(place + 1) for place, mark in enumerate(marks)}
 
 
+def _word(row: Row, group: Group) -> Cell:
+    """On the metric that decides."""
+    cell = row.scores.get(group.metrics[0])
+    if cell is None or cell.word is None:
+        return Cell("one seed" if row.method != BASE and row.num_seeds == 1 else MISSING)
+    return Cell(cell.word, tone=_tone(cell))
+
+
+def _tone(cell: ScoreCell) -> Tone:
+    return "best" if cell.word == "as good" else ""
+
+
 def _score(row: Row, metric: str, group: Group) -> Cell:
     cell = row.scores.get(metric)
     if cell is None or cell.mean is None:
         return Cell(MISSING)
     shown = [other.scores[metric].mean for other in group.rows if metric in other.scores]
     decimals = score_decimals(shown)
-    return Cell(
-        number(cell.mean, decimals), below=bounds(cell.low, cell.high, decimals), tone="best" if cell.tied_best else ""
-    )
+    return Cell(number(cell.mean, decimals), below=bounds(cell.low, cell.high, decimals), tone=_tone(cell))
 
 
 def _costs(row: Row, *, time: Unit, memory: Unit, short: bool) -> tuple[Cell, ...]:

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from tunelab.contracts import Metric
-from tunelab.records import BASE, Prediction
+from tunelab.entries import BASE
+from tunelab.records import Prediction
 from tunelab.report.frame import Group
 from tunelab.report.numbers import number, score_decimals
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tunelab.records import BASE
+from tunelab.entries import BASE
 from tunelab.report.frame import Group
 from tunelab.report.numbers import MISSING
 from tunelab.report.reading import RunRecords

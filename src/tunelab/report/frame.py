@@ -1,4 +1,4 @@
-"""Records -> one table: a row per method, task and backend, with intervals, ties and tests beside the costs.
+"""Records -> one table: a row per method, task and backend, with intervals and words beside the costs.
 
 Rows are compared inside a group: the same study, task and backend. A missing value is None.
 """
@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from tunelab.contracts import Metric
-from tunelab.records import BASE, RunEntry, RunResult, StudyRuns
+from tunelab.entries import BASE, Deciding, RunEntry, StudyRuns
+from tunelab.records import RunResult
 from tunelab.report.marks import Marked, marks_of
-from tunelab.report.quality import Pair, ScoreCell, assess
+from tunelab.report.quality import ScoreCell, assess
 from tunelab.report.reading import RunRecords, finished, read_runs
+from tunelab.significance.beside_best import Comparison as Compared
 
 __all__ = ["BASE", "Comparison", "Failure", "Group", "Row", "RunEntry", "StudyRuns", "build_comparison"]
 
@@ -42,7 +44,7 @@ class Row:
     """Finished seeds; the averages are over these."""
     num_seeds_planned: int
     scores: dict[str, ScoreCell]
-    """In the task's order; the first metric decides."""
+    """The first metric decides."""
     train_seconds: float | None
     """Mean of the train phase."""
     evaluate_seconds: float | None
@@ -78,10 +80,11 @@ class Group:
     task: str
     backend: str
     metrics: tuple[str, ...]
-    """In the task's order; empty while nothing has finished."""
+    """The deciding one, then the others in the task's order; empty while nothing has finished."""
+    deciding: Deciding
     rows: tuple[Row, ...]
-    pairs: tuple[Pair, ...]
-    """Every pair of rows, tested on every metric."""
+    comparisons: Mapping[str, Compared]
+    """By metric: every row beside the best."""
     runs: tuple[RunRecords, ...]
     """In the order of the plan, losing learning rates included."""
 
@@ -120,7 +123,7 @@ class Comparison:
         return tuple(run.entry for group in self.groups for run in group.runs if run.state == "pending")
 
     def as_json(self) -> dict[str, Any]:
-        """comparison.json."""
+        """The rows of comparison.json."""
         return {"study": self.study, "rows": [row.as_json() for row in self.rows]}
 
 
@@ -132,7 +135,7 @@ def build_comparison(studies: Sequence[StudyRuns], *, metrics: Mapping[str, Metr
         keys = dict.fromkeys((run.entry.task, run.entry.backend) for run in runs)
         for task, backend in keys:
             members = tuple(run for run in runs if (run.entry.task, run.entry.backend) == (task, backend))
-            groups.append(_group(study.name, runs=members, metrics=metrics))
+            groups.append(_group(study, runs=members, metrics=metrics))
     return Comparison(study=" + ".join(dict.fromkeys(study.name for study in studies)), groups=tuple(groups))
 
 
@@ -145,30 +148,33 @@ def _named_apart(studies: Sequence[StudyRuns]) -> list[StudyRuns]:
     ]
 
 
-def _group(study: str, *, runs: tuple[RunRecords, ...], metrics: Mapping[str, Metric]) -> Group:
+def _group(study: StudyRuns, *, runs: tuple[RunRecords, ...], metrics: Mapping[str, Metric]) -> Group:
     methods = sorted(dict.fromkeys(run.entry.method for run in runs), key=lambda method: method != BASE)
     of_method = {method: _averaged(runs, method) for method in methods}
-    names = tuple(dict.fromkeys(name for run in finished(runs) for name in run.result.scores))
-    quality = assess(of_method, names=names, metrics=metrics)
+    known = dict.fromkeys(name for run in finished(runs) for name in run.result.scores)
+    names = tuple(sorted(known, key=lambda name: name != study.deciding.metric))
+    quality = assess(of_method, names=names, metrics=metrics, deciding=study.deciding)
+    unsteady = quality.comparisons[names[0]].unsteady if names and names[0] in quality.comparisons else ()
     marked = {
         method: Marked(
             runs=of_method[method],
             cells=quality.cells[method],
             num_tried=_num_tried(runs, method),
             is_base=method == BASE,
+            is_unsteady=method in unsteady,
         )
         for method in methods
     }
     rows = tuple(
         _row(
-            study, method=method, runs=[run for run in runs if run.entry.method == method],
+            study.name, method=method, runs=[run for run in runs if run.entry.method == method],
             cells=quality.cells[method], marks=marks_of(method, group=marked), notes=quality.notes[method],
         )
         for method in methods
     )  # fmt: skip
     return Group(
-        study=study, task=runs[0].entry.task, backend=runs[0].entry.backend, metrics=names, rows=rows,
-        pairs=quality.pairs, runs=runs,
+        study=study.name, task=runs[0].entry.task, backend=runs[0].entry.backend, metrics=names,
+        deciding=study.deciding, rows=rows, comparisons=quality.comparisons, runs=runs,
     )  # fmt: skip
 
 

@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from tunelab.report.numbers import number, score_decimals
 from tunelab.report.quality import ScoreCell
 from tunelab.report.reading import RunRecords
 
 NOT_ABOVE_BASE = "does not beat the base"
-ONE_SEED = "one seed beside rows with several: its interval leaves out the variation between seeds"
+ONE_SEED = "one seed beside rows with several: not compared, and its interval leaves out the variation between seeds"
+UNSTEADY = "its seeds disagree, so it sometimes fails"
 UNEQUAL_SEARCH = "unequal number of learning rates tried"
 
 
@@ -22,12 +24,20 @@ class Marked(NamedTuple):
     cells: Mapping[str, ScoreCell]
     num_tried: int
     is_base: bool
+    is_unsteady: bool = False
+    """On the deciding metric, which is the first."""
 
 
 def marks_of(method: str, *, group: Mapping[str, Marked]) -> tuple[str, ...]:
     """The marks of one row, seen against the other rows of its group."""
     row = group[method]
-    return (*_against_base(row), *_seeds(row, group), *_search_effort(row, group), *_surroundings(method, group))
+    return (
+        *_against_base(row),
+        *_seeds(row, group),
+        *_unsteady(row),
+        *_search_effort(row, group),
+        *_surroundings(method, group),
+    )
 
 
 def _against_base(row: Marked) -> list[str]:
@@ -41,6 +51,16 @@ def _against_base(row: Marked) -> list[str]:
 def _seeds(row: Marked, group: Mapping[str, Marked]) -> list[str]:
     several = any(len(other.runs) > 1 for other in group.values() if not other.is_base)
     return [ONE_SEED] if several and len(row.runs) == 1 and not row.is_base else []
+
+
+def _unsteady(row: Marked) -> list[str]:
+    if not row.is_unsteady:
+        return []
+    name = next(iter(row.cells))
+    values = {run.entry.seed: run.result.scores[name].value for run in row.runs if name in run.result.scores}
+    known = [value for value in values.values() if value is not None]
+    seeds = ", ".join(f"seed {seed}: {number(value, score_decimals(known))}" for seed, value in values.items())
+    return [f"{UNSTEADY} ({name}: {seeds})"]
 
 
 def _search_effort(row: Marked, group: Mapping[str, Marked]) -> list[str]:

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from tunelab.contracts import Metric
+from tunelab.report.beside import beside_table
 from tunelab.report.costs import phases_table, search_table
 from tunelab.report.decision import decision_table
 from tunelab.report.examples import SideBySide, most_different
 from tunelab.report.fairness import fairness_table, optimizer_table, value_text
 from tunelab.report.frame import Comparison
-from tunelab.report.pairwise import matrix_table, pairwise_table
 from tunelab.report.plots import Plot, draw_all
 from tunelab.report.provenance import failures_table, notes_table, pending_table, provenance_table, signatures_table
 from tunelab.report.tables import Table, cells, words
@@ -77,11 +77,9 @@ def build_page(
 
 def _chapter(verdict: Verdict, *, anchor: str, metrics: Mapping[str, Metric], plots: tuple[Plot, ...]) -> Chapter:
     group = verdict.group
-    matrix = matrix_table(group)
     parts = {
         "What makes the rows comparable": fairness_table(group),
-        "Pairwise tests": pairwise_table(group) if matrix is None else matrix,
-        "Pairwise tests on every metric": None if matrix is None else pairwise_table(group),
+        "Every method beside the best": beside_table(group),
         "Effective optimizer": optimizer_table(group),
         "Learning-rate search": search_table(group),
         "Phases": phases_table(group),

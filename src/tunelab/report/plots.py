@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from tunelab.records import BASE
-from tunelab.report.drawing import Look, looks, png, styled, svg
+from tunelab.entries import BASE
+from tunelab.report.drawing import INK, Look, looks, png, styled, svg
 from tunelab.report.frame import Comparison, Group, Row
 from tunelab.report.labelling import LABEL_GAP, LETTER_WIDTH, Spot, free_labels
 from tunelab.report.numbers import Unit, memory_unit, number, score_decimals, time_unit
 from tunelab.report.reading import RunRecords
 from tunelab.report.verdict import place
+from tunelab.significance.beside_best import Word
 
 MOST_POINTS = 400
 """A curve is thinned to as many points; more cannot be seen."""
@@ -25,6 +26,13 @@ MOST_POINTS = 400
 
 LEGEND_LINE = 0.17
 """Inches by which a figure grows for each further line of its legend, so that the axes keep their size."""
+
+
+FILLED: dict[Word | None, Literal["full", "left", "none"]] = {
+    "as good": "full", "undecided": "left", "worse": "none", None: "full",
+}  # fmt: skip
+"""How a point says what its method is beside the best."""
+WORDS = "full: as good as the best, half: undecided, open: worse"
 
 
 class Plot(NamedTuple):
@@ -149,7 +157,9 @@ def _quality(group: Group, title: str, look: dict[str, Look], cost: str) -> Figu
     _base_line(axes, group, metric, look[BASE])
     _name_points(figure, axes, points)
     better = "higher" if group.higher_is_better(metric) else "lower"
-    axes.set(xlabel=_cost_label(cost, unit), ylabel=f"{metric} ({better} is better)", title=title)
+    _margin_band(axes, group, metric)
+    told = f"\n{WORDS}" if any(row.scores[metric].word for row, _ in rows) else ""
+    axes.set(xlabel=_cost_label(cost, unit) + told, ylabel=f"{metric} ({better} is better)", title=title)
     return figure
 
 
@@ -169,6 +179,18 @@ def _base_line(axes: Axes, group: Group, metric: str, look: Look) -> None:
     arrow, up, side = ("↓", 0.02, "bottom") if cell.mean < bottom else ("↑", 0.98, "top")
     text = f"{BASE}: {number(cell.mean, score_decimals([cell.mean, top]))} {arrow}"
     axes.text(0.99, up, text, transform=axes.transAxes, ha="right", va=side, fontsize=7)
+
+
+def _margin_band(axes: Axes, group: Group, metric: str) -> None:
+    """From the best mean as far as a method may fall behind and still be as good."""
+    found = group.comparisons.get(metric)
+    if found is None or found.margin is None or found.best is None or found.in_logarithms:
+        return
+    best = next(row.scores[metric].mean for row in group.rows if row.method == found.best)
+    if best is None:
+        return
+    end = best - found.margin if group.higher_is_better(metric) else best + found.margin
+    axes.axhspan(min(best, end), max(best, end), color=INK, alpha=0.06, linewidth=0)
 
 
 def _name_points(figure: Figure, axes: Axes, points: Sequence[NamedPoint]) -> None:
@@ -208,7 +230,7 @@ def _point(axes: Axes, across: float, row: Row, metric: str, look: Look) -> Name
     high = mean if cell.high is None else max(cell.high, mean)
     handle = axes.errorbar(
         [across], [mean], yerr=[[mean - low], [high - mean]], color=look.colour, marker=look.marker,
-        markersize=5, capsize=2.5 if high > low else 0, elinewidth=1, linestyle="none",
+        markersize=5, capsize=2.5 if high > low else 0, elinewidth=1, linestyle="none", fillstyle=FILLED[cell.word],
     )  # fmt: skip
     return NamedPoint(row.method, across, mean, low, high, handle)
 

@@ -1,6 +1,6 @@
-"""Scores of the methods of one group: means over seeds, intervals, ties with the best, tests against the base.
+"""Scores of the methods of one group: means over seeds, intervals, and each beside the best and the base.
 
-Everything is a re-weighting of the per-example statistics in predictions.jsonl (see evaluation/significance.py).
+Everything is a re-weighting of the per-example statistics in predictions.jsonl (see significance/beside_best.py).
 Where they or the metric's object are missing, the recorded scores give the mean and nothing is tested.
 """
 
@@ -14,67 +14,70 @@ from typing import NamedTuple
 import numpy as np
 
 from tunelab.contracts import Metric
-from tunelab.evaluation.significance import LEVEL, Comparison, PairTest, compare
-from tunelab.records import BASE
+from tunelab.entries import BASE, Deciding
 from tunelab.report.reading import RunRecords
+from tunelab.significance.beside_best import Comparison, Margin, Word, compare
 
 # S seeds, N examples, K statistics of the metric
 
+SHARE = 0.1
+"""Of the gain over the base: the margin on metrics that do not decide, where the deciding one has a number."""
+
 
 class ScoreCell(NamedTuple):
-    """One metric of one method. None: nothing has finished, or it was not tested."""
+    """One metric of one method. None: nothing has finished, or it was not compared."""
 
     mean: float | None
     """Over the finished seeds."""
     low: float | None
     high: float | None
-    tied_best: bool | None
-    """The best of the group, or not told apart from it."""
-    beats_base: bool | None
-    """Better than the base, and told apart from it; None for the base."""
-
-
-class Pair(NamedTuple):
-    """Two methods tested on one metric."""
-
-    metric: str
-    test: PairTest
-
-    @property
-    def different(self) -> bool:
-        """Told apart, after Holm's correction over the pairs of this metric."""
-        return self.test.p_holm < LEVEL
-
-    def better(self, metric: Metric) -> str:
-        """The label of the one with the better mean."""
-        return self.test.first if (self.test.difference > 0) == metric.higher_is_better else self.test.second
+    word: Word | None = None
+    """Beside the best of the group: as good, worse or undecided. None: the base, one seed, or nothing to compare."""
+    lacks: float | None = None
+    """To the best mean; positive where the method is behind, whatever the metric's direction."""
+    lacks_low: float | None = None
+    lacks_high: float | None = None
+    """Limits of what it lacks to the truly best method, simultaneous over the methods."""
+    better: tuple[str, ...] = ()
+    """Methods that are significantly better than it."""
+    needed_seeds: int | None = None
+    """Seeds of every method that would decide, in all; None: it is decided, or they alone cannot."""
+    needed_examples: int | None = None
+    needed_times: float | None = None
+    """So many times as many seeds and examples, where neither alone can."""
+    beats_base: bool | None = None
+    """Significantly better than the base; None for the base."""
 
 
 class Quality(NamedTuple):
     cells: dict[str, dict[str, ScoreCell]]
     """By method, then by metric."""
-    pairs: tuple[Pair, ...]
+    comparisons: dict[str, Comparison]
+    """By metric; those that could be compared."""
     notes: dict[str, list[str]]
     """By method: what could not be used."""
 
 
-def assess(runs: Mapping[str, Sequence[RunRecords]], *, names: Sequence[str], metrics: Mapping[str, Metric]) -> Quality:
-    """`runs`: by method, the finished ones that its row averages; `names`: the group's metrics in order."""
+def assess(
+    runs: Mapping[str, Sequence[RunRecords]], *, names: Sequence[str], metrics: Mapping[str, Metric],
+    deciding: Deciding,
+) -> Quality:  # fmt: skip
+    """`runs`: by method, the finished ones that its row averages; `names`: the metrics, the deciding one first."""
     cells: dict[str, dict[str, ScoreCell]] = {method: {} for method in runs}
     notes: dict[str, list[str]] = {method: [] for method in runs}
-    pairs: list[Pair] = []
+    comparisons: dict[str, Comparison] = {}
     shared = _shared_ids(runs, notes)
-    for name in names:
+    for place, name in enumerate(names):
         metric = metrics.get(name)
         comparable = {method: _of_one_signature(done, name, runs, notes[method]) for method, done in runs.items()}
-        tested = _tested(comparable, name, metric, shared)
-        of_name = [] if tested is None else [Pair(name, test) for test in tested.pairs]
-        pairs += of_name
+        margin = Margin(deciding.share, deciding.margin) if place == 0 else Margin(deciding.share or SHARE)
+        tested = _compared(comparable, name, metric, shared, margin)
+        if tested is not None:
+            comparisons[name] = tested
         for method, done in comparable.items():
             notes[method] += [*_missing(name, done), *unread(name, done)]
-            beats_base = _beats_base(method, of_name, metric)
-            cells[method][name] = _cell(method, name, done, tested)._replace(beats_base=beats_base)
-    return Quality(cells, tuple(pairs), notes)
+            cells[method][name] = _cell(method, name, done, tested, general=_reads_general(metric))
+    return Quality(cells, comparisons, notes)
 
 
 def _of_one_signature(
@@ -95,24 +98,40 @@ def _of_one_signature(
     return [run for run in done if run not in others]
 
 
-def _tested(
-    runs: Mapping[str, Sequence[RunRecords]], name: str, metric: Metric | None, shared: list[str]
+def _reads_general(metric: Metric | None) -> bool:
+    return metric is not None and metric.reads == "general"
+
+
+def _compared(
+    runs: Mapping[str, Sequence[RunRecords]], name: str, metric: Metric | None, shared: list[str], margin: Margin
 ) -> Comparison | None:
     if metric is not None and metric.reads == "general":
         shared = [row.id for row in next((run.general for done in runs.values() for run in done if run.general), ())]
     if metric is None or not shared:
         return None
-    return compare({method: _statistics_SNK(done, name, metric, shared) for method, done in runs.items()}, metric)
+    statistics = {method: _statistics_SNK(done, name, metric, shared) for method, done in runs.items()}
+    return compare(statistics, metric, base=BASE if BASE in runs else None, margin=margin)
 
 
-def _cell(method: str, name: str, done: Sequence[RunRecords], tested: Comparison | None) -> ScoreCell:
+def _cell(
+    method: str, name: str, done: Sequence[RunRecords], tested: Comparison | None, *, general: bool
+) -> ScoreCell:  # fmt: skip
     scores = [run.result.scores[name] for run in done if name in run.result.scores]
     values = [score.value for score in scores if score.value is not None and math.isfinite(score.value)]
     mean = math.fsum(values) / len(values) if values else None
-    if tested is not None and (interval := tested.intervals[method]) is not None:
-        return ScoreCell(mean, interval.low, interval.high, tested.tied_best[method], None)
-    low, high = (scores[0].low, scores[0].high) if len(scores) == 1 else (None, None)
-    return ScoreCell(mean, low, high, None, None)
+    if tested is None or (interval := tested.intervals[method]) is None:
+        low, high = (scores[0].low, scores[0].high) if len(scores) == 1 else (None, None)
+        return ScoreCell(mean, low, high)
+    # A rise over the base cannot be below the base's own.
+    cell = ScoreCell(mean, interval.low, interval.high, beats_base=None if general else tested.beats_base.get(method))
+    standing = tested.standings[method]
+    if standing is None:
+        return cell
+    seeds, examples, times = standing.needed or (None, None, None)
+    return cell._replace(
+        word=standing.word, lacks=standing.lacks, lacks_low=standing.low, lacks_high=standing.high,
+        better=standing.better, needed_seeds=seeds, needed_examples=examples, needed_times=times,
+    )  # fmt: skip
 
 
 def _missing(name: str, done: Sequence[RunRecords]) -> list[str]:
@@ -125,15 +144,6 @@ def unread(name: str, done: Sequence[RunRecords]) -> list[str]:
     """What a metric does not read of the references; once for all runs that say the same."""
     said = [run.result.scores[name].note for run in done if name in run.result.scores]
     return [f"{name}: {note}" for note in dict.fromkeys(said) if note]
-
-
-def _beats_base(method: str, pairs: Sequence[Pair], metric: Metric | None) -> bool | None:
-    if metric is None or metric.reads == "general":  # a rise over the base cannot be below the base's
-        return None
-    for pair in pairs:
-        if {pair.test.first, pair.test.second} == {method, BASE}:
-            return pair.different and pair.better(metric) == method
-    return None
 
 
 def _shared_ids(runs: Mapping[str, Sequence[RunRecords]], notes: dict[str, list[str]]) -> list[str]:

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from tunelab.config.run import RunConfig
 from tunelab.contracts import Metric
-from tunelab.records import Prediction, Record, RunEntry, RunResult, StepRecord, StudyRuns, ValidationRecord
+from tunelab.entries import RunEntry, StudyRuns
+from tunelab.records import Prediction, Record, RunResult, StepRecord, ValidationRecord
 
 State = Literal["finished", "failed", "pending"]
 AnyRecord = TypeVar("AnyRecord", bound=Record)

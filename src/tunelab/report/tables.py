@@ -18,7 +18,7 @@ class Cell(NamedTuple):
     marks: str = ""
     """Letters of the footnotes that this cell carries: 'a, b'."""
     tone: Tone = ""
-    """best: the best value or one tied with it. bad: a reader should stop here."""
+    """best: as good as the best. bad: a reader should stop here."""
 
 
 class Column(NamedTuple):
@@ -60,7 +60,7 @@ def markdown(table: Table) -> str:
 
 
 def plain(table: Table) -> str:
-    """Aligned columns; `*` follows a best or tied value, footnote letters stand in brackets."""
+    """Aligned columns; `*` follows what is as good as the best, footnote letters stand in brackets."""
     heads = [visible(column.title + (f" ({column.unit})" if column.unit else "")) for column in table.columns]
     rows = [[_plain_cell(cell) for cell in row] for row in table.rows]
     widths = [max(map(_width, [head, *(row[place] for row in rows)])) for place, head in enumerate(heads)]

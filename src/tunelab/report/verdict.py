@@ -1,25 +1,23 @@
-"""Which way to keep, in words, by a fixed rule.
-
-On a task's first metric: among the methods that beat the base and cannot be told apart from the best, keep the one
-with the lowest peak memory; within 2 % of it, the fastest. When none beats the base, the verdict says so.
-"""
+"""Which way to keep, in words. The rule is choice.py's, the words as good, worse and undecided are
+significance/beside_best.py's."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from tunelab.records import BASE
+from tunelab.entries import BASE
+from tunelab.report.cautions import against, cautions, is_are, listing
+from tunelab.report.choice import Choice, choose, costs_less, first_cell
 from tunelab.report.frame import Comparison, Group, Row
-from tunelab.report.marks import UNEQUAL_SEARCH
-from tunelab.report.numbers import interval, score_decimals, times
-
-SAME_MEMORY = 1.02
-"""Peaks within 2 % count as equal: they vary that much from run to run."""
+from tunelab.report.numbers import count, interval, number, score_decimals
+from tunelab.report.spending import KINDS, NEXT, compared, spent
 
 RULE = (
-    "Rule: on the task's first metric, among the methods that beat the base and are not told apart from the best, "
-    "keep the one with the lowest peak training memory; within 2 % of it, the fastest."
+    "As good: with 95 %, jointly over the methods, it lacks less than the margin to the best method, whichever that "
+    "is. Worse: with 95 % it is not the best. Undecided: neither can be said. Of the methods that are as good and beat "
+    "the base, the cheapest is kept; costs that differ by less than 10 %, or by less than the seeds of one method, are "
+    "the same."
 )
 
 
@@ -29,9 +27,27 @@ class Verdict(NamedTuple):
     group: Group
     name: str
     """The task's, with backend and study where several were compared."""
-    keep: str | None
-    """The label to keep: a method, 'base' when nothing beats it, None when that cannot be said."""
+    choice: Choice
     sentences: tuple[str, ...]
+
+    @property
+    def keep(self) -> str | None:
+        """The label to keep: a method, 'base' when none is shown to beat it, None when that cannot be said."""
+        return self.choice.keep
+
+    def as_json(self) -> dict[str, Any]:
+        """A decision of comparison.json. Words are with the rows' scores."""
+        group, deciding = self.group, self.group.deciding
+        metric = group.metrics[0] if group.metrics else None
+        found = group.comparisons.get(metric or "")
+        return {
+            "study": group.study, "task": group.task, "backend": group.backend, "metric": metric,
+            "margin": None if found is None else found.margin,
+            "margin_is": "number" if deciding.share is None else f"{100 * deciding.share:g} % of the gain",
+            "in_logarithms": found is not None and found.in_logarithms,
+            "cost": deciding.cost, "best": None if found is None else found.best, "keep": self.keep,
+            "because": self.choice.reason, "sentences": list(self.sentences),
+        }  # fmt: skip
 
 
 def verdicts(comparison: Comparison) -> tuple[Verdict, ...]:
@@ -50,18 +66,18 @@ def overall(found: Sequence[Verdict]) -> str:
         known = [verdict for verdict in found if verdict.keep is not None]
         if not known:
             return "Nothing can be said yet about which way to keep."
-        if len(known) < len(found):
-            return f"So far, for {len(known)} of {len(found)} tasks: {_listed(known)}."
+        return f"So far, for {len(known)} of {len(found)} tasks: {_listed(known)}."
     if len(kept) == 1:
         label = next(iter(kept))
-        place = " on every task" if len(found) > 2 else " on both tasks"
-        return f"No method beats the base{place}: keep the base." if label == BASE else f"Keep {label}{place}."
-    everywhere = set.intersection(*({row.method for row in _worthy(verdict.group)} for verdict in found))
+        everywhere = " on every task" if len(found) > 2 else " on both tasks"
+        if label == BASE:
+            return f"No method is shown to beat the base{everywhere}: keep the base."
+        return f"Keep {label}{everywhere}."
+    always = set.intersection(*({row.method for row in verdict.choice.good} for verdict in found))
     text = f"The way to keep differs by task: {_listed(found)}."
-    if not everywhere:
-        return f"{text} No one method is best or tied with the best on every task."
-    verb = "is" if len(everywhere) == 1 else "are"
-    return f"{text} Best or tied with the best on every task {verb} {_and(sorted(everywhere))}."
+    if not always:
+        return f"{text} No one method is as good as the best on every task."
+    return f"{text} As good as the best on every task: {listing(sorted(always))}."
 
 
 def place(group: Group, groups: Sequence[Group]) -> str:
@@ -72,129 +88,135 @@ def place(group: Group, groups: Sequence[Group]) -> str:
     return name if len({other.study for other in groups}) < 2 else f"{group.study}: {name}"
 
 
-def _verdict(group: Group, name: str) -> Verdict:
-    scored = [row for row in group.rows if _mean(row, group) is not None]
-    trained = [row for row in scored if row.method != BASE]
-    if not trained:
-        return Verdict(group, name, None, (f"On {name}, no method has finished with a score yet.",))
-    if len(scored) > len(trained) and len({_mean(row, group) for row in scored}) == 1:
-        same = f"On {name}, all methods and the base score the same on {group.metrics[0]} ({_score(scored[0], group)})"
-        advice = "nothing can be told from that: put another metric first, or give more steps, data or test rows."
-        return Verdict(group, name, None, (f"{same}; {advice}", *_cautions(group)))
-    untested = all(row.scores[group.metrics[0]].tied_best is None for row in trained)
-    best = _best(scored if untested else [row for row in scored if row.scores[group.metrics[0]].tied_best], group)
-    opening = f"On {name}, {best.method} is best on {group.metrics[0]} ({_score(best, group)})"
-    if untested:
-        return Verdict(group, name, None, (f"{opening}; the difference was not tested.", *_cautions(group)))
-    tied = [row.method for row in scored if row.scores[group.metrics[0]].tied_best and row is not best]
-    sentences = [
-        f"{opening}; {_and(tied)} {'is' if len(tied) == 1 else 'are'} tied with it." if tied else f"{opening}."
-    ]
-    keep, reason = _decision(group, best=best, trained=trained)
-    return Verdict(group, name, keep, (*sentences, reason, *_cautions(group)))
-
-
-def _decision(group: Group, *, best: Row, trained: list[Row]) -> tuple[str | None, str]:
-    beats = [row.scores[group.metrics[0]].beats_base for row in trained]
-    if all(beat is None for beat in beats):
-        worthy = [row for row in trained if row.scores[group.metrics[0]].tied_best]
-        kept = _cheapest(worthy) if worthy else best
-        return kept.method, f"{_keep(kept, best, worthy, group)} Nothing was tested against the base."
-    worthy = _worthy(group)
-    if not worthy and any(beats):
-        # The best mean is noisy enough not to beat the base while a lower, steadier one does.
-        worthy = [row for row in trained if row.scores[group.metrics[0]].beats_base]
-    if not worthy:
-        return BASE, "No method beats the base: keep the base, or give the methods more data, steps or learning rates."
-    kept = _cheapest(worthy)
-    return kept.method, _keep(kept, best, worthy, group)
-
-
-def _worthy(group: Group) -> list[Row]:
-    if not group.metrics:
-        return []
-    cells = {row.method: row.scores.get(group.metrics[0]) for row in group.rows if row.method != BASE}
-    return [row for row in group.rows if (cell := cells.get(row.method)) and cell.tied_best and cell.beats_base]
-
-
-def _cheapest(rows: Sequence[Row]) -> Row:
-    """Memory decides only where every row's was measured."""
-    peaks = [row.peak_train_gib for row in rows if row.peak_train_gib is not None]
-    if len(peaks) == len(rows):
-        limit = SAME_MEMORY * min(peaks)
-        rows = [row for row, peak in zip(rows, peaks, strict=True) if peak <= limit]
-    return min(rows, key=lambda row: (row.train_seconds is None, row.train_seconds or 0.0))
-
-
-def _keep(kept: Row, best: Row, tied: Sequence[Row], group: Group) -> str:
-    """What is saved against the best; when the best itself is kept, against the first that is tied with it."""
-    rivals = [row for row in tied if row is not kept]
-    rival = best if kept is not best else rivals[0] if rivals else None
-    if rival is None:
-        return f"Keep {kept.method}."
-    costs = [
-        _compared(kept.peak_train_gib, rival.peak_train_gib, less="less memory", more="more memory"),
-        _compared(kept.train_seconds, rival.train_seconds, less="less time", more="more time"),
-    ]
-    text = ", ".join(cost for cost in costs if cost)
-    if kept is best:
-        return f"Keep {kept.method}: best; compared with {rival.method} {text}." if text else f"Keep {kept.method}."
-    tied_best = kept.scores[group.metrics[0]].tied_best
-    quality = f"tied in quality with {best.method}" if tied_best else f"{best.method} is not shown to beat the base"
-    return f"Keep {kept.method} ({_score(kept, group)}): {quality}{', ' * bool(text)}{text}."
-
-
-def _compared(value: float | None, other: float | None, *, less: str, more: str) -> str:
-    if not value or not other:
+def margin_text(group: Group, metric: str) -> str:
+    """'0.040, 10 % of the best's gain over the base'; empty where there is none."""
+    found = group.comparisons.get(metric)
+    if found is None or found.margin is None:
         return ""
-    if max(value, other) / min(value, other) < 1.05:
-        return f"about the same {less.removeprefix('less ')}"
-    return f"{times(other, value)} {less}" if value < other else f"{times(value, other)} {more}"
+    decimals = score_decimals(_means(group, metric)) if not found.in_logarithms else 3
+    share = group.deciding.share or 0.1
+    by_share = metric != group.metrics[0] or group.deciding.margin is None
+    scale = " in its logarithm" if found.in_logarithms else ""
+    return f"{number(found.margin, decimals + 1)}{scale}" + (
+        f", {100 * share:g} % of the best's gain over the base" if by_share else ""
+    )
 
 
-def _cautions(group: Group) -> list[str]:
-    """What weakens the verdict."""
-    missing = [run for run in group.runs if run.state != "finished"]
-    cautions = []
-    if missing:
-        failed = sum(run.state == "failed" for run in missing)
-        cautions.append(
-            f"Preliminary: {len(missing)} of {len(group.runs)} runs did not finish"
-            + (f" ({failed} failed)." if failed else " yet.")
+def needed_text(row: Row, metric: str) -> str:
+    """'6 seeds, or 900 test examples': what would decide; empty: nothing of this size."""
+    cell = row.scores[metric]
+    if cell.needed_times is not None:
+        return f"{cell.needed_times:.1f} times as many seeds and test examples"
+    ways = [
+        f"{cell.needed_seeds} seeds" if cell.needed_seeds is not None else "",
+        f"{count(cell.needed_examples)} test examples" if cell.needed_examples is not None else "",
+    ]
+    return " or ".join(filter(None, ways))
+
+
+def _verdict(group: Group, name: str) -> Verdict:
+    choice = choose(group)
+    if choice.best is None:
+        return Verdict(group, name, choice, (f"On {name}, no method has finished with a score yet.",))
+    metric = group.metrics[0]
+    if choice.reason == "all the same":
+        same = f"On {name}, all methods and the base score the same on {metric} ({_score(choice.best, group)})"
+        advice = "nothing can be told from that: put another metric first, or give more steps, data or test rows."
+        return Verdict(group, name, choice, (f"{same}; {advice}", *cautions(group)))
+    opening = f"On {name}, {choice.best.method} has the best mean of {metric} ({_score(choice.best, group)})"
+    sentences = [*_by_reason(choice, group, opening), *against(choice, group), *cautions(group)]
+    return Verdict(group, name, choice, tuple(sentences))
+
+
+def _by_reason(choice: Choice, group: Group, opening: str) -> list[str]:
+    if choice.reason == "not tested":
+        return [f"{opening}; the difference was not tested."]
+    if choice.reason == "one seed":
+        return [
+            f"{opening}. Not tested across seeds: one training of each method says nothing about the next, and nothing "
+            "is kept on it. Add seeds (`seeds: [0, 1, 2]`); what has finished is not run again."
+        ]  # fmt: skip
+    sentences = [f"{opening}.", *_beside(choice, group)]
+    if choice.reason == "base":
+        base = next(_score(row, group) for row in group.rows if row.method == BASE)
+        advice = "keep the base, or give the methods more data, steps or learning rates."
+        return [*sentences, f"No method is shown to beat the base ({base}): {advice}"]
+    if choice.reason == "undecided":
+        return [*sentences, f"Nothing can be kept yet.{_would_decide(choice.undecided, group)}"]
+    return [*sentences, *_kept(choice, group)]
+
+
+def _beside(choice: Choice, group: Group) -> list[str]:
+    """Who is as good, undecided, worse, and against which margin."""
+    others = [row for row in choice.good if row is not choice.best]
+    said = []
+    if others:
+        said.append(f"{listing(row.method for row in others)} {is_are(others)} as good")
+    if choice.undecided:
+        said.append(f"{listing(row.method for row in choice.undecided)} {is_are(choice.undecided)} undecided")
+    if choice.worse:
+        said.append(f"{listing(row.method for row in choice.worse)} {is_are(choice.worse)} worse")
+    if choice.one_seed:
+        only = f"{listing(row.method for row in choice.one_seed)} {'has' if len(choice.one_seed) == 1 else 'have'}"
+        said.append(f"{only} one seed and {is_are(choice.one_seed)} not compared")
+    margin = margin_text(group, group.metrics[0])
+    if not said:
+        return []
+    return ["; ".join(said) + (f" (margin {margin})." if margin else " (no margin: nothing gains over the base).")]
+
+
+def _kept(choice: Choice, group: Group) -> list[str]:
+    rows = {row.method: row for row in group.rows}
+    kept, best = rows[choice.keep or ""], choice.best
+    cost = KINDS[group.deciding.cost].name
+    rivals = [row for row in choice.good if row is not kept]
+    instead = [row for row in choice.undecided if costs_less(row, kept, group)]
+    if not rivals:
+        sentences = [f"Keep {kept.method}{' so far' if instead else ''}."]
+    elif kept is not best and best is not None:
+        sentences = [f"Keep {kept.method} ({_score(kept, group)}): {compared(kept, best, group)} than {best.method}."]
+    else:
+        beside = compared(kept, rivals[0], group)
+        sentences = [f"Keep {kept.method}: the best mean; beside {rivals[0].method} {beside or 'costs are not known'}."]
+    if choice.same_cost:
+        same, then = listing(row.method for row in choice.same_cost), KINDS[NEXT[group.deciding.cost]].name
+        known = all(spent(row, group.deciding.cost, group) for row in (kept, *choice.same_cost))
+        equal = f"{same} {'has' if len(choice.same_cost) == 1 else 'have'} about the same {cost}"
+        sentences.append(
+            f"{equal if known else f'The {cost} was not measured for all'}: {then}, then the mean, decided."
         )
-    base = next((row.scores[group.metrics[0]] for row in group.rows if row.method == BASE and row.scores), None)
-    if base is not None and base.tied_best and any(row.scores[group.metrics[0]].beats_base for row in group.rows):
-        cautions.append("Even the base is not told apart from the best: so few examples or seeds separate little.")
-    if max(row.num_seeds for row in group.rows if row.method != BASE) == 1:
-        cautions.append("One seed: the intervals cover the choice of test examples, not the variation of training.")
-    if any(mark.startswith(UNEQUAL_SEARCH) for row in group.rows for mark in row.marks):
-        cautions.append("The methods had unequal numbers of learning rates to choose from (see the marks).")
-    if any(
-        "hardware differs" in mark or "number of threads differs" in mark for row in group.rows for mark in row.marks
-    ):
-        cautions.append("Times and memory come from different machines or settings (see the marks).")
-    return cautions
+    cell = first_cell(kept, group)
+    if cell.beats_base is None:
+        sentences.append("Nothing was tested against the base.")
+    if instead:
+        would = _would_decide(instead, group)
+        sentences.append(f"{listing(row.method for row in instead)} may be as good at no higher cost.{would}")
+    return sentences
 
 
-def _best(rows: Sequence[Row], group: Group) -> Row:
-    sign = 1 if group.higher_is_better(group.metrics[0]) else -1
-    means = {row.method: mean for row in rows if (mean := _mean(row, group)) is not None}
-    return max(rows, key=lambda row: sign * means[row.method])
+def _would_decide(rows: Sequence[Row], group: Group) -> str:
+    """Sentences with a leading space, the methods that need the same together."""
+    metric = group.metrics[0]
+    needs: dict[str, list[str]] = {}
+    for row in rows:
+        needs.setdefault(needed_text(row, metric), []).append(row.method)
+    said = ""
+    for text, methods in needs.items():
+        if text:
+            said += f" {text} in all would decide about {listing(methods)} in 8 of 10 studies, if the means stay."
+        else:
+            said += f" No number of seeds or test examples is foreseen to decide about {listing(methods)}."
+    return said
 
 
-def _mean(row: Row, group: Group) -> float | None:
-    cell = row.scores.get(group.metrics[0]) if group.metrics else None
-    return None if cell is None else cell.mean
+def _means(group: Group, metric: str) -> list[float | None]:
+    return [row.scores[metric].mean for row in group.rows if metric in row.scores]
 
 
 def _score(row: Row, group: Group) -> str:
-    cell = row.scores[group.metrics[0]]
+    cell = first_cell(row, group)
     return interval(cell.mean, cell.low, cell.high, score_decimals([cell.mean, cell.high]))
 
 
 def _listed(found: Sequence[Verdict]) -> str:
     return "; ".join(f"{verdict.keep} on {verdict.name}" for verdict in found if verdict.keep is not None)
-
-
-def _and(labels: Sequence[str]) -> str:
-    return labels[0] if len(labels) == 1 else f"{', '.join(labels[:-1])} and {labels[-1]}"

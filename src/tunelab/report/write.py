@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from tunelab.contracts import Metric
+from tunelab.entries import StudyRuns
 from tunelab.files import write_atomically
-from tunelab.records import StudyRuns
 from tunelab.report.frame import Comparison, build_comparison
 from tunelab.report.html import render_html
 from tunelab.report.markdown import render_markdown
 from tunelab.report.page import build_page
+from tunelab.report.verdict import verdicts
 
 
 def write_report(
@@ -46,7 +47,9 @@ def write_report(
 
 
 def _json(comparison: Comparison) -> str:
-    return json.dumps(comparison.as_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    decisions = [verdict.as_json() for verdict in verdicts(comparison)]
+    whole = {"study": comparison.study, "decisions": decisions, "rows": comparison.as_json()["rows"]}
+    return json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _csv(comparison: Comparison) -> str:

@@ -50,6 +50,7 @@ class Work(NamedTuple):
     progress: Progress
     notes: list[str]
     """The session adds to them."""
+    process_gib: float | None
     loaded_gib: float | None
 
 
@@ -81,9 +82,10 @@ def _load(run: RunConfig, parts: RunParts, folder: RunFolder, progress: Progress
         if located.revision != run.model_revision:
             raise ModelError(f"model '{run.model.name}' changed since the study was started; start the study again")
         text = parts.backend.text(run.model, located)
+        process_gib = meter.memory.current_gib()
         session = parts.backend.session(run, parts.method, located=located, text=text, notes=notes)
         loaded_gib = meter.memory.current_gib()
-    return Work(run, parts, folder, session, text, meter, progress, notes, loaded_gib)
+    return Work(run, parts, folder, session, text, meter, progress, notes, process_gib, loaded_gib)
 
 
 def _train_and_evaluate(work: Work, where: Provenance) -> RunResult:
@@ -112,6 +114,7 @@ def _train_and_evaluate(work: Work, where: Provenance) -> RunResult:
     _ask_harness(work)
     result = scored_result(run, session, scores, meter, loaded_gib=work.loaded_gib, notes=notes, where=where)
     trained = {
+        "process_gib": work.process_gib,
         "saved_mib": saved_mib,
         **_speed(folder.steps()),
         "num_steps": state.step,

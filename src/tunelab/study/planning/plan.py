@@ -19,6 +19,7 @@ from tunelab.config.schema import DataSettings, Generation, LearningRate, Method
 from tunelab.contracts import Method, Metric
 from tunelab.errors import ConfigError, DataError
 from tunelab.near import did_you_mean
+from tunelab.study.planning.deciding import decision_problems
 from tunelab.study.planning.engines import engine_problems
 from tunelab.study.planning.labels import labels
 from tunelab.study.planning.needs import missing_needs, with_needed
@@ -56,6 +57,7 @@ def make_plan(read: ReadStudy) -> Plan:
     for index, fault in missing_needs(planned):
         problems.append(read.problem(f"methods.{index}.{planned[index].name}", fault))
     asked = [task.task.generation for task in tasks]
+    problems += [read.problem(key, fault) for key, fault in decision_problems(read.config.decision, tasks)]
     problems += [read.problem(key, fault) for key, fault in engine_problems(read.config.evaluation, planned, asked)]
     if problems:
         raise ConfigError(*problems)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from tunelab.config.run import RunConfig
-from tunelab.records import Role, RunEntry
+from tunelab.entries import Role, RunEntry
 from tunelab.study.planning.plan import identity
 from tunelab.study.planning.planned import Plan, PlannedMethod, PlannedTask, Revisions
 from tunelab.study.planning.run_config import base_run, cells, method_run

@@ -1,0 +1,45 @@
+"""Every method beside the best, on every metric: the numbers behind as good, worse and undecided."""
+
+from __future__ import annotations
+
+from tunelab.report.frame import Group
+from tunelab.report.numbers import MISSING, bounds, number, score_decimals
+from tunelab.report.tables import Cell, Column, Table, words
+from tunelab.report.verdict import margin_text, needed_text
+
+FEET = (
+    "Lacks: the best mean less the method's own, in the metric's better direction; below it 95 % limits of what it "
+    "lacks to the truly best method, whichever that is. They hold jointly for all methods of a metric (max-t bootstrap "
+    "over the test examples, the seeds' variation added), so they are wider than those of one pair.",
+    "As good: the upper limit is below the margin, for it and all with a better mean. Worse: the lower limit is above "
+    "0. Undecided: neither; it does not say that two methods are equal.",
+    "Would decide: seeds of every method, or test examples, in all, with which a difference of this size is decided "
+    "in 8 of 10 studies.",
+)
+
+
+def beside_table(group: Group) -> Table | None:
+    """One line a metric and method, in the order of the rows."""
+    rows = []
+    for metric, found in group.comparisons.items():
+        means = [row.scores[metric].mean for row in group.rows if metric in row.scores]
+        decimals = 3 if found.in_logarithms else score_decimals(means)
+        for row in group.rows:
+            cell = row.scores.get(metric)
+            if cell is None or cell.word is None:
+                continue
+            rows.append((
+                Cell(f"{metric} (logarithm)" if found.in_logarithms else metric), Cell(row.method),
+                Cell(number(cell.lacks, decimals), below=bounds(cell.lacks_low, cell.lacks_high, decimals)),
+                Cell(margin_text(group, metric).split(",")[0].split(" ")[0] or MISSING),
+                Cell(cell.word, tone="best" if cell.word == "as good" else ""),
+                Cell(", ".join(cell.better) or MISSING),
+                Cell(needed_text(row, metric) or MISSING),
+            ))  # fmt: skip
+    if not rows:
+        return None
+    columns = (
+        words("Metric"), words("Method"), Column("Lacks"), Column("Margin"), words("Beside the best"),
+        words("Significantly better than it"), words("Would decide"),
+    )  # fmt: skip
+    return Table("", columns, tuple(rows), FEET)
