@@ -32,6 +32,16 @@ def test_without_a_test_file_a_tenth_is_held_out(command, data):
     assert command("plan", "mine.yaml").status == 0
 
 
+def test_no_twin_of_a_row_that_is_held_out_stays_in_train(command, data):
+    twins = [{"answer": row["answer"], "question": row["question"].upper()} for row in ROWS]
+    (data / "twice.jsonl").write_text("".join(json.dumps(row) + "\n" for row in (*ROWS, *twins)))
+    assert command("init", "--train", "twice.jsonl").status == 0
+    kept, held_out = ((data / f"twice.{part}.jsonl").read_text().lower().splitlines() for part in ("train", "test"))
+    questions = [{json.loads(line)["question"] for line in lines} for lines in (kept, held_out)]
+    assert (len(kept), len(held_out)) == (72, 8)
+    assert not questions[0] & questions[1]
+
+
 def test_nothing_is_overwritten_without_force(command, data):
     (data / "study.yaml").write_text("mine")
     arguments = ["init", "--train", "train.jsonl", "--test", "test.jsonl"]

@@ -70,6 +70,21 @@ def test_by_default_415000_documents_are_trained_on_and_46000_validated_on(publi
     ]
 
 
+def test_no_twin_of_a_held_out_document_is_trained_on(monkeypatch):
+    rows = [{"text": text} for number in range(50) for text in (f"Review {number}", f"review  {number}")]
+    monkeypatch.setattr(corpora, "source_rows", lambda name, split, **_: rows)
+    task = Corpora(sources=["imdb"])
+    train, validation = (
+        [example.target.lower().replace("  ", " ") for example in task.examples(split)]
+        for split in ("train", "validation")
+    )
+    assert (len(train), len(validation)) == (90, 10)
+    assert not {*train} & {*validation}
+    monkeypatch.setattr(corpora, "source_rows", lambda name, split, **_: rows[:2])
+    with pytest.raises(DataError, match=r"imdb: has 2 rows that are equal \(case and white space aside\)"):
+        Corpora(sources=["imdb"]).examples("train")
+
+
 def test_held_out_documents_are_not_trained_on(published):
     task = Corpora(sources=["ag_news", "imdb"], ag_news={"train": 300, "validation": 40, "test": 5})
     for name, sizes in (("ag_news", (300, 40)), ("imdb", (22_500, 2_500))):

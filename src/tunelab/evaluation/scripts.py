@@ -16,7 +16,8 @@ from functools import lru_cache
 
 import regex
 
-SPACELESS = r"[[\p{scx=Han}\p{scx=Hiragana}\p{scx=Katakana}\p{scx=Bopomofo}\p{Line_Break=SA}]&&[\p{L}\p{Nl}]]"
+from tunelab.data.examples.twins import SPACELESS
+
 WORD = regex.compile(
     rf"{SPACELESS}\p{{M}}*|[[\p{{L}}\p{{N}}]--{SPACELESS}][[\p{{L}}\p{{M}}\p{{N}}\u200c\u200d]--{SPACELESS}]*", regex.V1
 )

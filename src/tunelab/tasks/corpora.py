@@ -8,14 +8,14 @@ are WikiText-103's too: the tests of both are the same 60 articles.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from pydantic import PositiveInt
 
 from tunelab.data.examples.formats import format_rows
-from tunelab.data.examples.splits import draw
+from tunelab.data.examples.splits import draw, held_out
 from tunelab.data.reading.documents import articles, distinct
 from tunelab.data.reading.lazy import Selected
 from tunelab.data.reading.rows import Row
@@ -64,7 +64,7 @@ class Corpus(SetOptions):
     train: PositiveInt | None = 57_700
     validation: PositiveInt = 6_900
     """Validate on at most so many: the set's own split where it has all three, else documents held out of train, a
-    tenth of them where there are fewer than train and validation want."""
+    tenth of them where there are fewer than train and validation want. Twins (data/examples/twins.py) stay together."""
 
     test: PositiveInt | None = 1_000
     """Test on at most so many: the set's test split, or its validation split where it has no test."""
@@ -134,11 +134,20 @@ class Corpora(MixedTask):
         documents = self._documents(name, "train", n=wanted)
         if len(documents) < 2:
             raise DataError(f"{options.path or name}: has {len(documents)} documents, too few to hold any out of train")
-        few = wanted is None or len(documents) < wanted
-        num_held_out = min(options.validation, int(len(documents) * HELD_OUT_SHARE)) if few else options.validation
-        held_out = np.zeros(len(documents), dtype=bool)
-        held_out[list(draw(range(len(documents)), n=max(1, num_held_out), seed=self.seed))] = True
-        return Selected(documents, np.flatnonzero(held_out == (split == "validation")))
+        if name not in self._held_out:
+            few = wanted is None or len(documents) < wanted
+            most = min(options.validation, int(len(documents) * HELD_OUT_SHARE)) if few else options.validation
+            texts = (str(row[TEXTS[name].column]) for row in documents)
+            try:
+                self._held_out[name] = held_out(texts, n=max(1, most), seed=self.seed)
+            except DataError as error:
+                raise DataError(f"{options.path or name}: has {error}") from None
+        return Selected(documents, np.flatnonzero(self._held_out[name] == (split == "validation")))
+
+    @cached_property
+    def _held_out(self) -> dict[str, np.ndarray]:
+        """Of each set's documents; filled as splits are asked for, since every text is read for it."""
+        return {}
 
     def _documents(self, name: str, split: str, *, n: int | None) -> Sequence[Row]:
         """Of a split of the set's own, drawn by the seed."""

@@ -5,7 +5,14 @@ import random
 
 import pytest
 
-from tunelab.data.examples.splits import MAX_VALIDATION_ROWS, VALIDATION_SEED, VALIDATION_SHARE, draw, split_validation
+from tunelab.data.examples.splits import (
+    MAX_VALIDATION_ROWS,
+    VALIDATION_SEED,
+    VALIDATION_SHARE,
+    draw,
+    held_out,
+    split_validation,
+)
 from tunelab.errors import DataError
 from tunelab.records import Example
 
@@ -30,6 +37,29 @@ def test_rows_with_one_prompt_stay_on_one_side():
     sides = [{example.prompt for example in side} for side in result]
     assert not sides[0] & sides[1]
     assert 20 < len(result.validation) <= 30
+
+
+def test_no_twin_of_a_validation_row_stays_in_train():
+    spellings = ("café {}", "CAFÉ {}", " café\n{}", "cafe\u0301 {}")
+    rows = [Example(f"{n}-{m}", text.format(n), "t") for n in range(20) for m, text in enumerate(spellings)]
+    result = split_validation(rows)
+    sides = [{example.id.split("-")[0] for example in side} for side in result]
+    assert not sides[0] & sides[1]
+    assert (len(result.train), len(result.validation)) == (72, 8)
+
+
+def test_twins_of_plain_text_stay_on_one_side():
+    rows = [Example(f"{n}-{m}", m * " ", text) for n in range(20) for m, text in enumerate(("Text %d", "text  %d"))]
+    rows = [example._replace(target=example.target % int(example.id.split("-")[0])) for example in rows]
+    sides = [{example.id.split("-")[0] for example in side} for side in split_validation(rows)]
+    assert sides[1] and not sides[0] & sides[1]
+
+
+def test_twins_of_some_rows_leave_the_draw_of_the_others_as_it_was():
+    alone = [Example(f"{row}", f"Prompt {row}", "t") for row in range(100)]
+    before = [example.id for example in split_validation(alone).validation]
+    twins = [Example(f"twin {row}", f"prompt  {row}", "t") for row in (3, 50)]
+    assert [example.id for example in split_validation([*alone, *twins]).validation] == before
 
 
 def test_the_same_rows_are_drawn_whatever_their_order():
@@ -65,6 +95,24 @@ def test_a_smaller_draw_is_part_of_a_larger_one_in_the_given_order():
     assert list(small) == sorted(small)
     assert small != draw(range(1000), n=10, seed=4)
     assert list(draw(range(3), n=5, seed=0)) == list(draw(range(3), n=None, seed=0)) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_held_out_texts_without_twins_are_those_of_a_draw(seed):
+    texts = [f"Text {number}" for number in range(300)]
+    assert list(held_out(texts, n=30, seed=seed).nonzero()[0]) == list(draw(range(300), n=30, seed=seed))
+
+
+def test_twins_are_held_out_together_and_no_more_than_were_wanted():
+    texts = [text for number in range(40) for text in (f"Text {number}", f"text  {number}", f"TEXT {number}")]
+    mask = held_out(texts, n=20, seed=0)
+    assert mask.sum() == 18
+    assert all(len(set(mask[start : start + 3])) == 1 for start in range(0, 120, 3))
+    assert list(held_out(["a", "A", "b", "B", "B "], n=1, seed=0)) == [True, True, False, False, False]
+    with pytest.raises(
+        DataError, match=r"3 rows that are equal \(case and white space aside\): none of them can be he"
+    ):
+        held_out(["a", "A", " a"], n=1, seed=0)
 
 
 def straightforward_split(rows: list[Example]) -> set[str]:

@@ -1,7 +1,7 @@
-"""Which rows: a validation split drawn from train, and a smaller sample. Both depend on a seed and nothing else.
+"""Which rows: those held out of train, and a smaller sample. Both depend on the rows, a seed and nothing else.
 
 Draws sort by a hash instead of using a random generator: the same in every library version, a smaller draw is part
-of a larger one, and a row added to a file moves no other row.
+of a larger one, and a row added to a file moves no other row (but its twins, see twins.py, which go where it goes).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from tunelab.data.examples.twins import twin_key
 from tunelab.data.reading.lazy import Selected
 from tunelab.errors import DataError
 from tunelab.records import Example
@@ -30,19 +31,19 @@ class TrainValidation(NamedTuple):
 
 
 def split_validation(examples: Sequence[Example]) -> TrainValidation:
-    """10 % of the rows, at least 1 and at most 500, become validation; rows with one prompt stay on one side.
+    """10 % of the rows, at least 1 and at most 500, become validation; rows whose prompts are twins stay on one side.
 
     Both keep the given order. Plain text, whose prompts are empty, is kept together by its text.
 
     Raises:
         DataError: all rows have the same prompt, so that nothing can be held out.
     """
-    keys = _digests(VALIDATION_SEED, (example.prompt or example.target for example in examples), len(examples))
+    keys = _groups(examples)
     groups, sizes = np.unique(keys, return_counts=True)  # in the order of the digests
     if len(groups) < 2:
         raise DataError(
-            f"train has {len(groups)} different prompt; holding rows out for validation needs at least 2: "
-            "add rows, or give the task a validation file"
+            f"train has {len(groups)} different prompt (case and white space aside); holding rows out for validation "
+            "needs at least 2: add rows, or give the task a validation file"
         )
     wanted = min(MAX_VALIDATION_ROWS, max(1, int(len(examples) * VALIDATION_SHARE)))
     chosen = _filled(sizes, wanted)
@@ -55,12 +56,40 @@ def split_validation(examples: Sequence[Example]) -> TrainValidation:
     )
 
 
+def held_out(texts: Iterable[str], *, n: int, seed: int) -> np.ndarray:
+    """bool, one a text: at most n of them, drawn as `draw` does, twins on one side, in the place of their first one.
+
+    Raises:
+        DataError: all texts are twins, so that nothing can be held out.
+    """
+    keys = np.array([_digest(VALIDATION_SEED, twin_key(text)) for text in texts], np.uint64)
+    _, firsts, group, sizes = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
+    if len(sizes) < 2:
+        raise DataError(f"{len(keys)} rows that are equal (case and white space aside): none of them can be held out")
+    order = np.argsort(_digests(seed, map(str, firsts.tolist()), len(firsts)), kind="stable")
+    chosen = order[_filled(sizes[order], n)]
+    return np.isin(group, chosen if len(chosen) else order[np.argmin(sizes[order])])
+
+
 def draw(items: Sequence[Item], *, n: int | None, seed: int) -> Sequence[Item]:
     """n of the items, in their given order; all of them where n is None or there are no more."""
     if n is None or n >= len(items):
         return items
     keys = _digests(seed, map(str, range(len(items))), len(items))
     return Selected(items, np.sort(np.argsort(keys, kind="stable")[:n]))
+
+
+def _groups(examples: Sequence[Example]) -> np.ndarray:
+    """uint64, one an example: twins have the same, and it is the group's place in the draw. That is the digest of the
+    text itself where the whole group is written in one way, else of what its spellings have in common."""
+    digests = np.empty((2, len(examples)), np.uint64)
+    for number, example in enumerate(examples):
+        key = twin_key(example.prompt)
+        text, key = (example.prompt, key) if key else (example.target, twin_key(example.target))
+        digests[:, number] = _digest(VALIDATION_SEED, text), _digest(VALIDATION_SEED, key)
+    spellings = np.unique(digests, axis=1)
+    keys, num_spellings = np.unique(spellings[1], return_counts=True)
+    return np.where(np.isin(digests[1], keys[num_spellings > 1]), digests[1], digests[0])
 
 
 def _filled(sizes: np.ndarray, wanted: int) -> list[int]:
@@ -76,8 +105,11 @@ def _filled(sizes: np.ndarray, wanted: int) -> list[int]:
 
 
 def _digests(seed: int, keys: Iterable[str], count: int) -> np.ndarray:
-    """The first 64 bits of each key's hash: sorts as the whole hash does. Of a million keys two have the same with a
+    return np.fromiter((_digest(seed, key) for key in keys), np.uint64, count)
+
+
+def _digest(seed: int, key: str) -> int:
+    """The first 64 bits of the key's hash: sorts as the whole hash does. Of a million keys two have the same with a
     probability of 3e-8."""
     # A lone surrogate can come out of JSON ("\ud800") and has no UTF-8.
-    hashes = (sha256(f"{seed}\n{key}".encode(errors="surrogatepass")).digest() for key in keys)
-    return np.fromiter((int.from_bytes(digest[:8], "big") for digest in hashes), np.uint64, count)
+    return int.from_bytes(sha256(f"{seed}\n{key}".encode(errors="surrogatepass")).digest()[:8], "big")

@@ -1,4 +1,4 @@
-"""Writes a study for the user's own data; where there is no test file, a tenth of the rows becomes one."""
+"""Writes a study for the user's own data; without a test file a tenth of the rows becomes one, twins together."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tunelab.data.examples.splits import draw
+from tunelab.data.examples.splits import held_out
 from tunelab.data.reading.rows import Row, read_rows
 from tunelab.errors import ConfigError, DataError
 from tunelab.files import write_atomically
@@ -53,11 +53,19 @@ def _split(rows: Sequence[Row], source: Path) -> tuple[list[Row], list[Row]]:
     wanted = min(MAX_TEST_ROWS, int(len(rows) * TEST_SHARE))
     if wanted < 1:
         raise DataError(f"{source}: {len(rows)} rows are too few to hold a tenth out; give --test FILE")
-    held_out = set(draw(range(len(rows)), n=wanted, seed=0))
+    try:
+        test = held_out(map(_as_text, rows), n=wanted, seed=0)
+    except DataError as error:
+        raise DataError(f"{source}: {error}; give --test FILE") from None
     return (
-        [row for number, row in enumerate(rows) if number not in held_out],
-        [row for number, row in enumerate(rows) if number in held_out],
+        [row for row, drawn in zip(rows, test, strict=True) if not drawn],
+        [row for row, drawn in zip(rows, test, strict=True) if drawn],
     )
+
+
+def _as_text(row: Row) -> str:
+    """The columns in the order of their names, for telling which rows are twins."""
+    return "\0".join(f"{column}\0{row[column]}" for column in sorted(row))
 
 
 def _jsonl(rows: list[Row]) -> str:
