@@ -93,8 +93,9 @@ class DataSettings(Section):
     Validation keeps one document a row; a long one of test is scored whole, in overlapping rows."""
 
     overlap: Literal["report", "remove", "ignore"] = "report"
-    """Rows of train that are, or nearly are, test rows. report: counted, loud above 1 %. remove: counted and taken out
-    of train. ignore: not looked for."""
+    """Rows that stand, or nearly stand, in two of train, validation and test. report: counted, loud above 1 %, and at
+    the first row of test in validation. remove: counted; validation loses what is in test, train what is in either.
+    ignore: not looked for."""
 
     special_tokens: Literal["text", "control"] = "text"
     """Special tokens of the model's tokenizer inside the texts of rows. text: characters like any others, so that no

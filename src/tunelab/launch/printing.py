@@ -169,14 +169,23 @@ def _overlap_lines(overlap: Mapping[str, Any] | None) -> list[str]:
         return ["overlap: not looked for (data.overlap: ignore)"]
     lines = []
     for name, counts in {"": overlap, **overlap["by_source"]}.items():
-        prompts = counts["num_same_prompt"]
-        same_prompt = "" if prompts is None else f", {prompts} have a prompt of train"
         lines.append(
-            f"overlap{name and f' of {name}'}: {counts['num_same_row']} of {counts['num_test']} test rows are rows of "
-            f"train, {counts['num_near_row']} nearly are{same_prompt}; {counts['num_train_duplicates']} of "
+            f"overlap{name and f' of {name}'}: {_found(counts, 'test', 'train')}; {counts['num_train_duplicates']} of "
             f"{counts['num_train']} train rows repeat another"
         )
+    for pair, known, other in (("train_validation", "validation", "train"), ("validation_test", "test", "validation")):
+        for name, counts in {"": overlap[pair], **overlap[pair]["by_source"]}.items():
+            lines.append(f"overlap{name and f' of {name}'}: {_found(counts, known, other)}")
     return lines
+
+
+def _found(counts: Mapping[str, Any], known: str, other: str) -> str:
+    prompts = counts["num_same_prompt"]
+    same_prompt = "" if prompts is None else f", {prompts} have a prompt of {other}"
+    return (
+        f"{counts['num_same_row']} of {counts[f'num_{known}']} {known} rows are rows of {other}, "
+        f"{counts['num_near_row']} nearly are{same_prompt}"
+    )
 
 
 def _example_text(example: ShownExample, *, coloured: bool) -> Text:

@@ -187,32 +187,159 @@ def test_conversations_come_back_as_they_were(tmp_path):
 def test_a_test_file_equal_to_the_train_file_is_loud(tmp_path, causal):
     write(tmp_path / "train.jsonl", ROWS)
     write(tmp_path / "test.jsonl", ROWS)
-    (note,) = prepare(*with_text(planned(tmp_path), causal), training=True).notes
-    assert note.startswith("WARNING test: 36 of 40 test examples (90.0%) are rows of train: scores measure memory too")
-    with pytest.raises(DataError, match="every row of train is, or nearly is, a test row; give it another test file"):
+    of_train, of_validation = prepare(*with_text(planned(tmp_path), causal), training=True).notes
+    said = "WARNING test: 36 of 40 test examples (90.0%) are rows of train: scores measure memory too"
+    assert of_train.startswith(said)
+    assert of_validation.startswith("WARNING validation: 4 of 4 rows (100.0%) are test rows, 0 nearly are: what is ch")
+    with pytest.raises(DataError, match=r"nothing of train \(train: 36 of 36 rows removed: 36 are test rows, 0 nearly"):
         prepare(*with_text(planned(tmp_path, data={"overlap": "remove"}), causal), training=True)
 
 
-def test_rows_of_test_are_removed_from_train_and_counted(tmp_path, causal):
+TWIN = [{"question": row["question"].upper(), "answer": f" {row['answer']}"} for row in ROWS]
+"""The same rows in other case and with other white space."""
+
+
+def test_no_row_drawn_for_validation_has_a_twin_in_train(tmp_path, causal):
+    write(tmp_path / "train.jsonl", [*ROWS, *TWIN])
+    write(tmp_path / "test.jsonl", [{"question": "Where is the mill?", "answer": "There."}])
+    data = prepare(*with_text(planned(tmp_path), causal), training=True)
+    assert (len(data.train), len(data.validation)) == (72, 8)
+    assert data.notes == ["train: 36 of 72 rows (50.0%) repeat another"]
+    assert data.summary["validation_drawn_from_train"]
+    rows = {name: data.summary["splits"][name]["rows"] for name in ("train", "validation")}
+    numbers = {name: {int(one.split("-")[1]) % len(ROWS) for one in ids} for name, ids in rows.items()}
+    assert not numbers["train"] & numbers["validation"]
+    found = data.summary["overlap"]["train_validation"]
+    assert (found["num_validation"], found["num_same_row"], found["num_same_prompt"]) == (8, 0, 0)
+
+
+def validated(tmp_path: Path, rows: list[dict], *, overlap: str = "report"):
+    """A study with 30 rows of train, 10 of test and these of validation."""
+    path = write(tmp_path / "validation.jsonl", rows)
+    return planned(tmp_path, task={"validation": str(path)}, data={"overlap": overlap})
+
+
+def test_a_validation_file_equal_to_the_test_file_is_loud(tmp_path, causal):
+    data = prepare(*with_text(validated(tmp_path, TWIN[30:]), causal), training=True)
+    (note,) = data.notes
+    assert note.startswith("WARNING validation: 10 of 10 rows (100.0%) are test rows, 0 nearly are: what is chosen by ")
+    found = data.summary["overlap"]["validation_test"]
+    assert (found["num_test"], found["num_same_row"], found["num_same_prompt"]) == (10, 10, 10)
+    assert (found["num_validation"], found["num_validation_same_row"], found["share_same_row"]) == (10, 10, 1.0)
+    assert data.summary["overlap"]["num_same_row"] == 0
+
+
+def test_a_validation_file_with_rows_of_train_is_loud(tmp_path, causal):
+    new = {"question": "Where is the mill?", "answer": "There."}
+    data = prepare(*with_text(validated(tmp_path, [*TWIN[:5], new]), causal), training=True)
+    (note,) = data.notes
+    assert note.startswith("WARNING validation: 5 of 6 validation examples (83.3%) are rows of train: the validation l")
+    found = data.summary["overlap"]["train_validation"]
+    assert (found["num_same_row"], found["num_train_same_row"], found["num_train"]) == (5, 5, 30)
+
+
+def test_nothing_that_stands_in_two_splits_is_left_and_what_was_removed_is_counted(tmp_path, causal):
     write(tmp_path / "train.jsonl", ROWS[:35])
     write(tmp_path / "test.jsonl", ROWS[30:])
-    write(tmp_path / "validation.jsonl", ROWS[30:32])
-    validated = {"validation": str(tmp_path / "validation.jsonl")}
-    data = prepare(*with_text(planned(tmp_path, task=validated, data={"overlap": "remove"}), causal), training=True)
-    assert data.notes == ["train: 5 of 35 rows removed: 5 are test rows, 0 nearly are"]
-    assert len(data.train) == 30 and len(data.test) == 10 and len(data.validation) == 2
-    train = data.summary["splits"]["train"]
-    assert train["rows"] == [f"train-{number:06d}" for number in range(30)]
-    assert train["counts"]["examples"] == 30
-    assert data.train.id_of(data.train[29]) == "train-000029"
+    new = {"question": "Where is the mill?", "answer": "There."}
+    held_out = [*TWIN[:3], *TWIN[38:], new]
+    data = prepare(*with_text(validated(tmp_path, held_out, overlap="remove"), causal), training=True)
+    assert data.notes == [
+        "train: 5 of 35 rows removed: 5 are test rows, 0 nearly are",
+        "train: 3 of 30 rows removed: 3 are validation rows, 0 nearly are",
+        "validation: 2 of 6 rows removed: 2 are test rows, 0 nearly are",
+    ]
+    assert (len(data.train), len(data.validation), len(data.test)) == (27, 4, 10)
+    splits = data.summary["splits"]
+    assert splits["train"]["rows"] == [f"train-{number:06d}" for number in range(3, 30)]
+    assert splits["validation"]["rows"] == [f"validation-{number:06d}" for number in (0, 1, 2, 5)]
+    assert splits["train"]["counts"]["examples"] == 27
+    assert data.train.id_of(data.train[26]) == "train-000029"
     found = data.summary["overlap"]
     assert (found["removed_from_train"], found["num_train"], found["num_train_same_row"]) == (True, 35, 5)
 
 
+def test_a_split_that_removal_empties_is_an_error(tmp_path, causal):
+    emptied = (
+        r"task rows: data.overlap: remove leaves nothing of validation \(validation: 10 of 10 rows removed: 10 are "
+    )
+    with pytest.raises(
+        DataError, match=emptied + r"test rows, 0 nearly are\); give it another test file or another val"
+    ):
+        prepare(*with_text(validated(tmp_path, TWIN[30:], overlap="remove"), causal), training=True)
+    with pytest.raises(
+        DataError, match=r"nothing of train \(train: 30 of 30 rows removed: 30 are validation rows, 0 ne"
+    ):
+        prepare(*with_text(validated(tmp_path, TWIN[:30], overlap="remove"), causal), training=False)
+
+
+def test_drawn_validation_that_removal_empties_is_an_error(tmp_path, causal):
+    task, run = planned(tmp_path, data={"overlap": "remove"})
+    drawn = prepare(task, causal, run, training=True).summary["splits"]["validation"]["rows"]
+    write(tmp_path / "test.jsonl", [ROWS[int(one.split("-")[1])] for one in drawn])
+    with pytest.raises(
+        DataError, match=r"leaves nothing of validation .*; give it another test file or a validation fi"
+    ):
+        prepare(*with_text(planned(tmp_path, data={"overlap": "remove"}), causal), training=True)
+
+
 def test_overlap_that_is_not_looked_for_is_said(tmp_path, causal):
-    data = prepare(*with_text(planned(tmp_path, data={"overlap": "ignore"}), causal), training=True)
-    assert data.summary["overlap"] is None
-    assert data.notes == ["train/test overlap was not looked for"]
+    data = prepare(*with_text(validated(tmp_path, ROWS, overlap="ignore"), causal), training=True)
+    assert data.summary["overlap"] is None and len(data.validation) == len(ROWS)
+    assert data.notes == ["overlap of train, validation and test was not looked for"]
+
+
+def test_validation_of_conversations_and_of_plain_text_is_compared_too(tmp_path, causal):
+    def chat(question: str) -> dict:
+        return {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": "Here."}]}
+
+    plain = {"prompt": None, "target": None}
+    chats = {**plain, "messages": "messages", "metrics": ["rouge_l"]}
+    for number, (make, options) in enumerate(
+        ((chat, chats), (lambda text: {"text": text}, {**plain, "text": "{text}", "metrics": ["perplexity"]}))
+    ):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        write(folder / "train.jsonl", [make(f"Where is mill {n}?") for n in range(20)])
+        write(folder / "test.jsonl", [make(f"Where is inn {n}?") for n in range(4)])
+        held_out = [make("where is MILL 7?"), make("Where  is INN 2?"), make("New?")]
+        options = {**options, "validation": str(write(folder / "validation.jsonl", held_out))}
+        found = prepare(*with_text(planned(folder, task=options), causal), training=True).summary["overlap"]
+        assert found["train_validation"]["num_train_same_row"] == 1
+        assert found["validation_test"]["num_validation_same_row"] == 1
+
+
+# ------------------------------------------------------------------ other rows than those of an earlier start
+
+
+def rows_by_exact_prompt(monkeypatch):
+    """Rows are drawn as a version does that takes twins for different rows."""
+    monkeypatch.setattr("tunelab.data.examples.splits.twin_key", lambda text: text)
+
+
+def test_runs_on_rows_that_another_version_drew_are_not_mixed_with_new_ones(tmp_path, causal, monkeypatch):
+    write(tmp_path / "train.jsonl", [*ROWS, *TWIN])
+    write(tmp_path / "test.jsonl", [{"question": "Where is the mill?", "answer": "There."}])
+    task, run = planned(tmp_path)
+    with monkeypatch.context() as context:
+        rows_by_exact_prompt(context)
+        context.setenv("TUNELAB_CACHE", str(tmp_path / "other"))
+        write_summary(tmp_path, prepare(task, causal, run, training=True))
+    now = prepare(task, causal, run, training=True)
+    with pytest.raises(DataError, match="made with other rows of train and validation, which another version of tunel"):
+        write_summary(tmp_path, now)
+    (tmp_path / "data" / "rows.json").unlink()
+    write_summary(tmp_path, now)
+    write_summary(tmp_path, now)
+
+
+def test_rows_that_the_study_asks_for_otherwise_are_written_anew(tmp_path, causal):
+    write(tmp_path / "test.jsonl", ROWS[28:])
+    for sections in ({}, {"data": {"overlap": "remove"}}, {"task": {"train_rows": 20}}):
+        data = prepare(*with_text(planned(tmp_path, **sections), causal), training=True)
+        data.summary["revision"] = planned(tmp_path, **sections)[0].fingerprint()
+        write_summary(tmp_path, data)
+        assert json.loads((tmp_path / "data" / "rows.json").read_text()) == data.summary
 
 
 def test_rows_of_a_large_split_are_a_digest(tmp_path, causal, monkeypatch):

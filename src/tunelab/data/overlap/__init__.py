@@ -1,1 +1,1 @@
-"""What stands twice: in train and test, or in train alone."""
+"""What stands twice: in two splits, or in train alone."""

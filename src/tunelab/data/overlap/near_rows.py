@@ -23,13 +23,15 @@ class Grams(NamedTuple):
     """uint64."""
     row_S: np.ndarray
     """Ascending."""
+    num_rows: int
+    """Also those that have no 5-gram."""
 
 
 class NearRows:
     """An index over few rows, in which many are looked for. Rows with less than 5 words are near nothing."""
 
     def __init__(self, rows: Sequence[Sequence[str]]) -> None:
-        grams = _grams(rows)
+        grams = grams_of(rows)
         self._known, place_S, count = np.unique(grams.keys_S, return_inverse=True, return_counts=True)
         self._frequency = count
         self._starts = np.searchsorted(grams.row_S, np.arange(len(rows) + 1))
@@ -43,17 +45,17 @@ class NearRows:
         order = np.argsort(joined[0], kind="stable")
         self._first_grams, self._first_rows = joined[0][order], joined[1][order]
 
-    def find(self, rows: Sequence[Sequence[str]]) -> list[tuple[int, ...]]:
-        """For each row the indexed rows that are near it."""
-        grams = _grams(rows)
-        found: list[tuple[int, ...]] = [()] * len(rows)
+    def find(self, grams: Grams) -> list[tuple[int, ...]]:
+        """For each row looked for the indexed rows that are near it."""
+        num_rows = grams.num_rows
+        found: list[tuple[int, ...]] = [()] * num_rows
         if not len(self._known) or not len(grams.keys_S):
             return found
         place_S = np.minimum(np.searchsorted(self._known, grams.keys_S), len(self._known) - 1)
         known_S = self._known[place_S] == grams.keys_S
-        num_grams = np.bincount(grams.row_S, minlength=len(rows))
-        num_known = np.bincount(grams.row_S[known_S], minlength=len(rows))
-        starts = np.searchsorted(grams.row_S, np.arange(len(rows) + 1))
+        num_grams = np.bincount(grams.row_S, minlength=num_rows)
+        num_known = np.bincount(grams.row_S[known_S], minlength=num_rows)
+        starts = np.searchsorted(grams.row_S, np.arange(num_rows + 1))
         for row in np.flatnonzero((num_grams > 0) & (num_grams - num_known < _prefix(num_grams))).tolist():
             span = slice(starts[row], starts[row + 1])
             found[row] = self._near(place_S[span][known_S[span]], int(num_grams[row]))
@@ -82,7 +84,8 @@ def _prefix(size: np.ndarray | int) -> np.ndarray | int:
     return size - np.ceil(SIMILARITY * size - 1e-9).astype(np.int64) + 1
 
 
-def _grams(rows: Sequence[Sequence[str]]) -> Grams:
+def grams_of(rows: Sequence[Sequence[str]]) -> Grams:
+    """Of rows of words; looked for in several indexes they are made once."""
     lengths = np.fromiter(map(len, rows), np.int64, len(rows))
     words = np.fromiter((hash(word) for row in rows for word in row), np.int64, int(lengths.sum())).view(np.uint64)
     row_S = np.repeat(np.arange(len(rows)), lengths)
@@ -94,4 +97,4 @@ def _grams(rows: Sequence[Sequence[str]]) -> Grams:
     keys_S, row_S = keys_S[whole], row_S[:count][whole]
     _, once = np.unique(keys_S ^ (row_S.astype(np.uint64) * _MIX), return_index=True)
     once.sort()
-    return Grams(keys_S[once], row_S[once])
+    return Grams(keys_S[once], row_S[once], len(rows))

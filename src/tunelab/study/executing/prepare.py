@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from tunelab.contracts import Task
 from tunelab.data import cache
 from tunelab.data.examples.fingerprint import fingerprint, of_reading, of_tokenizer
 from tunelab.data.examples.splits import split_validation
-from tunelab.data.overlap.overlap import OverlapFinder, overlap_notes
+from tunelab.data.overlap.pairs import Overlaps
 from tunelab.data.tokens.counts import Split, count_notes
 from tunelab.data.tokens.summary import Watched, split_summary
 from tunelab.data.tokens.token_store import NamedRow, TokenRows, write_rows
@@ -37,7 +37,7 @@ class RunData(NamedTuple):
     summary: dict[str, Any]
     """data/<task>.json"""
     notes: list[str]
-    """What a reader should know: rows left out, targets cut, test rows that stand in train."""
+    """What a reader should know: rows left out, targets cut, rows that stand in two splits."""
 
     @property
     def plain_conversations(self) -> int:
@@ -68,11 +68,31 @@ def prepare(task: Task, text: TextSide, run: RunConfig, *, training: bool) -> Ru
 
 
 def write_summary(folder: Path, data: RunData) -> None:
-    """The same for every run of the task, so whoever is first writes it."""
+    """The same for every run of the task, so whoever is first writes it.
+
+    Raises:
+        DataError: runs in this folder were trained on other rows of the same data.
+    """
     path = folder / "data" / f"{data.summary['task']}.json"
     content = json.dumps(data.summary, indent=1, ensure_ascii=False) + "\n"
-    if not path.exists() or path.read_text(encoding="utf-8") != content:
-        write_atomically(path, content)
+    earlier = path.read_text(encoding="utf-8") if path.exists() else ""
+    if earlier == content:
+        return
+    if earlier and (others := _other_rows(json.loads(earlier), data.summary)):
+        raise DataError(
+            f"task {data.summary['task']}: the runs in {folder} were made with other rows of {' and '.join(others)}, "
+            "which another version of tunelab drew from the same data; runs on both cannot be compared. Run the study "
+            f"with --out and another folder, or delete the task's runs and {path}"
+        )
+    write_atomically(path, content)
+
+
+def _other_rows(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[Split]:
+    """The splits of which an earlier start had other rows, where data, task and study asked for the same ones."""
+    asked = [(one["revision"], bool((one["overlap"] or {}).get("removed_from_train"))) for one in (earlier, now)]
+    if asked[0] != asked[1]:
+        return []
+    return [name for name in SPLITS if earlier["splits"][name]["rows"] != now["splits"][name]["rows"]]
 
 
 def _key(task: Task, text: TextSide, run: RunConfig, *, training: bool) -> str:
@@ -98,10 +118,12 @@ def _prepared(task: Task, text: TextSide, run: RunConfig, training: bool, folder
     for name, examples in (("train", train), ("test", test)):
         if not len(examples):
             raise DataError(f"task {task.name}: no rows in {name}")
-    remove = run.data.overlap == "remove"
-    finder = None if run.data.overlap == "ignore" else OverlapFinder(test)
+    overlaps = None
+    if run.data.overlap != "ignore":
+        overlaps = Overlaps(validation, test, remove=run.data.overlap == "remove")
+        validation = overlaps.validation
     watched = {
-        "train": Watched(finder.watch(train, remove=remove) if finder else train),
+        "train": Watched(overlaps.watch(train) if overlaps else train),
         "validation": Watched(validation),
         "test": Watched(test),
     }
@@ -112,19 +134,21 @@ def _prepared(task: Task, text: TextSide, run: RunConfig, training: bool, folder
         made = watched[name].named(tokenisers[name].rows(watched[name] if used else ()))
         rows[name] = write_rows(made, folder and folder / f"{name}.arrow")
         watched[name].finish()
-    if not watched["train"].num_examples:
-        raise DataError(f"task {task.name}: every row of train is, or nearly is, a test row; give it another test file")
+    for name in ("train", "validation"):
+        if not watched[name].num_examples:
+            assert overlaps is not None, f"{name} was empty before"
+            raise DataError(f"task {task.name}: {overlaps.nothing_left(name, drawn=drawn)}")
     counts = {name: tokeniser.counts() for name, tokeniser in tokenisers.items()}
     summary = {
         "max_length": run.batch.max_length,
         "validation_drawn_from_train": drawn,
         "splits": {name: split_summary(counts[name], watched[name], rows[name]) for name in SPLITS},
-        "overlap": None if finder is None else _overlap_summary(finder, removed=remove),
+        "overlap": None if overlaps is None else overlaps.summary(),
     }
     notes = [
         *(note for name in SPLITS for note in task.notes(name)),
         *(note for name in SPLITS for note in count_notes(name, counts[name])),
-        *(overlap_notes(finder.overlap(), removed=remove) if finder else ["train/test overlap was not looked for"]),
+        *(["overlap of train, validation and test was not looked for"] if overlaps is None else overlaps.notes()),
     ]
     prompts = list(tokenisers["test"].prompts(test))
     scored = list(tokenisers["test"].as_written(test))
@@ -155,16 +179,6 @@ def _example(fields: dict[str, Any]) -> Example:
     asked, learned = (tuple((start, stop) for start, stop in spans) for spans in fields["control"])
     rest = {"references": tuple(fields["references"]), "turns": turns, "control": (asked, learned)}
     return Example(**{**fields, **rest})
-
-
-def _overlap_summary(finder: OverlapFinder, *, removed: bool) -> dict[str, Any]:
-    overlap = finder.overlap()
-    return {
-        **overlap._asdict(),
-        "share_same_row": overlap.share_same_row,
-        "removed_from_train": removed,
-        "by_source": {name: one._asdict() for name, one in finder.by_source().items()},
-    }
 
 
 def _tokeniser(split: Split, text: TextSide, run: RunConfig) -> Tokeniser:
