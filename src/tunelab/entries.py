@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from tunelab.records import Look
+
 BASE = "base"
 """The label of the untouched base model's row."""
 
@@ -53,3 +55,7 @@ class StudyRuns(NamedTuple):
     """OUT: the runs lie in `folder/runs/<run id>/`."""
     runs: tuple[RunEntry, ...]
     deciding: Deciding = Deciding()
+    looks: tuple[Look, ...] = ()
+    """Those that were taken until it was decided; their words stay."""
+    level: float | None = None
+    """At which words are given now; None: the usual 5 %, or of a study with looks what they left."""

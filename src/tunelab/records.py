@@ -284,3 +284,45 @@ class RunResult(Record):
     notes: list[str] = []
     """Everything a reader should know: reference path used, rows truncated, resumed at step."""
     provenance: Provenance
+
+
+class Look(Record):
+    """One look at a study that adds seeds until it is decided: one task on one back end."""
+
+    task: str
+    backend: str
+    seeds: dict[str, int]
+    """Finished seeds of every method that was compared."""
+    counted: int
+    """Seeds of those that were undecided before it."""
+    most: int
+    """Seeds at which the whole level is spent."""
+    level: float
+    """At which words were given."""
+    words: dict[str, Literal["as good", "worse", "undecided"]]
+    """Of every method that was compared, those of earlier looks included."""
+    best: str | None
+    margin: float | None
+    when: str
+    """UTC, ISO 8601."""
+
+
+class Further(Record):
+    """Seeds that looks have added to the study's own, for one method."""
+
+    task: str
+    backend: str
+    method: str
+    seeds: tuple[int, ...]
+
+
+class Looks(Record):
+    """looks.json of a study that adds seeds until it is decided."""
+
+    looks: tuple[Look, ...] = ()
+    further: tuple[Further, ...] = ()
+
+    def seeds_of(self, task: str, backend: str, method: str) -> tuple[int, ...]:
+        """Further ones."""
+        cell = (task, backend, method)
+        return next((one.seeds for one in self.further if (one.task, one.backend, one.method) == cell), ())

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from tunelab.contracts import Metric
 from tunelab.entries import BASE, Deciding, RunEntry, StudyRuns
-from tunelab.records import RunResult
+from tunelab.records import Look, RunResult
 from tunelab.report.marks import Marked, marks_of
 from tunelab.report.quality import ScoreCell, assess
 from tunelab.report.reading import RunRecords, finished, read_runs
@@ -82,6 +82,7 @@ class Group:
     metrics: tuple[str, ...]
     """The deciding one, then the others in the task's order; empty while nothing has finished."""
     deciding: Deciding
+    looks: tuple[Look, ...]
     rows: tuple[Row, ...]
     comparisons: Mapping[str, Compared]
     """By metric: every row beside the best."""
@@ -153,7 +154,11 @@ def _group(study: StudyRuns, *, runs: tuple[RunRecords, ...], metrics: Mapping[s
     of_method = {method: _averaged(runs, method) for method in methods}
     known = dict.fromkeys(name for run in finished(runs) for name in run.result.scores)
     names = tuple(sorted(known, key=lambda name: name != study.deciding.metric))
-    quality = assess(of_method, names=names, metrics=metrics, deciding=study.deciding)
+    here = (runs[0].entry.task, runs[0].entry.backend)
+    looks = tuple(look for look in study.looks if (look.task, look.backend) == here)
+    quality = assess(
+        of_method, names=names, metrics=metrics, deciding=study.deciding, looks=looks, level=study.level
+    )  # fmt: skip
     unsteady = quality.comparisons[names[0]].unsteady if names and names[0] in quality.comparisons else ()
     marked = {
         method: Marked(
@@ -174,7 +179,7 @@ def _group(study: StudyRuns, *, runs: tuple[RunRecords, ...], metrics: Mapping[s
     )  # fmt: skip
     return Group(
         study=study.name, task=runs[0].entry.task, backend=runs[0].entry.backend, metrics=names,
-        deciding=study.deciding, rows=rows, comparisons=quality.comparisons, runs=runs,
+        deciding=study.deciding, looks=looks, rows=rows, comparisons=quality.comparisons, runs=runs,
     )  # fmt: skip
 
 

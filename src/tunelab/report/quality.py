@@ -15,8 +15,10 @@ import numpy as np
 
 from tunelab.contracts import Metric
 from tunelab.entries import BASE, Deciding
+from tunelab.records import Look
 from tunelab.report.reading import RunRecords
 from tunelab.significance.beside_best import Comparison, Margin, Word, compare
+from tunelab.significance.intervals import LEVEL
 
 # S seeds, N examples, K statistics of the metric
 
@@ -49,6 +51,13 @@ class ScoreCell(NamedTuple):
     """Significantly better than the base; None for the base."""
 
 
+class Said(NamedTuple):
+    """At which level words are given, and which stand already."""
+
+    level: float
+    words: dict[str, Word]
+
+
 class Quality(NamedTuple):
     cells: dict[str, dict[str, ScoreCell]]
     """By method, then by metric."""
@@ -60,9 +69,16 @@ class Quality(NamedTuple):
 
 def assess(
     runs: Mapping[str, Sequence[RunRecords]], *, names: Sequence[str], metrics: Mapping[str, Metric],
-    deciding: Deciding,
+    deciding: Deciding, looks: Sequence[Look] = (), level: float | None = None,
 ) -> Quality:  # fmt: skip
-    """`runs`: by method, the finished ones that its row averages; `names`: the metrics, the deciding one first."""
+    """
+    Args:
+        runs: by method, the finished ones that its row averages.
+        names: the metrics, the deciding one first.
+        looks: that were taken at these runs; they are of the deciding metric.
+        level: of the deciding metric's words; None: what the looks say, 5 % where there are none.
+    """
+    num_seeds = {method: len(done) for method, done in runs.items()}
     cells: dict[str, dict[str, ScoreCell]] = {method: {} for method in runs}
     notes: dict[str, list[str]] = {method: [] for method in runs}
     comparisons: dict[str, Comparison] = {}
@@ -71,7 +87,8 @@ def assess(
         metric = metrics.get(name)
         comparable = {method: _of_one_signature(done, name, runs, notes[method]) for method, done in runs.items()}
         margin = Margin(deciding.share, deciding.margin) if place == 0 else Margin(deciding.share or SHARE)
-        tested = _compared(comparable, name, metric, shared, margin)
+        said = _said(looks, num_seeds, level) if place == 0 else Said(LEVEL, {})
+        tested = _compared(comparable, name, metric, shared, margin, said)
         if tested is not None:
             comparisons[name] = tested
         for method, done in comparable.items():
@@ -103,14 +120,30 @@ def _reads_general(metric: Metric | None) -> bool:
 
 
 def _compared(
-    runs: Mapping[str, Sequence[RunRecords]], name: str, metric: Metric | None, shared: list[str], margin: Margin
-) -> Comparison | None:
+    runs: Mapping[str, Sequence[RunRecords]], name: str, metric: Metric | None, shared: list[str], margin: Margin,
+    said: Said,
+) -> Comparison | None:  # fmt: skip
     if metric is not None and metric.reads == "general":
         shared = [row.id for row in next((run.general for done in runs.values() for run in done if run.general), ())]
     if metric is None or not shared:
         return None
     statistics = {method: _statistics_SNK(done, name, metric, shared) for method, done in runs.items()}
-    return compare(statistics, metric, base=BASE if BASE in runs else None, margin=margin)
+    return compare(statistics, metric, base=BASE if BASE in runs else None, margin=margin, level=said.level,
+                   claimed=said.words)  # fmt: skip
+
+
+def _said(looks: Sequence[Look], num_seeds: Mapping[str, int], level: float | None) -> Said:
+    """A look is taken once: of runs that came after the last one nothing new is said."""
+    if level is None and not looks:
+        return Said(LEVEL, {})
+    if level is None:
+        last = looks[-1]
+        is_last = all(num_seeds.get(method, 0) == seeds for method, seeds in last.seeds.items())
+        looks, level = (looks[:-1], last.level) if is_last else (looks, 0.0)
+    words: dict[str, Word] = {
+        method: word for look in looks for method, word in look.words.items() if word != "undecided"
+    }
+    return Said(level, words)
 
 
 def _cell(

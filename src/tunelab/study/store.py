@@ -11,10 +11,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from tunelab.config.run import RunConfig
-from tunelab.errors import RunBusy
+from tunelab.errors import RunBusy, RunError
 from tunelab.files import write_atomically
-from tunelab.records import Prediction, RunResult, StepRecord, ValidationRecord
+from tunelab.records import Looks, Prediction, RunResult, StepRecord, ValidationRecord
 
 
 class RunFolder:
@@ -243,8 +245,25 @@ class Store:
     def study_file(self) -> Path:
         return self.folder / "study.yaml"
 
+    @property
+    def looks_file(self) -> Path:
+        return self.folder / "looks.json"
+
     def run(self, run_id: str) -> RunFolder:
         return RunFolder(self.folder / "runs" / run_id)
+
+    def read_looks(self) -> Looks:
+        """Empty where the study's seeds are its own alone."""
+        if not self.looks_file.exists():
+            return Looks()
+        try:
+            return Looks.model_validate_json(self.looks_file.read_bytes())
+        except ValidationError as error:
+            problem = f"{self.looks_file} cannot be read ({error.error_count()} problems)"
+            raise RunError(f"{problem}; put it back, or delete it to decide anew") from None
+
+    def write_looks(self, looks: Looks) -> None:
+        write_atomically(self.looks_file, looks.model_dump_json(indent=2) + "\n")
 
     def all_runs(self) -> list[RunFolder]:
         return [RunFolder(path.parent) for path in sorted(self.folder.glob("runs/*/run.json"))]
