@@ -1,4 +1,6 @@
 import pytest
+import torch
+from transformers import get_scheduler
 
 from tunelab.config.schema import Schedule
 from tunelab.training.schedule import learning_rate, warmup_steps
@@ -33,3 +35,21 @@ def test_no_step_has_rate_zero_or_above_the_peak(kind, warmup):
 def test_warmup_below_one_is_a_share_and_never_longer_than_the_run():
     assert warmup_steps(Schedule(warmup=0.1), num_steps=50) == 5
     assert warmup_steps(Schedule(warmup=500), num_steps=50) == 50
+
+
+NAMES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
+
+
+@pytest.mark.parametrize("kind", NAMES)
+@pytest.mark.parametrize("warmup", [0, 1, 4])
+def test_the_trainers_schedule_is_a_step_behind_in_the_warmup_and_the_same_after_it(kind, warmup):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    scheduler = get_scheduler(NAMES[kind], optimizer, num_warmup_steps=warmup, num_training_steps=11)
+    theirs = []
+    for _ in range(11):
+        theirs.append(scheduler.get_last_lr()[0])
+        optimizer.step()
+        scheduler.step()
+    ours = rates(kind, warmup=warmup, num_steps=11)
+    assert ours[warmup:] == pytest.approx(theirs[warmup:])
+    assert [0.0, *ours[:warmup]][:warmup] == pytest.approx(theirs[:warmup])

@@ -2,7 +2,9 @@
 
 Adam runs on the gradient's random projection only to say how much each channel should be scaled: s = |N| / |R| of the
 projected step N and gradient R. The weight then moves along its own full gradient. Rank 1 is APOLLO-Mini, with one
-scaling for a whole matrix. Written from the paper.
+scaling for a whole matrix. Written from the paper; what it leaves open (the limiter looks at updates without Adam's
+bias correction, which is applied after it) is as in the authors' apollo-torch 1.0.3, `apollo.py`, whose steps
+tests/methods/test_apollo.py writes out. Weights decay before the step, as by the shared rule, and there after it.
 """
 # O out, I in, J channels: the longer side of a matrix, R rank
 
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
     from tunelab.training.projected import LowRankOptimizer
 
 GROWTH = 1.01
-"""A matrix's update may be at most this many times as long as the one before (the paper's norm-growth limiter)."""
+"""A matrix's update, without Adam's bias correction, may be at most this many times as long as the one before (the
+norm-growth limiter of Fira, arXiv:2410.01623). The correction by itself lengthens early updates by up to 1.76 times."""
 MINI_SCALE = 128.0
 _SEED = "projector_seed"
 """An attribute of the model: what the random projections depend on beside the matrix's name."""
