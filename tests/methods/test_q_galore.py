@@ -78,21 +78,37 @@ def test_no_float_copy_of_a_matrix_is_held():
     assert session.parameters().total == total
 
 
-def test_the_gap_doubles_while_the_leading_direction_stays():
-    session = make_session(QGalore(rank=2, update_gap=1, patience=0.4, projector="svd"), tiny.model("llama"))
-    (target, other, *_) = session.updater.targets.values()
+def refreshes(directions: list[torch.Tensor], *, patience: float) -> tuple[list[int], int]:
+    """Steps at which the basis of one matrix is found from these gradients, and the gap at the end; at first it is 1."""
+    session = make_session(QGalore(rank=2, update_gap=1, patience=patience, projector="svd"), tiny.model("llama"))
+    target = next(iter(session.updater.targets.values()))
     torch.manual_seed(0)
-    steady, refreshed = torch.outer(torch.randn(target.matrix.shape[0]), torch.randn(target.matrix.shape[1])), []
-    for step in range(12):
+    refreshed = []
+    for step, direction in enumerate(directions):
         sign = (-1) ** step  # a direction is the same whatever its sign
-        target.take(sign * steady + 1e-3 * torch.randn(steady.shape))
-        other.take(torch.randn(other.matrix.shape))
-        refreshed.append(target.refreshed_at == step)
-        for one in (target, other):
-            one.update(learning_rate=1e-3, weight_decay=0.0)
-    assert [step for step, done in enumerate(refreshed) if done] == [0, 1, 2, 3, 4, 5, 7, 9, 11]
-    assert target.gap == 2
-    assert other.gap == 1
+        target.take(sign * direction + 1e-3 * torch.randn(target.matrix.shape))
+        refreshed += [step] if target.refreshed_at == step else []
+        target.update(learning_rate=1e-3, weight_decay=0.0)
+    return refreshed, target.gap
+
+
+def single(place: int) -> torch.Tensor:
+    """A gradient of q_proj whose leading direction is orthogonal to those of other places."""
+    grad = torch.zeros(32, 32)
+    grad[place, place] = 1.0
+    return grad
+
+
+def test_the_gap_doubles_at_every_refresh_while_the_leading_direction_stays():
+    """The authors' rule: five cosines at step 5, and from there each refresh doubles; all lie at multiples."""
+    assert refreshes([single(3)] * 20, patience=0.4) == ([0, 1, 2, 3, 4, 5, 6, 8, 16], 16)
+    assert refreshes([single(step) for step in range(20)], patience=0.4) == (list(range(20)), 1)
+
+
+def test_cosines_of_before_a_doubling_count_after_it():
+    """Steady to step 5, then turned at each refresh: means of 0.8 and 0.6 double the gap again, 0.4 does not."""
+    directions = [single(3)] * 6 + [single(step - 2) for step in range(6, 33)]
+    assert refreshes(directions, patience=0.5) == ([0, 1, 2, 3, 4, 5, 6, 8, 16, 24, 32], 8)
 
 
 @pytest.mark.slow

@@ -116,7 +116,7 @@ class Settings(NamedTuple):
     """How every matrix of a rule is trained."""
 
     update_gap: int
-    """Steps between two refreshes of a basis."""
+    """Bases are found again at multiples of this many steps."""
     scale: float
     """Factor on the projected step: the learning rate of these matrices is the run's times this."""
     moments: Moments
@@ -124,7 +124,8 @@ class Settings(NamedTuple):
     relative: bool = False
     """Whether steps are relative to the weight's root mean square, as Adafactor's are."""
     patience: float | None = None
-    """Mean |cosine| of the last five leading directions from which on the gap doubles; None: it never does."""
+    """The gap doubles at each refresh at which the last five |cosines| of leading directions are this in the mean or
+    more; None: it never does."""
 
 
 SMALLEST_SIZE = 1e-3
@@ -142,10 +143,15 @@ class Projected:
         self.gap, self.refreshed_at, self.step = settings.update_gap, -1, 0
         self.cosines: list[float] = []
 
+    @property
+    def due(self) -> bool:
+        """Whether this step needs a basis: the first one that has a gradient, and every multiple of the gap."""
+        return self.refreshed_at < 0 or self.step // self.gap > self.refreshed_at // self.gap
+
     def take(self, grad_OI: Tensor) -> None:
         """Project a micro-batch's gradient, onto a new basis where one is due, and add it to the step's."""
         with torch.no_grad():
-            if self.refreshed_at < 0 or self.step - self.refreshed_at >= self.gap:
+            if self.due:
                 self._refresh(grad_OI)
             self.low.add(self.projector.project(grad_OI))
 
@@ -169,7 +175,7 @@ class Projected:
         cosine = nn.functional.cosine_similarity(old[side][:, 0].float(), basis[:, 0].float(), dim=0)
         self.cosines = [*self.cosines, float(cosine.abs())][-COSINES:]
         if len(self.cosines) == COSINES and sum(self.cosines) / COSINES >= patience:
-            self.gap, self.cosines = 2 * self.gap, []
+            self.gap *= 2
 
     def update(self, *, learning_rate: float, weight_decay: float) -> None:
         """Move the weight; without a gradient it stays, as in torch's optimizers."""
