@@ -14,9 +14,9 @@ NAME = "model.layers.0.mlp.up_proj.weight"
 
 
 def authors(weight, gradients, *, rank: int, rate: float, scale: float, seed: int = 0) -> list[torch.Tensor]:
-    """The paper's algorithm 1 for one matrix taller than wide, as `step` of apollo-torch 1.0.3's apollo.py takes it: the
-    limiter looks at the update without bias correction, which then multiplies the step. The weight after each. Their eps
-    stands beside sqrt(v) without the correction, ours beside sqrt(v) with it."""
+    """The paper's algorithm 1 for one matrix taller than wide, as `step` of apollo-torch 1.0.3's apollo.py takes it:
+    the limiter looks at the update without bias correction, which then multiplies the step. The weight after each.
+    Their eps stands beside sqrt(v) without the correction, ours beside sqrt(v) with it."""
     projector = Projector(tuple(weight.shape), rank=rank, kind="random", side="std", name=NAME, seed=seed)
     first = second = last = 0.0
     weights = []
@@ -52,9 +52,9 @@ def test_steps_are_the_authors(rank, scale):
 
 
 def test_of_even_gradients_the_limiter_holds_back_the_first_steps():
-    """sqrt(0.001) / 0.1 = 0.3162 is the first bias correction and |update| 3.1623 without it; from there that may grow by
-    1.01 a step, and the corrections of steps 2 and 3 are 0.2353 and 0.2020. Limiting the corrected update would leave
-    all three equal."""
+    """sqrt(0.001) / 0.1 = 0.3162 is the first bias correction and |update| 3.1623 without it; from there that may grow
+    by 1.01 a step, and the corrections of steps 2 and 3 are 0.2353 and 0.2020. Limiting the corrected update would
+    leave all three equal."""
     session = make_session(Apollo(rank=8), tiny.model("llama"))
     weight = dict(session.model.named_parameters())[NAME]
     torch.manual_seed(0)

@@ -79,7 +79,7 @@ def test_no_float_copy_of_a_matrix_is_held():
 
 
 def refreshes(directions: list[torch.Tensor], *, patience: float) -> tuple[list[int], int]:
-    """Steps at which the basis of one matrix is found from these gradients, and the gap at the end; at first it is 1."""
+    """Steps at which the basis of one matrix is found from these gradients, and the gap at the end; it begins at 1."""
     session = make_session(QGalore(rank=2, update_gap=1, patience=patience, projector="svd"), tiny.model("llama"))
     target = next(iter(session.updater.targets.values()))
     torch.manual_seed(0)

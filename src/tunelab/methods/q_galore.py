@@ -2,9 +2,9 @@
 
 Matrices exist as int8 codes only; every step is rounded into them at random. Saved as those codes in safetensors.
 
-Gaps double as in the authors' q_galore_projector.py (VITA-Group/Q-GaLore dd09cd3): five cosines are looked at, they stay
-after a doubling, and refreshes fall on multiples of the gap. Two things differ: cosines count without their sign, which
-an SVD leaves open, and are those of bases in 4 bits, so that no direction is held beside them.
+Gaps double as in the authors' q_galore_projector.py (VITA-Group/Q-GaLore dd09cd3): five cosines are looked at, they
+stay after a doubling, and refreshes fall on multiples of the gap. Two things differ: cosines count without their sign,
+which an SVD leaves open, and are those of bases in 4 bits, so that no direction is held beside them.
 """
 # O out, I in, R rank
 
@@ -44,8 +44,8 @@ class QGalore(Method):
     """Steps after which the basis is found again, at first."""
 
     patience: Annotated[float, Field(ge=0, le=1)] = 0.4
-    """The gap of a matrix doubles at each refresh at which the leading direction's |cosine| to that of the refresh before
-    is at least this, in the mean of the last five; 1: never, for directions that turn at all."""
+    """The gap of a matrix doubles at each refresh at which the leading direction's |cosine| to that of the refresh
+    before is at least this, in the mean of the last five; 1: never, for directions that turn at all."""
 
     scale: PositiveFloat = 0.25
     """Factor on the update of the projected matrices."""

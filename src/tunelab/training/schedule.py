@@ -16,9 +16,9 @@ def warmup_steps(schedule: Schedule, *, num_steps: int) -> int:
 def learning_rate(step: int, *, peak: float, schedule: Schedule, num_steps: int) -> float:
     """The rate of step `step`, counted from 1. No step has rate 0: the decay would reach it one step after the last.
 
-    Of the customary Trainer schedule (transformers' `get_scheduler`) only the warm-up differs: there it is a step behind,
-    so that the first step has rate 0 and the last of the warm-up less than the peak. From the step after the warm-up on
-    the two are the same, constant, linear or cosine.
+    Of the customary Trainer schedule (transformers' `get_scheduler`) only the warm-up differs: there it is a step
+    behind, so that the first step has rate 0 and the last of the warm-up less than the peak. From the step after the
+    warm-up on the two are the same, constant, linear or cosine.
     """
     warmup = warmup_steps(schedule, num_steps=num_steps)
     if step <= warmup:
