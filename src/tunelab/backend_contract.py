@@ -9,7 +9,8 @@ It loads models and makes a `Session`, which `training/loop.py` drives; nothing 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -40,7 +41,19 @@ class Updater(ABC):
     """Turns the accumulated gradients of one step into an update of the trained parameters."""
 
     def before_backward(self, *, last: bool) -> None:
-        """Called before each micro-batch's forward and backward; `last` says that the step's update follows it."""
+        """Called before each micro-batch's forward and backward; `last` says that the step's update follows it. Not in
+        a look."""
+
+    def wants_look(self, *, num_batches: int) -> bool:
+        """Whether it must see what the whole step's gradients are before the pass over these micro-batches in which
+        they count: asked before that pass, and again after each look."""
+        return False
+
+    @contextmanager
+    def look(self) -> Iterator[None]:
+        """A pass over the step's micro-batches that changes no gradient and no parameter; entered by all updaters of a
+        model when one wants it. What is trained is frozen meanwhile, but for what the updater thaws."""
+        yield
 
     @abstractmethod
     def gradient_norm(self) -> float:
@@ -93,6 +106,15 @@ class Session(ABC):
     @abstractmethod
     def accumulate(self, batch: Batch, *, denominator: int, last: bool) -> float:
         """Forward and backward of (summed token loss / denominator); returns the summed token loss in nats."""
+
+    def wants_look(self, *, num_batches: int) -> bool:
+        """The updater's answer."""
+        return False
+
+    @contextmanager
+    def look(self) -> Iterator[None]:
+        """`accumulate` inside adds to no gradient; the updater sees what it wants to."""
+        yield
 
     @abstractmethod
     def gradient_norm(self) -> float: ...

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tunelab.errors import RunError
 from tunelab.kernels.initial import generator
 
 Kind = Literal["subspace", "svd", "random", "identity"]
@@ -85,11 +86,25 @@ class Projector:
         rows, columns = self.shape
         return (self.rank if "left" in self.sides else rows, self.rank if "right" in self.sides else columns)
 
+    @property
+    def follows_gradients(self) -> bool:
+        """Whether the bases are found from gradients."""
+        return self.kind not in ("random", "identity")
+
     def refresh(self, grad_OI: Tensor) -> None:
-        """New bases from this gradient; columns keep the signs of the old ones."""
+        """New bases from this gradient; columns keep the signs of the old ones.
+
+        Raises:
+            RunError: the gradient is not finite, and has no directions.
+        """
         self.num_refreshes += 1
-        if self.kind in ("random", "identity"):
+        if not self.follows_gradients:
             return
+        if not grad_OI.isfinite().all():
+            raise RunError(
+                f"{self.name}: its gradient is not finite and gives no basis; the run diverged, a lower learning rate "
+                "or a longer warm-up usually helps"
+            )
         bases = self.bases
         for side, basis in self._leading(grad_OI.float()).items():
             old = bases.get(side)

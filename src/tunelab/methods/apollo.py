@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from tunelab.config.schema import Optimizer
     from tunelab.kernels.projector import Projector
+    from tunelab.training.low_rank import LowRankOptimizer
     from tunelab.training.optim import SharedRule
-    from tunelab.training.projected import LowRankOptimizer
 
 GROWTH = 1.01
 """A matrix's update, without Adam's bias correction, may be at most this many times as long as the one before (the
@@ -73,8 +73,9 @@ class Apollo(WholeModel):
     def updater(self, model: PreTrainedModel, rule: Optimizer) -> Updater:
         from tunelab.kernels.projector import Projector
         from tunelab.models.targets import is_transposed, outputs_and_inputs, select
+        from tunelab.training.low_rank import LowRankOptimizer
         from tunelab.training.optim import SharedRule
-        from tunelab.training.projected import LowRankOptimizer, inner_optimizer
+        from tunelab.training.projected import inner_optimizer
 
         inner, matrices = inner_optimizer(rule, kind="adamw"), {}
         basis = {"rank": self.rank, "kind": "random", "side": "std", "seed": getattr(model, _SEED)}

@@ -1,7 +1,7 @@
 """GaLore: every weight is trained, matrices by gradients projected to rank R (Zhao et al. 2024, arXiv:2403.03507).
 
 Checked against galore-torch 1.0 in tests/parity/test_galore_torch.py. Gradients are projected during backward, one
-layer at a time; see training/projected.py. Weights are saved whole, as in full fine-tuning.
+layer at a time, bases are found from whole steps; see training/projected.py. Weights are saved whole, as in full fine-tuning.
 """
 # I = in features, O = out features, R = rank
 
@@ -32,7 +32,8 @@ class Galore(WholeModel):
     """R. An O x I matrix keeps R * (min(O, I) + 2 * max(O, I)) numbers beside its weights, with AdamW inside."""
 
     update_gap: PositiveInt = 200
-    """Steps after which the basis is found again."""
+    """Steps after which the basis is found again, from the step's whole gradient: one that is cut into micro-batches is
+    then gone through a few times more, at the memory of one block (benchmarks/galore_basis.py)."""
 
     scale: PositiveFloat = 0.25
     """Factor on the update of the projected matrices; unlike LoRA's alpha / rank it does not depend on R."""
@@ -62,7 +63,7 @@ class Galore(WholeModel):
 
     @classmethod
     def example(cls) -> dict[str, Any]:
-        return {"rank": 8, "projector": "random"}  # a basis from gradients depends on how its step is cut
+        return {"rank": 8, "projector": "random"}  # golden losses: rounding turns a basis that is found
 
     @model_validator(mode="after")
     def _moments_can_be_rotated(self) -> Galore:

@@ -63,7 +63,7 @@ class QGalore(Method):
 
     @classmethod
     def example(cls) -> dict[str, Any]:
-        return {"rank": 8, "projector": "random"}  # a basis from gradients depends on how its step is cut
+        return {"rank": 8, "projector": "random"}  # golden losses: rounding turns a basis that is found
 
     @property
     def base_storage(self) -> Literal["int8"]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch import Tensor
@@ -43,6 +44,16 @@ class Together(Updater):
     def before_backward(self, *, last: bool) -> None:
         for share in self.shares:
             share.updater.before_backward(last=last)
+
+    def wants_look(self, *, num_batches: int) -> bool:
+        return any(share.updater.wants_look(num_batches=num_batches) for share in self.shares)
+
+    @contextmanager
+    def look(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            for share in self.shares:
+                stack.enter_context(share.updater.look())
+            yield
 
     def gradient_norm(self) -> float:
         self._norms = [share.updater.gradient_norm() for share in self.shares]

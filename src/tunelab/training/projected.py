@@ -3,15 +3,22 @@ arXiv:2403.03507).
 
 A matrix's gradient is projected the moment backward has made it, added to the step's sum in the projected space and
 dropped: at most one layer's full gradient exists, and accumulation, clipping and the sum over ranks move low-rank
-tensors. This is exact as long as the basis is fixed. A basis that is due is found from the gradient of the step's first
-micro-batch (rank 0's, where there are several ranks), and there alone does it matter how a step is cut.
+tensors. This is exact as long as the basis is fixed.
+
+A basis that is due is found from the step's whole gradient, as in the authors' code. Of a step in one piece that is
+what backward brings. A step in several is looked at first: passes over its micro-batches that sum up whole gradients of
+as many matrices as there is room for (looks.py), find their bases and drop them. A driver that gives no looks gets
+bases from its first micro-batch.
 """
 # O out, I in
 
 from __future__ import annotations
 
+import math
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import torch
@@ -20,14 +27,14 @@ from torch import Tensor, distributed, nn
 from tunelab.backend_contract import Updater
 from tunelab.config.schema import Optimizer
 from tunelab.contracts import OptimizerKind
-from tunelab.training.optim import SharedRule, gradients, load_optimizer_state, make_optimizer, optimizer_state, plain
+from tunelab.training.looks import Looks
+from tunelab.training.low_rank import Inner, LowRankOptimizer
+from tunelab.training.optim import SharedRule, gradients, make_optimizer, plain
 
 if TYPE_CHECKING:
     from tunelab.kernels.projector import Projector
 
 Moments = Literal["keep", "rotate", "reset"]
-Inner = Callable[[list[Tensor]], torch.optim.Optimizer]
-"""Makes the inner optimizer over one low-rank tensor."""
 
 
 class Matrix(Protocol):
@@ -41,7 +48,7 @@ class Matrix(Protocol):
     def device(self) -> torch.device: ...
 
     def watch(self, take: Callable[[Tensor], None]) -> Callable[[], None]:
-        """Hand every gradient (O, I) to `take` and keep none; returns what ends this."""
+        """Have every gradient (O, I) computed, handed to `take` and not kept; returns what ends this."""
         ...
 
     def move(self, change: Callable[[Tensor], None]) -> None:
@@ -66,50 +73,12 @@ class FloatMatrix:
             take(self._oriented(parameter.grad))
             parameter.grad = None
 
+        self.parameter.requires_grad_(True)
         return self.parameter.register_post_accumulate_grad_hook(hook).remove
 
     def move(self, change: Callable[[Tensor], None]) -> None:
         with torch.no_grad():
             change(self._oriented(self.parameter))
-
-
-class LowRankOptimizer:
-    """An inner optimizer over a stand-in of the projected shape: it starts each step at zero, so what it holds
-    afterwards is the step. Its memory is given back in between."""
-
-    def __init__(self, shape: tuple[int, int], *, dtype: torch.dtype, device: torch.device, inner: Inner) -> None:
-        self.stand_in = nn.Parameter(torch.zeros(shape, dtype=dtype, device=device))
-        self.inner = inner([self.stand_in])
-        self._bytes = self.stand_in.untyped_storage().nbytes()
-        self._release()
-
-    def _release(self) -> None:
-        self.stand_in.untyped_storage().resize_(0)
-
-    def add(self, low: Tensor) -> None:
-        """Add to the gradient of the coming step."""
-        if self.stand_in.grad is None:
-            self.stand_in.grad = low
-        else:
-            self.stand_in.grad.add_(low)
-
-    def step(self, *, learning_rate: float, use: Callable[[Tensor], None]) -> None:
-        """Take the step, show it to `use` and forget it with its gradient."""
-        with torch.no_grad():
-            self.stand_in.untyped_storage().resize_(self._bytes)
-            self.stand_in.zero_()
-            for group in self.inner.param_groups:
-                group["lr"] = learning_rate
-            self.inner.step()
-            use(self.stand_in.detach())
-        self.stand_in.grad = None
-        self._release()
-
-    def state(self) -> dict[str, Tensor]:
-        return optimizer_state(self.inner, {"inner": self.stand_in})
-
-    def load_state(self, state: dict[str, Tensor]) -> None:
-        load_optimizer_state(self.inner, {"inner": self.stand_in}, state)
 
 
 class Settings(NamedTuple):
@@ -141,12 +110,30 @@ class Projected:
         self.matrix, self.projector, self.settings = matrix, projector, settings
         self.low = LowRankOptimizer(projector.low_shape, dtype=matrix.dtype, device=matrix.device, inner=inner)
         self.gap, self.refreshed_at, self.step = settings.update_gap, -1, 0
+        self.looked_in_vain_at = -1
         self.cosines: list[float] = []
 
     @property
     def due(self) -> bool:
         """Whether this step needs a basis: the first one that has a gradient, and every multiple of the gap."""
         return self.refreshed_at < 0 or self.step // self.gap > self.refreshed_at // self.gap
+
+    @property
+    def wants_look(self) -> bool:
+        """Whether a basis is to be found from this step's gradient."""
+        return self.due and self.projector.follows_gradients and self.looked_in_vain_at != self.step
+
+    def find(self, grad_OI: Tensor | None) -> None:
+        """The basis from the step's whole gradient on this rank (None: nothing came), which is no further used."""
+        if _num_ranks() > 1:
+            grad_OI = torch.zeros(self.matrix.shape, device=self.matrix.device) if grad_OI is None else grad_OI
+            sum_over_ranks([grad_OI])
+            grad_OI = grad_OI if grad_OI.any() else None
+        if grad_OI is None:
+            self.looked_in_vain_at = self.step
+            return
+        with torch.no_grad():
+            self._refresh(grad_OI)
 
     def take(self, grad_OI: Tensor) -> None:
         """Project a micro-batch's gradient, onto a new basis where one is due, and add it to the step's."""
@@ -162,11 +149,10 @@ class Projected:
             for held in projector.stored.values():
                 distributed.broadcast(held, src=0)
         self.refreshed_at = self.step
-        state = self.low.inner.state
         if old and self.settings.moments == "rotate":
-            _rotate(state[self.low.stand_in], old, projector.bases)
+            self.low.rotate(old, projector.bases)
         elif self.settings.moments == "reset":
-            state.pop(self.low.stand_in, None)
+            self.low.inner.state.pop(self.low.stand_in, None)
         if old and self.settings.patience is not None:
             self._wait_longer(old, patience=self.settings.patience)
 
@@ -220,13 +206,39 @@ class ProjectedRule(Updater):
     ) -> None:
         self.targets, self.others, self.rule, self.notes = targets, others, rule, notes
         self._summed = False
-        ends = [target.matrix.watch(target.take) for target in targets.values()]
-        weakref.finalize(self, lambda: [end() for end in ends])
+        held = [*(target.low.stand_in for target in targets.values()), *self._others()]
+        sizes = {name: math.prod(target.matrix.shape) for name, target in targets.items()}
+        self._looks = Looks(sizes, held_anyway=sum(tensor.numel() for tensor in held))
+        self._ends: list[Callable[[], None]] = []
+        self._watch({name: target.take for name, target in targets.items()})
+        weakref.finalize(self, _end_all, self._ends)
+
+    def _others(self) -> list[nn.Parameter]:
+        return [] if self.others is None else list(self.others.parameters.values())
+
+    def _watch(self, takes: dict[str, Callable[[Tensor], None]]) -> None:
+        """From here on these matrices' gradients go there, and no others are watched."""
+        _end_all(self._ends)
+        self._ends.extend(self.targets[name].matrix.watch(take) for name, take in takes.items())
+
+    def wants_look(self, *, num_batches: int) -> bool:
+        return (num_batches > 1 or _num_ranks() > 1) and any(target.wants_look for target in self.targets.values())
+
+    @contextmanager
+    def look(self) -> Iterator[None]:
+        names = self._looks.group([name for name, target in self.targets.items() if target.wants_look])
+        self._watch({name: partial(self._looks.add, name) for name in names})
+        try:
+            yield
+            for name in names:
+                self.targets[name].find(self._looks.sums.pop(name, None))
+        finally:
+            self._looks.sums.clear()
+            self._watch({name: target.take for name, target in self.targets.items()})
 
     def _tensors(self) -> list[nn.Parameter]:
         """What carries the step's gradients: stand-ins of the matrices, and the other parameters themselves."""
-        others = [] if self.others is None else list(self.others.parameters.values())
-        found = [*(target.low.stand_in for target in self.targets.values()), *others]
+        found = [*(target.low.stand_in for target in self.targets.values()), *self._others()]
         return [tensor for tensor in found if tensor.grad is not None]
 
     def _sum_over_ranks(self) -> None:
@@ -270,7 +282,7 @@ class ProjectedRule(Updater):
         own = {
             "optimizer": f"{type(inner).__name__} on projected gradients",
             "group": "projected matrices",
-            "parameters": sum(target.matrix.shape[0] * target.matrix.shape[1] for target in self.targets.values()),
+            "parameters": sum(math.prod(target.matrix.shape) for target in self.targets.values()),
             "weight_decay": self.rule.weight_decay,
             **{key: plain(group[key]) for key in ("betas", "beta2_decay", "eps") if key in group},
             **self.notes,
@@ -288,6 +300,11 @@ def inner_optimizer(rule: Optimizer, *, kind: OptimizerKind) -> Inner:
     return lambda tensors: make_optimizer([{"params": tensors, **own}], rule, kind=kind)
 
 
+def _end_all(ends: list[Callable[[], None]]) -> None:
+    while ends:
+        ends.pop()()
+
+
 def sum_over_ranks(tensors: Iterable[Tensor]) -> None:
     """Sum in place: the loss is divided by the tokens of all ranks beforehand."""
     if _num_ranks() > 1:
@@ -297,17 +314,6 @@ def sum_over_ranks(tensors: Iterable[Tensor]) -> None:
 
 def _num_ranks() -> int:
     return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
-
-
-def _rotate(moments: dict[str, Tensor], old: dict[str, Tensor], new: dict[str, Tensor]) -> None:
-    """Adam's moments, in the new basis: M by Q = new^T old, V by its squares (as LDAdam, arXiv:2410.16103)."""
-    for key, power in (("exp_avg", 1), ("exp_avg_sq", 2)):
-        if key not in moments:
-            continue
-        if "left" in new:
-            moments[key] = (new["left"].t() @ old["left"]).pow(power) @ moments[key]
-        if "right" in new:
-            moments[key] = moments[key] @ (old["right"].t() @ new["right"]).pow(power)
 
 
 def join(parts: dict[str, dict[str, Tensor]], separator: str = ".") -> dict[str, Tensor]:

@@ -39,22 +39,35 @@ def run_order(run: RunConfig, rows: Sequence[TokenRow]) -> batching.Order:
 
 
 def accumulate(session: Session, batches: Sequence[Batch], *, key: tuple[int, ...]) -> Accumulated:
-    """Add the gradient of the mean loss over the supervised tokens of all `batches`; random draws follow `key`."""
+    """Add the gradient of the mean loss over the supervised tokens of all `batches`; random draws follow `key`.
+
+    Where the session wants to look at the whole step first, it is given the same batches with the same draws as often
+    as it asks; they count once.
+    """
     num_supervised = sum(batch.num_supervised for batch in batches)
+    num_tokens = sum(batch.num_tokens for batch in batches)
+    denominator = max(num_supervised, 1)
+    while session.wants_look(num_batches=len(batches)):
+        with session.look():
+            _pass(session, batches, denominator, key=key)
+    loss_sum = _pass(session, batches, denominator, key=key)
+    return Accumulated(loss_sum / denominator, num_tokens, num_supervised)
+
+
+def _pass(session: Session, batches: Sequence[Batch], denominator: int, *, key: tuple[int, ...]) -> float:
     loss_sum = 0.0
     for index, batch in enumerate(batches):
         session.seed(*key, index)
-        last = index == len(batches) - 1
-        loss_sum += session.accumulate(batch, denominator=max(num_supervised, 1), last=last)
-    num_tokens = sum(batch.num_tokens for batch in batches)
-    return Accumulated(loss_sum / max(num_supervised, 1), num_tokens, num_supervised)
+        loss_sum += session.accumulate(batch, denominator=denominator, last=index == len(batches) - 1)
+    return loss_sum
 
 
 def take_step(session: Session, run: RunConfig, order: Order, number: int, *, peak: float) -> Taken:
     """Step `number` of the run, counted from 1: its examples, its learning rate, the run's clipping.
 
     Raises:
-        RunError: the loss or the gradient norm is not finite; nothing after it would mean anything.
+        RunError: the loss, the gradient norm or a gradient that is looked at is not finite; nothing after it would mean
+            anything.
     """
     batches = batching.micro_batches(order.step(number), max_tokens=run.batch.max_tokens)
     done = accumulate(session, batches, key=(run.seed, number))

@@ -13,6 +13,12 @@ from torch import Tensor
 from tunelab.data.tokens.packing import documents, positions
 from tunelab.records import Batch, TokenRow
 
+APART = (
+    "reference path: this architecture does not keep packed documents apart by their positions, so each is computed as "
+    "a row of its own; data.packing: false needs less padding"
+)
+"""A note."""
+
 
 class Inputs(NamedTuple):
     """A micro-batch as the model takes it."""

@@ -11,7 +11,8 @@ step; where they disagree the run says so and takes the reference path.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +25,8 @@ from tunelab.backend_contract import Session, Updater
 from tunelab.backends.torch.generation import GENERATION_BATCH, LIMITS, folded, largest_difference, probes
 from tunelab.backends.torch.head import before, difference
 from tunelab.backends.torch.idle import idle_notes
-from tunelab.backends.torch.inputs import Inputs, collate
-from tunelab.backends.torch.storage import parameter_count, set_storage
+from tunelab.backends.torch.inputs import APART, Inputs, collate
+from tunelab.backends.torch.storage import parameter_count, set_storage, write_tensors
 from tunelab.config.run import RunConfig
 from tunelab.config.schema import Generation
 from tunelab.contracts import Method
@@ -33,6 +34,7 @@ from tunelab.data.tokens.encoded import label_edges
 from tunelab.kernels.linear_cross_entropy import linear_cross_entropy, token_losses
 from tunelab.models import inference
 from tunelab.models.generation_file import write_beside
+from tunelab.models.hiding import frozen_but
 from tunelab.records import Batch, Decoded, ParameterCount, TokenLoss
 from tunelab.training.composite import updater_of
 from tunelab.training.optim import trained_parameters
@@ -74,7 +76,7 @@ class TorchSession(Session):
         return self.updater
 
     def restart(self) -> None:
-        self._is_first = True
+        self._is_first, self._looks = True, False
         if self.method is not None and self.method.trains:
             self.updater = updater_of(self.method, self.model, self.run.optimizer)
 
@@ -107,7 +109,8 @@ class TorchSession(Session):
     def accumulate(self, batch: Batch, *, denominator: int, last: bool) -> float:
         self.model.train()
         self._generator = None
-        self._rule.before_backward(last=last)
+        if not self._looks:
+            self._rule.before_backward(last=last)
         inputs = self._collate(batch)
         smoothing = self.run.loss.label_smoothing
         if self.plain_head:
@@ -115,8 +118,21 @@ class TorchSession(Session):
                 loss = linear_cross_entropy(*self._head_inputs(inputs), inputs.target_S, label_smoothing=smoothing)
         else:
             loss = F.cross_entropy(self._logits(inputs), inputs.target_S, reduction="sum", label_smoothing=smoothing)
-        (loss / denominator).backward()
+        if loss.requires_grad or not self._looks:  # what is looked for may have no part in this micro-batch
+            (loss / denominator).backward()
         return loss.item()
+
+    def wants_look(self, *, num_batches: int) -> bool:
+        return self._rule.wants_look(num_batches=num_batches)
+
+    @contextmanager
+    def look(self) -> Iterator[None]:
+        self._looks = True
+        try:
+            with frozen_but(self.model, ()), self._rule.look():
+                yield
+        finally:
+            self._looks = False
 
     def gradient_norm(self) -> float:
         return self._rule.gradient_norm()
@@ -219,10 +235,7 @@ class TorchSession(Session):
             share = difference(self._reference_logits(self._collate(batch)), reference_SV)
             self.packs = share <= TOLERANCE[self.run.precision]
         if not self.packs:
-            self.notes.append(
-                "reference path: this architecture does not keep packed documents apart by their positions, so each is "
-                "computed as a row of its own; data.packing: false needs less padding"
-            )
+            self.notes.append(APART)
 
     def _logits(self, inputs: Inputs) -> Tensor:
         """fp32, shape (S, V)."""
@@ -285,16 +298,9 @@ class TorchSession(Session):
     # -------------------------------------------------------------- state
 
     def save(self, folder: Path) -> None:
-        from safetensors.torch import save_file
-
-        parts = {
-            "parameters": trained_parameters(self.model),
-            "method": self._attached.state(self.model),
-            "updater": self._rule.state(),
-        }
-        for name, tensors in parts.items():
-            plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-            save_file(plain, folder / f"{name}.safetensors")
+        write_tensors(folder / "parameters.safetensors", trained_parameters(self.model))
+        write_tensors(folder / "method.safetensors", self._attached.state(self.model))
+        write_tensors(folder / "updater.safetensors", self._rule.state())
 
     def load(self, folder: Path) -> None:
         from safetensors.torch import load_file

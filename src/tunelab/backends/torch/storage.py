@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+
 import torch
 
 from tunelab.records import ParameterCount
@@ -21,3 +24,10 @@ def set_storage(model: torch.nn.Module, *, precision: str) -> None:
         narrow = precision == "bf16" and not parameter.requires_grad and parameter.ndim >= 2
         if parameter.is_floating_point():
             parameter.data = parameter.data.to(torch.bfloat16 if narrow else torch.float32)
+
+
+def write_tensors(file: Path, tensors: Mapping[str, torch.Tensor]) -> None:
+    """As safetensors."""
+    from safetensors.torch import save_file
+
+    save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, file)
