@@ -62,7 +62,7 @@ def session(name: str, model) -> TorchSession:
     run = RunConfig(
         **dict(id="benchmark", backend="torch", task="none", task_options={}, seed=0, model_revision=""),
         **dict(data_revision="", method={"name": name, "label": name}, model=ModelSource(name="none")),
-        **dict(budget={"steps": 1}, batch={}, precision="fp32", threads=1, activation_checkpointing=False),
+        **dict(budget={"steps": 1}, batch={}, data={}, precision="fp32", threads=1, activation_checkpointing=False),
         **dict(optimizer={}, schedule={}, loss={}, validation={}, generation={}, checkpoint={}),
     )
     method = METHODS[name]

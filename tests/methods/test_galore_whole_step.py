@@ -141,6 +141,18 @@ def test_a_look_leaves_no_gradient_and_nothing_frozen():
     assert session.gradient_norm() == 0.0
 
 
+def test_blocks_that_rest_beside_it_stay_frozen_in_the_pass_that_counts():
+    """LISA freezes them when the step begins, which a look is not."""
+    parts = [GALORE, {"lisa": {"layers": 1, "period": 1}}]
+    session = make_session(build_method("layerwise", {"parts": parts}), tiny.model("llama"))
+    accumulate(session, batches_of(tiny.rows(24), CUT), key=(0, 1))
+    resting = [name for name, parameter in session.model.named_parameters() if not parameter.requires_grad]
+    assert len(resting) == 5
+    assert {name.split(".")[2] for name in resting} in ({"0"}, {"1"})
+    session.update(learning_rate=1e-3, max_norm=1.0)
+    assert all(parameter.requires_grad for parameter in session.model.parameters())
+
+
 def test_a_look_that_breaks_off_leaves_the_updater_as_it_was():
     session = make_session(METHODS["q_galore"], tiny.model("llama"))
     first = batches_of(tiny.rows(24), CUT)[0]

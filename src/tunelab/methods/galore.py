@@ -1,7 +1,8 @@
 """GaLore: every weight is trained, matrices by gradients projected to rank R (Zhao et al. 2024, arXiv:2403.03507).
 
 Checked against galore-torch 1.0 in tests/parity/test_galore_torch.py. Gradients are projected during backward, one
-layer at a time, bases are found from whole steps; see training/projected.py. Weights are saved whole, as in full fine-tuning.
+layer at a time, bases are found from whole steps; see training/projected.py. Weights are saved whole, as in full
+fine-tuning.
 """
 # I = in features, O = out features, R = rank
 
