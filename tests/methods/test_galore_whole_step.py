@@ -27,9 +27,9 @@ METHODS = {
     "8-bit moments": Galore(**OFTEN, optimizer="adamw8bit"),
     "others frozen": Galore(**OFTEN, other="freeze"),
     "q_galore": QGalore(**OFTEN),
-    "layerwise": build_method("layerwise", {"parts": [GALORE, LORA]}),
-    "two in layers": build_method("layerwise", {"parts": [GALORE, GALORE]}),
-    "sequential": build_method("sequential", {"parts": [LORA, GALORE]}),
+    "layerwise": build_method("layerwise", {"learning_rate": 1e-2, "parts": [GALORE, LORA]}),
+    "two in layers": build_method("layerwise", {"learning_rate": 1e-2, "parts": [GALORE, GALORE]}),
+    "sequential": build_method("sequential", {"learning_rate": 1e-2, "parts": [LORA, GALORE]}),
 }
 WHOLE, CUT = 10**9, 48
 
@@ -145,7 +145,7 @@ def test_a_look_leaves_no_gradient_and_nothing_frozen():
 def test_blocks_that_rest_beside_it_stay_frozen_in_the_pass_that_counts():
     """LISA freezes them when the step begins, which a look is not."""
     parts = [GALORE, {"lisa": {"layers": 1, "period": 1}}]
-    session = make_session(build_method("layerwise", {"parts": parts}), tiny.model("llama"))
+    session = make_session(build_method("layerwise", {"learning_rate": 1e-2, "parts": parts}), tiny.model("llama"))
     accumulate(session, batches_of(tiny.rows(24), CUT), key=(0, 1))
     resting = [name for name, parameter in session.model.named_parameters() if not parameter.requires_grad]
     assert len(resting) == 5
@@ -224,7 +224,9 @@ def test_resumed_around_a_look_equals_not_stopped(name, stop, tmp_path):
     method = {
         "subspace": Galore(rank=8, update_gap=4, learning_rate=1e-2, moments="rotate"),
         "q_galore": QGalore(rank=8, update_gap=4, learning_rate=1e-2),
-        "layerwise": build_method("layerwise", {"parts": [{"galore": {"rank": 8, "update_gap": 4}}, LORA]}),
+        "layerwise": build_method(
+            "layerwise", {"learning_rate": 1e-2, "parts": [{"galore": {"rank": 8, "update_gap": 4}}, LORA]}
+        ),
     }[name]
     settings = {"checkpoint": {"seconds": 0}, "budget": {"steps": 9}, "batch": {"examples": 12, "max_tokens": 64}}
     rows, records = tiny.rows(20), Records()
