@@ -11,7 +11,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "tunelab"
 FLOORS = [
-    {"errors", "near", "files", "records", "entries", "device"},
+    {"errors", "near", "files", "records", "device"},
+    {"entries"},
     {"config"},
     {"backend_contract"},
     {"contracts"},

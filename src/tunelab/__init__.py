@@ -17,7 +17,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from tunelab.launch.run import Outcome, View
@@ -73,6 +73,9 @@ def run(
     overrides: Sequence[str] = (),
     view: View | None = None,
     rehearse: bool = False,
+    until: Literal["decided"] | None = None,
+    max_seeds: int = 10,
+    hours: float | None = None,
 ) -> Outcome:
     """Execute every run of a study that is not finished, and write the report.
 
@@ -82,6 +85,8 @@ def run(
         view: told what happens; left out: lines on standard output.
         rehearse: execute stand-ins (a toy model, few rows, few steps) into OUT-rehearsal instead, in this process
             unless `cluster` says otherwise: what would break breaks in a minute or two.
+        until: 'decided' adds seeds until every method is as good as the best or worse, the same for all that are
+            undecided and for the best, up to `max_seeds` of a method or for `hours`; see docs/decisions.md.
 
     Raises:
         ConfigError, DataError, ModelError: before anything is trained. A run that fails is in the outcome instead.
@@ -105,7 +110,12 @@ def run(
         folder = rehearsal_folder(folder)
         planned = smaller(planned, folder)
     count_parameters(planned)  # a method that does not fit the model is told before anything is trained
-    return run_study(planned, out=folder, cluster=cluster, view=view or PlainView(Console()))
+    view = view or PlainView(Console())
+    if until is not None:
+        from tunelab.launch.until import Limits, run_until_decided
+
+        return run_until_decided(planned, out=folder, cluster=cluster, view=view, limits=Limits(max_seeds, hours))
+    return run_study(planned, out=folder, cluster=cluster, view=view)
 
 
 def generate(

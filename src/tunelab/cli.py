@@ -29,6 +29,10 @@ class Cluster(str, Enum):
     in_process = "in-process"
 
 
+class Until(str, Enum):
+    decided = "decided"
+
+
 class Dtype(str, Enum):
     fp32 = "fp32"
     bf16 = "bf16"
@@ -78,10 +82,17 @@ def run(
     rehearse: Annotated[
         bool, typer.Option("--rehearse", help="Execute stand-ins instead, in a minute or two: what breaks, breaks now.")
     ] = False,
+    until: Annotated[
+        Until | None, typer.Option(help="decided: add seeds until every method is as good or worse.")
+    ] = None,
+    max_seeds: Annotated[int, typer.Option(help="Of a method, with --until decided.")] = 10,
+    hours: Annotated[float | None, typer.Option(help="No seed is added later, with --until decided.")] = None,
 ) -> None:
     """Execute what is not finished of a study, and write the report."""
     import tunelab
 
+    if until is not None and (dry_run or rehearse):
+        raise ConfigError("--until decided runs the study: give it without --dry-run and --rehearse")
     if dry_run and rehearse:
         raise ConfigError("--dry-run executes nothing and --rehearse executes stand-ins: give one of them")
     if dry_run:
@@ -94,8 +105,9 @@ def run(
     try:
         with view_for(console()) as view:
             outcome = tunelab.run(
-                study, out=out, cluster=place, overrides=overrides or (), view=view, rehearse=rehearse
-            )
+                study, out=out, cluster=place, overrides=overrides or (), view=view, rehearse=rehearse,
+                until=None if until is None else until.value, max_seeds=max_seeds, hours=hours,
+            )  # fmt: skip
     except KeyboardInterrupt:
         print("Interrupted. The same command goes on where this one stopped: finished runs stay.", file=sys.stderr)
         raise typer.Exit(130) from None

@@ -11,7 +11,7 @@ from tunelab.cli import app
 from tunelab.study.verbs.listing import KINDS
 
 VERBS = {
-    "run": ["STUDY", "--out", "--cluster", "--dry-run", "--set", "--rehearse"],
+    "run": ["STUDY", "--out", "--cluster", "--dry-run", "--set", "--rehearse", "--until", "--max-seeds", "--hours"],
     "plan": ["STUDY", "--json", "--set"],
     "init": ["--train", "--test", "--model", "--out", "--force"],
     "show": ["WHAT", "--examples", "--rows", "--set"],

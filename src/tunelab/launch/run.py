@@ -34,6 +34,9 @@ class View(Protocol):
 
     def event(self, run: RunConfig, event: dict[str, Any]) -> None: ...
 
+    def told(self, text: str) -> None:
+        """A line about the study as a whole."""
+
 
 class Outcome(NamedTuple):
     comparison: Comparison

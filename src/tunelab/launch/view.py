@@ -36,6 +36,9 @@ class PlainView:
     def __exit__(self, *error: object) -> None:
         pass
 
+    def told(self, text: str) -> None:
+        self.console.print(text, markup=False, highlight=False)
+
     def planned(self, runs: list[StudyRun], store: Store) -> None:
         for study_run in runs:
             run = study_run.run
@@ -115,6 +118,7 @@ class LiveView:
     """One line a run: progress, loss, tokens/s, time left."""
 
     def __init__(self, console: Console) -> None:
+        self._console = console
         self._lines: dict[str, _Line] = {}
         self._live = Live(console=console, refresh_per_second=4, get_renderable=self._render)
 
@@ -124,6 +128,9 @@ class LiveView:
 
     def __exit__(self, *error: object) -> None:
         self._live.stop()
+
+    def told(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False)
 
     def planned(self, runs: list[StudyRun], store: Store) -> None:
         for study_run in runs:
