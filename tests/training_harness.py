@@ -73,10 +73,13 @@ def run_training(
     records: Records | None = None,
     folder: Path | None = None,
     validation: list | None = None,
+    validation_settings: dict[str, Any] | None = None,
     stop_after: int | None = None,
     **changes: Any,
 ) -> Trained:
-    """Train; `stop_after` ends it right after that step's record, whatever was going on."""
+    """Train; `validation` are rows; `stop_after` ends it right after that step's record, whatever was going on."""
+    if validation_settings is not None:
+        changes["validation"] = validation_settings
     session = make_session(method, model, **changes)
     session.verify(verified_rows(rows))
     records = records or Records()

@@ -57,7 +57,7 @@ class Method(Options, ABC):
     and how a gradient becomes an update (`updater`). Its fields are its hyper-parameters."""
 
     learning_rate: PositiveFloat
-    """Peak learning rate. Every file sets its own documented default; a list in a study means a search."""
+    """Peak learning rate. Every file sets its own documented default; a list, or `auto`, in a study means a search."""
 
     short_names: ClassVar[dict[str, str]] = {}
     """Field name -> what a label shows, as {'rank': 'r'} gives 'lora r=4'."""
@@ -81,6 +81,12 @@ class Method(Options, ABC):
             ModelError: this method's format, with something in it that this method cannot do.
         """
         return None
+
+    @property
+    def documented_rate(self) -> float:
+        """The middle of `learning_rate: auto`, whatever rate this object has: the field's default. A method whose other
+        options move the best rate, as far as the literature agrees on it, says so here."""
+        return type(self).model_fields["learning_rate"].default
 
     def problems(self, study: StudyConfig) -> list[str]:
         """What is wrong with these options under the study's other settings (budget, batch), as far as it can be told

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from tunelab.records import Look
+from tunelab.records import Record
 
 BASE = "base"
 """The label of the untouched base model's row."""
@@ -26,9 +26,14 @@ class RunEntry(NamedTuple):
     learning_rate: float | None
     """None for the base, and for a run whose search has not ended."""
     role: Role
-    """`candidate`: a learning rate that was tried and lost. In no average; its cost is reported apart."""
+    """`candidate`: lost a search, or may still; in no average, its cost is apart. Where all failed, all are runs."""
     num_tried: int
-    """How many learning rates were tried for this method on this task."""
+    """Candidates for this method on this task; `num_further` of them rungs beyond the ladder of `learning_rate: auto`;
+    without `num_left_out` combinations for which `search.candidates` left no place."""
+    num_further: int = 0
+    num_left_out: int = 0
+    setting: tuple[tuple[str, str], ...] = ()
+    """Searched fields beside the learning rate, and their values as text; () while a search has not ended."""
 
 
 Cost = Literal["memory", "time", "size", "price"]
@@ -45,6 +50,48 @@ class Deciding(NamedTuple):
     """The same in the metric's unit; instead of the share."""
     cost: Cost = "memory"
     price_per_hour: float | None = None
+
+
+class Look(Record):
+    """One look at a study that adds seeds until it is decided: one task on one back end."""
+
+    task: str
+    backend: str
+    seeds: dict[str, int]
+    """Finished seeds of every method that was compared."""
+    counted: int
+    """Seeds of those that were undecided before it."""
+    most: int
+    """Seeds at which the whole level is spent."""
+    level: float
+    """At which words were given."""
+    words: dict[str, Literal["as good", "worse", "undecided"]]
+    """Of every method that was compared, those of earlier looks included."""
+    best: str | None
+    margin: float | None
+    when: str
+    """UTC, ISO 8601."""
+
+
+class Further(Record):
+    """Seeds that looks have added to the study's own, for one method."""
+
+    task: str
+    backend: str
+    method: str
+    seeds: tuple[int, ...]
+
+
+class Looks(Record):
+    """looks.json of a study that adds seeds until it is decided."""
+
+    looks: tuple[Look, ...] = ()
+    further: tuple[Further, ...] = ()
+
+    def seeds_of(self, task: str, backend: str, method: str) -> tuple[int, ...]:
+        """Further ones."""
+        cell = (task, backend, method)
+        return next((one.seeds for one in self.further if (one.task, one.backend, one.method) == cell), ())
 
 
 class StudyRuns(NamedTuple):

@@ -6,6 +6,8 @@ A message says what was got, the rule, and the way out.
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class TunelabError(Exception):
     """Base of all errors that are printed as one line; `exit_status` is what the command line returns."""
@@ -33,6 +35,16 @@ class RunError(TunelabError):
     """A run that cannot go on, as when its loss is not finite."""
 
     exit_status = 1
+
+
+class Diverged(RunError):
+    """A run whose loss or gradient norm is not finite: nothing after that step would mean anything."""
+
+    def __init__(self, message: str, *, step: int) -> None:
+        self.step = step
+        self.phases: dict[str, Any] = {}
+        """What it has cost by phase (records.PhaseCost), told by whoever measures it."""
+        super().__init__(message)
 
 
 class RunBusy(RunError):

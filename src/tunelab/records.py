@@ -46,9 +46,8 @@ class Example(NamedTuple):
     references: tuple[str, ...] = ()
     """All accepted texts; at least the target."""
     turns: tuple[Turn, ...] = ()
-    """A conversation that ends with a learned turn of the assistant: written as the model's chat template says, every
-    assistant turn that is to be learned is. `target` is then the last turn, `prompt` the turns before it, as text for a
-    reader. Empty: no conversation."""
+    """A conversation that ends with a learned turn of the assistant, written by the model's chat template. `target`
+    is the last turn, `prompt` the turns before it, as text for a reader. Empty: no conversation."""
     source: str = ""
     """Which of the task's data sets the row is from; empty where there is one."""
     control: tuple[tuple[Span, ...], tuple[Span, ...]] = ((), ())
@@ -205,21 +204,27 @@ class PhaseCost(Record):
     """How it was measured: vmhwm-reset, sampled, cuda-allocator."""
 
 
+class Divergence(Record):
+    """Of a run whose loss stopped being finite: where, and its cost until then. In failure.json."""
+
+    step: int
+    phases: dict[str, PhaseCost] = {}
+
+
 class Score(Record):
     """One metric on one run, with a bootstrap interval over examples."""
 
     value: float | None
     low: float | None = None
     high: float | None = None
-    n: int
-    """Number of examples."""
+    n: int  # examples
     signature: str
     """Everything that changes the number: variant, tokenisation, smoothing, library version."""
     higher_is_better: bool
     missing: str = ""
     """Why there is no value: what the metric needs and did not find."""
     note: str = ""
-    """What the metric does not read of the references (letters of other scripts), with the way out."""
+    """What the metric does not read of the references, with the way out."""
 
 
 class ParameterCount(NamedTuple):
@@ -278,51 +283,11 @@ class RunResult(Record):
     num_tokens: int = 0
     num_supervised_tokens: int = 0
     validation_loss: float | None = None
-    """Of the last validation pass; chooses between learning rates."""
+    """Of the weights that are the result; chooses between the candidates of a search."""
+    kept_step: int | None = None
+    """With `validation.keep: best`, after which step those weights were."""
     optimizer: list[dict[str, Any]] = []
     """The effective optimizer, one entry a parameter group, read back from the live objects."""
     notes: list[str] = []
     """Everything a reader should know: reference path used, rows truncated, resumed at step."""
     provenance: Provenance
-
-
-class Look(Record):
-    """One look at a study that adds seeds until it is decided: one task on one back end."""
-
-    task: str
-    backend: str
-    seeds: dict[str, int]
-    """Finished seeds of every method that was compared."""
-    counted: int
-    """Seeds of those that were undecided before it."""
-    most: int
-    """Seeds at which the whole level is spent."""
-    level: float
-    """At which words were given."""
-    words: dict[str, Literal["as good", "worse", "undecided"]]
-    """Of every method that was compared, those of earlier looks included."""
-    best: str | None
-    margin: float | None
-    when: str
-    """UTC, ISO 8601."""
-
-
-class Further(Record):
-    """Seeds that looks have added to the study's own, for one method."""
-
-    task: str
-    backend: str
-    method: str
-    seeds: tuple[int, ...]
-
-
-class Looks(Record):
-    """looks.json of a study that adds seeds until it is decided."""
-
-    looks: tuple[Look, ...] = ()
-    further: tuple[Further, ...] = ()
-
-    def seeds_of(self, task: str, backend: str, method: str) -> tuple[int, ...]:
-        """Further ones."""
-        cell = (task, backend, method)
-        return next((one.seeds for one in self.further if (one.task, one.backend, one.method) == cell), ())

@@ -133,7 +133,7 @@ def test_figures_are_written_and_named_after_the_task(written):
     assert names == {
         f"{task}_{kind}.png"
         for task in ("restaurants", "headlines")
-        for kind in ("curves", "quality_memory", "quality_time")
+        for kind in ("curves", "quality_memory", "quality_time", "search")
     }
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in (folder / "plots").iterdir())
     assert not [path for path in folder.rglob(".*") if path.is_file()]
@@ -205,7 +205,7 @@ def test_several_studies_keep_their_rows_apart(tmp_path):
     assert [row.study for row in comparison.rows] == ["first"] * 4 + ["second"] * 4
     assert all(set(found.standings) == set(study_folder.SKILL) for group in comparison.groups
                for found in group.comparisons.values())  # fmt: skip
-    assert len(list((tmp_path / "both" / "plots").iterdir())) == 6
+    assert len(list((tmp_path / "both" / "plots").iterdir())) == 8
 
 
 def test_half_written_and_broken_records_are_told_not_guessed(tmp_path):

@@ -148,6 +148,17 @@ class Validation(Section):
     every: PositiveFloat = 0.25
     """Share of an epoch between two passes; there is always one at the end."""
 
+    keep: Literal["last", "best"] = "last"
+    """Which weights are the result, of every method alike: those after the last step, or those of the pass with the
+    lowest loss (the first of equal ones), which wait on disk until the end."""
+
+
+class Search(Section):
+    """What a search over lists in the fields of a method may cost; every candidate is a run on the first seed."""
+
+    candidates: Annotated[int, Field(ge=2)]
+    """Combinations that each searched method tries at most, its learning rates included: the same for all of them."""
+
 
 class Generation(Section):
     """How text is generated for scoring. No part of a run's identity: after a change the finished models are asked
@@ -295,6 +306,9 @@ class StudyConfig(Section):
     schedule: Schedule = Schedule()
     loss: Loss = Loss()
     validation: Validation = Validation()
+    search: Search | None = None
+    """Given: a list in any field of a method is a search over it. Left out: over learning rates only."""
+
     generation: Generation = Generation()
     evaluation: Evaluation = Evaluation()
     decision: Decision = Decision()

@@ -34,16 +34,17 @@ def console() -> Console:
 def plan_text(preview: Preview) -> str:
     """The runs, and what is to be said about them."""
     counts = (Column("Trained"), Column("Total"), Column("Reached"))
+    fields = list(dict.fromkeys(field for run in preview.runs for field in run.setting))
     table = Table(
         f"{preview.study}: {len(preview.runs)} runs on {preview.runs[0].model}",
-        (words("Method"), words("Task"), Column("Seed"), Column("Rate"), *counts),
-        tuple(_plan_row(run) for run in preview.runs),
+        (words("Method"), words("Task"), Column("Seed"), Column("Rate"), *(Column(field) for field in fields), *counts),
+        tuple(_plan_row(run, fields) for run in preview.runs),
         preview.notes,
     )
     return plain(table)
 
 
-def _plan_row(run: PlannedRun) -> tuple[Cell, ...]:
+def _plan_row(run: PlannedRun, fields: Sequence[str]) -> tuple[Cell, ...]:
     searched = "" if run.num_learning_rates_tried < 2 else f"(of {run.num_learning_rates_tried})"
     waits = "by search" if run.num_learning_rates_tried > 1 else MISSING
     return (
@@ -51,6 +52,7 @@ def _plan_row(run: PlannedRun) -> tuple[Cell, ...]:
         Cell(run.task),
         Cell(str(run.seed)),
         Cell(waits if run.learning_rate is None else rate(run.learning_rate), below=searched),
+        *(Cell(run.setting.get(field, MISSING)) for field in fields),
         Cell(count(run.trainable_parameters), below=percent(run.trainable_parameters, run.total_parameters)),
         Cell(count(run.total_parameters)),
         Cell(percent(run.reached_share, 1)),
@@ -92,7 +94,8 @@ def run_text(folder: RunFolder) -> str:
     if result is None:
         failure = folder.path / "failure.json"
         error = json.loads(failure.read_text(encoding="utf-8"))["error"] if failure.exists() else None
-        return "\n".join([*lines, "not finished" if error is None else f"FAILED: {error}"])
+        word = "FAILED" if folder.divergence() is None else "DIVERGED"
+        return "\n".join([*lines, "not finished" if error is None else f"{word}: {error}"])
     trained = f"{count(result.trainable_parameters)} of {count(result.total_parameters)} parameters trained"
     groups = [f"  {', '.join(f'{key} {value}' for key, value in group.items())}" for group in result.optimizer]
     effective = ["effective optimizer:", *groups] if groups else []

@@ -47,7 +47,8 @@ class Outcome(NamedTuple):
 
 
 def run_study(plan: Plan, *, out: Path, cluster: str | None, view: View) -> Outcome:
-    """Execute what is not finished, evaluate, report. Failed runs are named in the report and tried again next time.
+    """Execute what is not finished, evaluate, report. Failed runs are named in the report and tried again next time; a
+    candidate of a search that diverged is its outcome, and is not.
 
     Raises:
         ModelError, DataError: before anything is trained.
@@ -67,8 +68,9 @@ def run_study(plan: Plan, *, out: Path, cluster: str | None, view: View) -> Outc
             if any([store.run(each.run.id).reopen(each.run) for each in runs if each.run]):  # all, not the first only
                 continue
             view.planned(runs, store)
-            known = [study_run.run for study_run in runs if study_run.run and not settled(study_run.run.id)]
-            ready = [run for run in known if all(settled(parent.id) for parent in run.parents)]
+            over = {each.run.id for each in runs if each.run and (each.diverged or settled(each.run.id))}
+            known = [each.run for each in runs if each.run and each.run.id not in over]
+            ready = [run for run in known if all(parent.id in over for parent in run.parents)]
             orphans = [run for run in ready if unfinished_parents(run, store)]
             for run in orphans:
                 _fail(run, store, view)
@@ -86,7 +88,7 @@ def run_study(plan: Plan, *, out: Path, cluster: str | None, view: View) -> Outc
         score_alike(folders, {name: metric for name, metric in task.metrics.items() if metric.reads != "general"})
         score_beside_base(folders, {name: metric for name, metric in task.metrics.items() if metric.reads == "general"})
     comparison = write_study_report(plan, store)
-    failed = sum(1 for study_run in runs if study_run.run and not store.run(study_run.run.id).finished)
+    failed = sum(1 for each in runs if each.run and not (each.is_outcome or store.run(each.run.id).finished))
     return Outcome(comparison, out, failed, rehearsed(out))
 
 
@@ -175,7 +177,8 @@ def runs_to_report(plan: Plan, store: Store, *, name: str | None = None) -> Stud
     asked = plan.study.decision
     number = asked.margin if isinstance(asked.margin, float) else None
     deciding = Deciding(asked.metric, asked.share, number, asked.cost, asked.price_per_hour)
-    return StudyRuns(name or plan.study.name, store.folder, tuple(runs_on_disk(plan, store)), deciding)
+    runs, looks = tuple(runs_on_disk(plan, store)), store.read_looks().looks
+    return StudyRuns(name or plan.study.name, store.folder, runs, deciding, looks)
 
 
 def config_facts(plan: Plan) -> dict[str, Any]:

@@ -9,10 +9,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import NamedTuple
 
-from tunelab.entries import BASE, StudyRuns
+from tunelab.entries import BASE, Further, Look, Looks, StudyRuns
 from tunelab.errors import ConfigError
 from tunelab.launch.run import Outcome, View, run_study, runs_to_report, write_study_report
-from tunelab.records import Further, Look, Looks
 from tunelab.report.frame import Group, build_comparison
 from tunelab.significance.looks import Taken, next_level
 from tunelab.study.planning.planned import Plan

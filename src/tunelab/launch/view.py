@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console, Group
@@ -29,6 +30,7 @@ class PlainView:
         self.every_seconds = every_seconds
         self._last = 0.0
         self._announced: set[str] = set()
+        self._candidates: set[str] = set()
 
     def __enter__(self) -> PlainView:
         return self
@@ -42,10 +44,13 @@ class PlainView:
     def planned(self, runs: list[StudyRun], store: Store) -> None:
         for study_run in runs:
             run = study_run.run
-            if run is None or run.id in self._announced or not store.run(run.id).finished:
+            if run is None:
                 continue
-            self._announced.add(run.id)
-            self.console.print(f"{run.id}: finished", markup=False, highlight=False)
+            self._candidates |= {run.id} if _is_candidate(study_run) else set()
+            state = _ending(study_run, store)
+            if run.id not in self._announced and state is not None:
+                self._announced.add(run.id)
+                self.console.print(f"{run.id}: {state}", markup=False, highlight=False)
 
     def event(self, run: RunConfig, event: dict[str, Any]) -> None:
         now = time.monotonic()
@@ -53,9 +58,29 @@ class PlainView:
             if not _last_of_its_kind(event) and now - self._last < self.every_seconds:
                 return
             self._last = now
-        line = _plain(event)
+        line = _diverged(event) if run.id in self._candidates and "diverged_at" in event else _plain(event)
+        self._announced |= {run.id} if "diverged_at" in event else set()
         if line:
             self.console.print(f"{run.id}: {line}", markup=False, highlight=False)
+
+
+def _is_candidate(study_run: StudyRun) -> bool:
+    """Whether it may lose a search: then its divergence is no failure, unless all others fail too."""
+    return study_run.entry.num_tried > 1 and study_run.entry.role == "candidate"
+
+
+def _ending(study_run: StudyRun, store: Store) -> str | None:
+    """Of a run that is over, without any event where it was so before: finished, or a candidate that diverged."""
+    folder = store.run(study_run.run.id if study_run.run else "")
+    divergence = folder.divergence() if study_run.is_outcome else None
+    if divergence is not None:
+        return f"diverged at step {divergence.step}"
+    return "finished" if study_run.run and folder.finished else None
+
+
+def _diverged(event: dict[str, Any]) -> str:
+    """Of a candidate."""
+    return f"diverged at step {event['diverged_at']}: an outcome of the search"
 
 
 def _last_of_its_kind(event: dict[str, Any]) -> bool:
@@ -87,10 +112,12 @@ def _plain(event: dict[str, Any]) -> str | None:
 class _Line:
     """What is known of one run."""
 
-    def __init__(self, run: RunConfig, *, searched: bool = False) -> None:
+    def __init__(self, run: RunConfig, *, searched: bool = False, setting: Sequence[tuple[str, str]] = ()) -> None:
         self.name = f"{run.method['label']}, {run.task}, seed {run.seed}"
         if searched:
             self.name += f", rate {run.method['learning_rate']:g}"
+        self.name += "".join(f", {field} {value}" for field, value in setting)
+        self.candidate = False
         self.state = "waiting"
         self.step = self.num_steps = 0
         self.loss: float | None = None
@@ -135,10 +162,13 @@ class LiveView:
     def planned(self, runs: list[StudyRun], store: Store) -> None:
         for study_run in runs:
             if study_run.run is not None:
-                searched = study_run.entry.num_tried > 1
-                line = self._lines.setdefault(study_run.run.id, _Line(study_run.run, searched=searched))
-                if store.run(study_run.run.id).finished:
-                    line.state, line.generated = "finished", None
+                searched, setting = study_run.entry.num_tried > 1, study_run.entry.setting
+                fresh = _Line(study_run.run, searched=searched, setting=setting)
+                line = self._lines.setdefault(study_run.run.id, fresh)
+                line.candidate = _is_candidate(study_run)
+                state = _ending(study_run, store)
+                if state is not None:
+                    line.state, line.generated = state, None
 
     def event(self, run: RunConfig, event: dict[str, Any]) -> None:
         line = self._lines.setdefault(run.id, _Line(run))
@@ -153,6 +183,8 @@ class LiveView:
             line.state, line.generated = event["phase"], None
         elif kind == "generate":
             line.state, line.generated = f"generate {event['done']}/{event['total']}", event
+        elif kind == "failed" and line.candidate and "diverged_at" in event:
+            line.state, line.generated = f"diverged at step {event['diverged_at']}", None
         elif kind in ("failed", "busy"):
             line.state = kind
 

@@ -15,7 +15,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from tunelab.errors import RunBusy, TunelabError
+from tunelab.errors import Diverged, RunBusy, TunelabError
+from tunelab.records import Divergence
 from tunelab.study.executing.execute import Progress, execute
 from tunelab.study.planning.plan import parts
 from tunelab.study.store import RunFolder
@@ -25,6 +26,7 @@ PR_SET_PDEATHSIG = 1
 
 def work(folder: RunFolder, progress: Progress, *, notes: tuple[str, ...] = ()) -> bool:
     """Execute and leave either a result or a named failure; False when it failed."""
+    divergence = None
     try:
         run = folder.read_run()
         execute(run, parts(run), folder, progress, notes=notes)
@@ -32,13 +34,16 @@ def work(folder: RunFolder, progress: Progress, *, notes: tuple[str, ...] = ()) 
     except RunBusy as error:  # it is another process's run now: nothing to name as failed
         progress({"event": "busy", "error": str(error)})
         return True
+    except Diverged as error:
+        message, divergence = str(error), Divergence(step=error.step, phases=error.phases)
     except TunelabError as error:
         message = str(error)
     except Exception as error:  # every other error is a defect: its traceback is kept, and the other runs go on
         traceback.print_exc()
         message = f"{type(error).__name__}: {error} (traceback in {folder.log})"
-    folder.write_failure(" ".join(message.split()))
-    progress({"event": "failed", "error": " ".join(message.split())})
+    folder.write_failure(" ".join(message.split()), divergence=divergence)
+    step = {} if divergence is None else {"diverged_at": divergence.step}
+    progress({"event": "failed", "error": " ".join(message.split()), **step})
     return False
 
 

@@ -23,6 +23,11 @@ class Full(WholeModel):
     size of the weights: it wants 100 times AdamW's or more."""
 
     @property
+    def documented_rate(self) -> float:
+        usual = super().documented_rate
+        return 100 * usual if self.optimizer == "adafactor" else usual
+
+    @property
     def optimizer_kind(self) -> OptimizerKind:
         return self.optimizer
 

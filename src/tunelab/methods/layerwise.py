@@ -45,6 +45,11 @@ class Layerwise(Method):
     def example(cls) -> dict[str, Any]:
         return {"parts": [{"full": {"learning_rate": 1e-2}}, {"lora": {"learning_rate": 1e-2}}]}
 
+    @property
+    def documented_rate(self) -> float:
+        """The first part's rate, given or documented: the others keep their ratio to it."""
+        return self.members[0].learning_rate
+
     def summary(self, parts: tuple[str, ...]) -> str:
         return " + ".join(parts)
 

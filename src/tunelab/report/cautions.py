@@ -9,8 +9,9 @@ from tunelab.entries import BASE
 from tunelab.report.choice import Choice
 from tunelab.report.frame import Group, Row
 from tunelab.report.marks import UNEQUAL_SEARCH, UNSTEADY
-from tunelab.report.numbers import number, score_decimals
+from tunelab.report.numbers import number, rate, score_decimals
 from tunelab.report.reading import finished
+from tunelab.report.search import edge_of_winner
 
 FEW_SEEDS_T = 2.0
 """Standard errors by which two methods' validation losses must differ to be told as different."""
@@ -116,4 +117,8 @@ def _variance(values: Sequence[float]) -> float:
 
 def _edges(group: Group) -> list[str]:
     """Searches whose winner is the lowest or the highest of what was tried."""
-    return []
+    found = [
+        f"{row.method}'s learning rate {rate(row.learning_rate)} is the {edge} that was tried"
+        for row in group.rows if (edge := edge_of_winner(group, row.method)) is not None
+    ]  # fmt: skip
+    return [f"{'; '.join(found)}: a better one may lie beyond."] if found else []

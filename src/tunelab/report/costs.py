@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from tunelab.records import PhaseCost
 from tunelab.report.frame import Group
 from tunelab.report.numbers import MISSING, Unit, duration, in_unit, memory_unit, number, rate, three_digits
-from tunelab.report.reading import RunRecords, finished
+from tunelab.report.reading import RunRecords, whole_seconds
+from tunelab.report.search import Edge, candidates, edge_of_winner
 from tunelab.report.tables import Cell, Column, Table, words
 
 PHASES = ("load", "prepare", "train", "evaluate", "save")
@@ -48,50 +49,54 @@ def _phase(name: str, runs: Sequence[Mapping[str, PhaseCost]], *, memory: Unit) 
 
 
 def search_table(group: Group) -> Table | None:
-    """Every learning rate of every method with more than one; the lowest validation loss on the first seed won."""
-    rows, spent = [], []
+    """Every candidate of every method with more than one; the lowest validation loss on the first seed won."""
+    rows, spent, further, left_out = [], [], [], []
+    everyone = [run for row in group.rows for run in candidates(group, row.method)]
+    fields = list(dict.fromkeys(field for run in everyone for field, _ in run.entry.setting))
     for row in group.rows:
-        searched = _searched(group, row.method)
-        rows += [_tried(run, is_edge=run in (searched[0], searched[-1])) for run in searched]
+        searched = candidates(group, row.method)
+        rows += [_tried(run, fields, edge=edge_of_winner(group, row.method)) for run in searched]
+        left_out += [f"{row.method} {run.entry.num_left_out}" for run in searched[:1] if run.entry.num_left_out]
+        further += [row.method] if any(run.entry.num_further for run in searched) else []
         if row.search_seconds is not None:
             spent.append(f"{row.method} {duration(row.search_seconds)}")
     if not rows:
         return None
+    each, those = ("combination", "those") if fields else ("rate", "rates")
+    on = "on the first seed with the full budget. Test scores take no part in the choice."
     feet = (
-        "Each rate is a run of its own on the first seed with the full budget. Test scores take no part in the choice.",
-        *([f"Spent on rates that were not kept: {', '.join(spent)}."] if spent else []),
+        f"Each {each} is a run of its own {on}",
+        *([f"Spent on {those} that were not kept: {', '.join(spent)}."] if spent else []),
+        *([f"Combinations that search.candidates left no place for: {', '.join(left_out)}."] if left_out else []),
+        *([f"auto went one rung beyond its ladder, where the winner stood: {', '.join(further)}."] if further else []),
+        *(["One that diverged is an outcome of the search; its cost is until then."] if group.diverged else []),
     )
     columns = (
-        words("Method"), Column("Learning rate"), Column("Validation loss", "nats"), Column("Cost, all phases"),
+        words("Method"), Column("Learning rate"), *(Column(field) for field in fields),
+        Column("Validation loss", "nats"), Column("Cost, all phases"),
         words("Outcome"),
     )  # fmt: skip
     return Table("", columns, tuple(rows), feet)
 
 
-def _tried(run: RunRecords, *, is_edge: bool) -> tuple[Cell, ...]:
+def _tried(run: RunRecords, fields: Sequence[str], *, edge: Edge | None) -> tuple[Cell, ...]:
     won = run.entry.role == "run" and run.state == "finished"
     loss = run.result.validation_loss if run.state == "finished" else None
     return (
         Cell(run.entry.method),
         Cell(rate(run.entry.learning_rate)),
+        *(Cell(dict(run.entry.setting).get(field, MISSING)) for field in fields),
         Cell(number(loss, 4), tone="best" if won else ""),
-        Cell(_whole_cost(run)),
-        Cell(("kept; at the edge of what was tried" if is_edge else "kept") if won else _outcome(run)),
+        Cell(duration(whole_seconds(run))),
+        Cell(_kept(edge) if won else _outcome(run)),
     )
 
 
-def _searched(group: Group, method: str) -> list[RunRecords]:
-    """The candidates of a search: the losers, and the winner on the same seed; the lowest learning rate first."""
-    runs = [run for run in group.runs if run.entry.method == method and run.entry.num_tried > 1]
-    losers = [run for run in runs if run.entry.role == "candidate"]
-    seeds = {run.entry.seed for run in losers}
-    known = [(rate, run) for run in runs if run.entry.seed in seeds and (rate := run.entry.learning_rate) is not None]
-    return [run for _, run in sorted(known, key=lambda pair: pair[0])] if losers else []
+def _kept(edge: Edge | None) -> str:
+    return "kept" if edge is None else f"kept; at the edge of what was tried: the {edge} rate"
 
 
 def _outcome(run: RunRecords) -> str:
+    if run.state == "diverged" and run.divergence is not None:
+        return f"diverged at step {run.divergence.step}"
     return {"finished": "tried", "failed": "failed", "pending": "not finished"}[run.state]
-
-
-def _whole_cost(run: RunRecords) -> str:
-    return duration(sum(cost.seconds for cost in run.result.phases.values())) if finished([run]) else MISSING

@@ -22,6 +22,9 @@ INK = "#1b1f24"
 """Replaced by currentColor in the SVG; no series has it, only the base."""
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+LEGEND_LINE = 0.17
+"""Inches by which a figure grows for each further line of its legend, so that the axes keep their size."""
+
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 DASHES = ("-", "--", "-.", ":")
 
@@ -80,6 +83,22 @@ def looks(methods: list[str], base: str) -> dict[str, Look]:
 def styled() -> AbstractContextManager[None]:
     """Context in which figures are made and written; the user's own matplotlibrc stays out of it."""
     return matplotlib.rc_context({**matplotlib.rcParamsDefault, **STYLE, "backend": "agg"})
+
+
+def legend(figure: Figure, handles: dict[str, Any], *, columns: int) -> None:
+    """Below the axes, read line by line; matplotlib itself fills column by column."""
+    columns = min(columns, len(handles))
+    lines = -(-len(handles) // columns)
+    figure.set_figheight(figure.get_figheight() + LEGEND_LINE * (lines - 1))
+    names = [name for first in range(columns) for name in list(handles)[first::columns]]
+    figure.legend([handles[name] for name in names], names, loc="outside lower center", ncols=columns)
+
+
+def label(text: str, longest: int = 30) -> str:
+    """Cut in the middle, where labels differ least. A legend leaves out what begins with an underscore."""
+    if len(text) > longest:
+        text = f"{text[: longest * 2 // 3]}…{text[-longest // 3 :]}"
+    return f" {text}" if text.startswith("_") else text
 
 
 def png(figure: Figure) -> bytes:

@@ -19,6 +19,9 @@ def _of_config(read: Callable[[Any], Any]) -> Read:
     return lambda run: None if run.config is None else read(run.config)
 
 
+KEPT = {"last": "after the last step", "best": "of the lowest validation loss"}
+"""By `validation.keep`, one rule for every method."""
+
 FACTS: dict[str, Read] = {
     "base model": _of_config(lambda config: f"{config.model.name} @ {config.model_revision[:12]}"),
     "data revision": _of_config(lambda config: config.data_revision[:16]),
@@ -30,6 +33,9 @@ FACTS: dict[str, Read] = {
     "examples per step": _of_config(lambda config: config.batch.examples),
     "tokens per row, at most": _of_config(lambda config: config.batch.max_length),
     "schedule": _of_config(lambda config: settings(config.schedule.model_dump())),
+    "weights that are the result": _of_config(
+        lambda config: KEPT[config.validation.keep],
+    ),
     "label smoothing": _of_config(lambda config: config.loss.label_smoothing),
     "decoding": _of_config(lambda config: settings(config.generation.model_dump())),
     "activation checkpointing": _of_config(lambda config: config.activation_checkpointing),

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from tunelab.contracts import Metric
-from tunelab.entries import BASE, Deciding, RunEntry, StudyRuns
-from tunelab.records import Look, RunResult
+from tunelab.entries import BASE, Deciding, Look, RunEntry, StudyRuns
+from tunelab.records import RunResult
 from tunelab.report.marks import Marked, marks_of
 from tunelab.report.quality import ScoreCell, assess
-from tunelab.report.reading import RunRecords, finished, read_runs
+from tunelab.report.reading import RunRecords, finished, read_runs, whole_seconds
 from tunelab.significance.beside_best import Comparison as Compared
 
 __all__ = ["BASE", "Comparison", "Failure", "Group", "Row", "RunEntry", "StudyRuns", "build_comparison"]
@@ -58,7 +58,7 @@ class Row:
     learning_rate: float | None
     num_learning_rates_tried: int
     search_seconds: float | None
-    """All phases of the learning rates that lost; None where nothing was searched."""
+    """All phases of the candidates that lost or diverged; None where nothing was searched."""
     failures: tuple[Failure, ...]
     marks: tuple[str, ...]
     """What a reader must know before comparing this row with another."""
@@ -87,7 +87,9 @@ class Group:
     comparisons: Mapping[str, Compared]
     """By metric: every row beside the best."""
     runs: tuple[RunRecords, ...]
-    """In the order of the plan, losing learning rates included."""
+    """In the order of the plan, candidates that lost a search included."""
+    diverged: tuple[RunRecords, ...] = ()
+    """Candidates of a search that diverged: an outcome of it, and no run that anything waits for."""
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -164,7 +166,7 @@ def _group(study: StudyRuns, *, runs: tuple[RunRecords, ...], metrics: Mapping[s
         method: Marked(
             runs=of_method[method],
             cells=quality.cells[method],
-            num_tried=_num_tried(runs, method),
+            num_tried=_num_tried(runs, method) - _num_further(runs, method),
             is_base=method == BASE,
             is_unsteady=method in unsteady,
         )
@@ -179,7 +181,9 @@ def _group(study: StudyRuns, *, runs: tuple[RunRecords, ...], metrics: Mapping[s
     )  # fmt: skip
     return Group(
         study=study.name, task=runs[0].entry.task, backend=runs[0].entry.backend, metrics=names,
-        deciding=study.deciding, looks=looks, rows=rows, comparisons=quality.comparisons, runs=runs,
+        deciding=study.deciding, looks=looks, rows=rows, comparisons=quality.comparisons,
+        runs=tuple(run for run in runs if run.state != "diverged"),
+        diverged=tuple(run for run in runs if run.state == "diverged"),
     )  # fmt: skip
 
 
@@ -189,7 +193,7 @@ def _row(
 ) -> Row:  # fmt: skip
     planned = [run for run in runs if run.entry.role != "candidate"]
     done = [run.result for run in finished(planned)]
-    losers = [run.result for run in finished(runs) if run.entry.role == "candidate"]
+    lost = [seconds for run in runs if run.entry.role == "candidate" and (seconds := whole_seconds(run)) is not None]
     return Row(
         study=study, method=method, task=runs[0].entry.task, backend=runs[0].entry.backend,
         num_seeds=len(done), num_seeds_planned=len({run.entry.seed for run in planned}), scores=cells,
@@ -203,7 +207,7 @@ def _row(
         saved_mib=_largest([result.saved_mib for result in done]),
         learning_rate=_learning_rate(planned, done),
         num_learning_rates_tried=_num_tried(runs, method),
-        search_seconds=sum(cost.seconds for result in losers for cost in result.phases.values()) if losers else None,
+        search_seconds=sum(lost) if lost else None,
         failures=tuple(_failure(run) for run in runs if run.state == "failed"),
         marks=marks,
         notes=tuple(dict.fromkeys([*notes, *(note for run in planned for note in _notes(run))])),
@@ -216,6 +220,10 @@ def _averaged(runs: Sequence[RunRecords], method: str) -> list[RunRecords]:
 
 def _num_tried(runs: Sequence[RunRecords], method: str) -> int:
     return max(run.entry.num_tried for run in runs if run.entry.method == method)
+
+
+def _num_further(runs: Sequence[RunRecords], method: str) -> int:
+    return max(run.entry.num_further for run in runs if run.entry.method == method)
 
 
 def _learning_rate(planned: list[RunRecords], done: list[RunResult]) -> float | None:

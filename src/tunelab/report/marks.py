@@ -23,6 +23,7 @@ class Marked(NamedTuple):
     """Finished runs that the row averages."""
     cells: Mapping[str, ScoreCell]
     num_tried: int
+    """Candidates of its search, without a rung that `learning_rate: auto` adds at an edge: the same rule for all."""
     is_base: bool
     is_unsteady: bool = False
     """On the deciding metric, which is the first."""

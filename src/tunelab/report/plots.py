@@ -1,4 +1,5 @@
-"""The figures of a report: learning curves, quality against memory, quality against time."""
+"""The figures of a report: learning curves, quality against memory, quality against time,
+validation loss against the learning rate."""
 
 from __future__ import annotations
 
@@ -13,19 +14,18 @@ from matplotlib.ticker import MaxNLocator
 
 from tunelab.entries import BASE
 from tunelab.report.drawing import INK, Look, looks, png, styled, svg
+from tunelab.report.drawing import label as _label
+from tunelab.report.drawing import legend as _legend
 from tunelab.report.frame import Comparison, Group, Row
 from tunelab.report.labelling import LABEL_GAP, LETTER_WIDTH, Spot, free_labels
 from tunelab.report.numbers import Unit, memory_unit, number, score_decimals, time_unit
+from tunelab.report.rate_plot import rate_figure
 from tunelab.report.reading import RunRecords
 from tunelab.report.verdict import place
 from tunelab.significance.beside_best import Word
 
 MOST_POINTS = 400
 """A curve is thinned to as many points; more cannot be seen."""
-
-
-LEGEND_LINE = 0.17
-"""Inches by which a figure grows for each further line of its legend, so that the axes keep their size."""
 
 
 FILLED: dict[Word | None, Literal["full", "left", "none"]] = {
@@ -75,6 +75,7 @@ def draw_all(comparison: Comparison) -> dict[tuple[str, str, str], tuple[Plot, .
                     False,
                 ),
                 f"{slug}_quality_time": (f"Quality and time, {title}", _quality(group, short, look, "time"), False),
+                f"{slug}_search": (f"Learning rates tried, {title}", rate_figure(group, short, look), False),
             }
             found[group.key] = tuple(
                 Plot(f"{name}.png", caption, png(figure), svg(figure, prefix=name.replace(".", "-")), wide)
@@ -214,15 +215,6 @@ def _name_points(figure: Figure, axes: Axes, points: Sequence[NamedPoint]) -> No
         )  # fmt: skip
 
 
-def _legend(figure: Figure, handles: dict[str, Any], *, columns: int) -> None:
-    """Below the axes, read line by line; matplotlib itself fills column by column."""
-    columns = min(columns, len(handles))
-    lines = -(-len(handles) // columns)
-    figure.set_figheight(figure.get_figheight() + LEGEND_LINE * (lines - 1))
-    labels = [label for first in range(columns) for label in list(handles)[first::columns]]
-    figure.legend([handles[label] for label in labels], labels, loc="outside lower center", ncols=columns)
-
-
 def _point(axes: Axes, across: float, row: Row, metric: str, look: Look) -> NamedPoint:
     cell, mean = row.scores[metric], row.scores[metric].mean
     assert mean is not None, f"{row.method} has no {metric}"
@@ -241,13 +233,6 @@ def _cost(row: Row, cost: str) -> float | None:
 
 def _cost_label(cost: str, unit: Unit) -> str:
     return f"peak training memory ({unit.name})" if cost == "memory" else f"training time ({unit.name})"
-
-
-def _label(text: str, longest: int = 30) -> str:
-    """Cut in the middle, where labels differ least. A legend leaves out what begins with an underscore."""
-    if len(text) > longest:
-        text = f"{text[: longest * 2 // 3]}…{text[-longest // 3 :]}"
-    return f" {text}" if text.startswith("_") else text
 
 
 def _slug(title: str, used: set[str]) -> str:

@@ -14,8 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tunelab.contracts import Metric
-from tunelab.entries import BASE, Deciding
-from tunelab.records import Look
+from tunelab.entries import BASE, Deciding, Look
 from tunelab.report.reading import RunRecords
 from tunelab.significance.beside_best import Comparison, Margin, Word, compare
 from tunelab.significance.intervals import LEVEL

@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from tunelab.config.run import RunConfig
 from tunelab.contracts import Metric
 from tunelab.entries import RunEntry, StudyRuns
-from tunelab.records import Prediction, Record, RunResult, StepRecord, ValidationRecord
+from tunelab.records import Divergence, Prediction, Record, RunResult, StepRecord, ValidationRecord
 
-State = Literal["finished", "failed", "pending"]
+State = Literal["finished", "diverged", "failed", "pending"]
 AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 
@@ -27,7 +27,9 @@ class RunRecords:
         self.folder = folder
         self._unread: list[str] = []
         self.error: str | None = None
-        """One line; set when the run failed."""
+        """One line; set when the run failed or diverged."""
+        self.divergence: Divergence | None = None
+        """Of a run whose loss stopped being finite."""
         self._result = self._read_result()
         if self._result is None and self.error is None:
             self.error = self._failure()
@@ -35,8 +37,11 @@ class RunRecords:
 
     @property
     def state(self) -> State:
+        """diverged: an outcome of the search that the run is a candidate of. Any other run that diverged has failed."""
         if self._result is not None:
             return "finished"
+        if self.divergence is not None and self.entry.role == "candidate":
+            return "diverged"
         return "failed" if self.error is not None else "pending"
 
     @property
@@ -88,8 +93,10 @@ class RunRecords:
             return None
         try:
             failure = json.loads(path.read_text(encoding="utf-8"))
+            if "diverged" in failure:
+                self.divergence = Divergence.model_validate(failure["diverged"])
             return str(failure.get("error") or "failed without a message")
-        except (json.JSONDecodeError, AttributeError):
+        except (json.JSONDecodeError, AttributeError, TypeError, ValidationError):
             return "failed; failure.json cannot be read"
 
     def _config(self) -> RunConfig | None:
@@ -122,6 +129,12 @@ class RunRecords:
 def read_runs(study: StudyRuns) -> tuple[RunRecords, ...]:
     """Every planned run of the study, in the order of the plan."""
     return tuple(RunRecords(entry=entry, folder=study.folder / "runs" / entry.id) for entry in study.runs)
+
+
+def whole_seconds(run: RunRecords) -> float | None:
+    """All phases of a run that is over: of one that diverged, until then. None: not known."""
+    phases = run.result.phases if run.state == "finished" else run.divergence.phases if run.divergence else {}
+    return sum(cost.seconds for cost in phases.values()) if phases else None
 
 
 def finished(runs: Sequence[RunRecords]) -> list[RunRecords]:

@@ -14,9 +14,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from tunelab.config.run import RunConfig
+from tunelab.entries import Looks
 from tunelab.errors import RunBusy, RunError
 from tunelab.files import write_atomically
-from tunelab.records import Looks, Prediction, RunResult, StepRecord, ValidationRecord
+from tunelab.records import Divergence, Prediction, RunResult, StepRecord, ValidationRecord
 
 
 class RunFolder:
@@ -150,8 +151,8 @@ class RunFolder:
     def read_result(self) -> RunResult | None:
         return RunResult.model_validate_json((self.path / "result.json").read_text()) if self.finished else None
 
-    def write_failure(self, error: str) -> None:
-        """Named in the report; the run is tried again next time."""
+    def write_failure(self, error: str, *, divergence: Divergence | None = None) -> None:
+        """Named in the report; the run is tried again next time, unless it is a candidate of a search that diverged."""
         run = self.read_run()
         facts = {
             "run": run.id,
@@ -161,12 +162,20 @@ class RunFolder:
             "learning_rate": run.method.get("learning_rate"),
             "error": error,
             "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            **({"diverged": divergence.model_dump()} if divergence else {}),
         }
         write_atomically(self.path / "failure.json", json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
 
     @property
     def failed(self) -> bool:
         return (self.path / "failure.json").exists() and not self.finished
+
+    def divergence(self) -> Divergence | None:
+        """Of a run that ended because its loss was no longer finite."""
+        if not self.failed:
+            return None
+        facts = json.loads((self.path / "failure.json").read_text(encoding="utf-8"))
+        return Divergence.model_validate(facts["diverged"]) if "diverged" in facts else None
 
     def _append(self, name: str, line: str) -> None:
         with (self.path / name).open("a", encoding="utf-8") as file:

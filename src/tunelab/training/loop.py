@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 from tunelab.backend_contract import Session
 from tunelab.config.run import RunConfig
 from tunelab.data.tokens.batching import Order, micro_batches
-from tunelab.errors import RunError
+from tunelab.errors import Diverged
 from tunelab.records import StepRecord, TokenRow, ValidationRecord
 from tunelab.training.state import Checkpoints, LoopState
 from tunelab.training.step import run_order, take_step
@@ -51,7 +51,7 @@ def train(session: Session, loop: Loop) -> LoopState:
     """Train from the last checkpoint (or the start) to the end of the budget.
 
     Raises:
-        RunError: the loss or the gradient norm is not finite; nothing after it would mean anything.
+        Diverged: the loss or the gradient norm is not finite; nothing after it would mean anything.
     """
     run, meter = loop.run, loop.meter
     order = run_order(run, loop.rows)
@@ -66,7 +66,7 @@ def train(session: Session, loop: Loop) -> LoopState:
                 state = _validate(session, loop, order, state)
             if state.step == order.num_steps or loop.checkpoints.due():
                 state = _checkpoint(session, loop, state)
-    return state
+    return _with_best(session, loop, order, state)
 
 
 def _enter(session: Session, loop: Loop, order: Order, *, number: int, resumed: bool = False) -> None:
@@ -118,7 +118,32 @@ def _validate(session: Session, loop: Loop, order: Order, state: LoopState) -> L
         )
     loop.records.validation(record)
     loop.progress({"event": "validation", **record.model_dump()})
-    return state.model_copy(update={"validation_loss": record.loss})
+    return _keep(session, loop, order, state.model_copy(update={"validation_loss": record.loss}))
+
+
+def _keep(session: Session, loop: Loop, order: Order, state: LoopState) -> LoopState:
+    """With `validation.keep: best`, write the weights of the lowest loss so far. Of a method of several parts the last
+    one's passes count alone: before it, what trains is not yet that method's result."""
+    loss, lowest = state.validation_loss, state.kept_loss
+    last_part = session.part_at(order.num_steps, order.num_steps)
+    if loop.run.validation.keep == "last" or session.part != last_part or loss is None:
+        return state
+    if lowest is not None and loss >= lowest:
+        return state
+    if state.step < order.num_steps:  # after the last step they are where they are wanted
+        with loop.meter.phase("save"):
+            loop.checkpoints.keep(state.step, session.write_model)
+    return state.model_copy(update={"kept_step": state.step, "kept_loss": loss})
+
+
+def _with_best(session: Session, loop: Loop, order: Order, state: LoopState) -> LoopState:
+    """At the end: the kept weights and their loss, where that is asked for."""
+    if state.kept_step is None:
+        return state
+    if state.kept_step < order.num_steps:
+        with loop.meter.phase("save"):
+            session.read_model(loop.checkpoints.kept(state.kept_step))
+    return state.model_copy(update={"validation_loss": state.kept_loss})
 
 
 def validate(
@@ -127,13 +152,14 @@ def validate(
     """Losses of the model as it is, on at least one row.
 
     Raises:
-        RunError: the loss is not finite, or too large for a perplexity.
+        Diverged: the loss is not finite, or too large for a perplexity.
     """
     losses = session.evaluate(micro_batches(rows, max_tokens=max_tokens))
     tokens, total = sum(loss.num_tokens for loss in losses), math.fsum(loss.loss_sum for loss in losses)
     mean = total / tokens
     if not math.isfinite(mean) or mean > 700.0:  # e^700 is the end of float64: a perplexity could not be written
-        raise RunError(f"step {step}: validation loss {mean:.4g}; the run diverged, lower the learning rate")
+        message = f"step {step}: validation loss {mean:.4g}; the run diverged, lower the learning rate"
+        raise Diverged(message, step=step)
     return ValidationRecord(
         step=step,
         epoch=epoch,

@@ -8,10 +8,11 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tunelab.records import Record
 
-PREFIX = "step-"
+PREFIX, KEPT = "step-", "kept-"
 
 
 class LoopState(Record):
@@ -23,6 +24,10 @@ class LoopState(Record):
     num_tokens: int = 0
     num_supervised_tokens: int = 0
     validation_loss: float | None = None
+    """Of the last pass; at the end, of what is the result."""
+    kept_step: int | None = None
+    """With `validation.keep: best`, the step of the lowest validation loss so far."""
+    kept_loss: float | None = None
     costs: dict[str, list[float | None]] = {}
     """Seconds and peak GiB by phase."""
 
@@ -38,7 +43,8 @@ def sync_folder(folder: Path) -> None:
 
 
 class Checkpoints:
-    """At most one complete checkpoint in `folder`; a crash at any moment leaves the last complete one readable."""
+    """At most one complete checkpoint in `folder`; a crash at any moment leaves the last complete one readable. Beside
+    it the weights that a run may keep: the best so far, and the best that the last checkpoint knows."""
 
     def __init__(self, folder: Path, *, seconds: float) -> None:
         self.folder = folder
@@ -51,20 +57,41 @@ class Checkpoints:
 
     def save(self, state: LoopState, write: Callable[[Path], None]) -> None:
         """`write` puts the session's state into the folder it is given."""
+
+        def write_both(folder: Path) -> None:
+            write(folder)
+            (folder / "loop.json").write_text(state.model_dump_json())
+
+        self._replace(PREFIX, state.step, write_both, spared=())
+        self._forget(KEPT, spared=(state.kept_step,))
+        self._last = time.monotonic()
+
+    def keep(self, step: int, write: Callable[[Path], Any]) -> None:
+        """Weights that may become the result, `write` puts them into the folder it is given."""
+        latest = self.latest()
+        self._replace(KEPT, step, write, spared=() if latest is None else (latest[0].kept_step,))
+
+    def kept(self, step: int) -> Path:
+        return self.folder / f"{KEPT}{step:09d}"
+
+    def _replace(self, prefix: str, step: int, write: Callable[[Path], Any], *, spared: tuple[int | None, ...]) -> None:
+        """Complete the moment it has its name; then what it replaces is removed."""
         temporary = self.folder / f".writing-{os.getpid()}"
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         write(temporary)
-        (temporary / "loop.json").write_text(state.model_dump_json())
         sync_folder(temporary)
-        target = self.folder / f"{PREFIX}{state.step:09d}"
+        target = self.folder / f"{prefix}{step:09d}"
         if target.exists():  # the same step again, after a phase that changed no weight
             shutil.rmtree(target)
         temporary.rename(target)
-        for other in self._complete():
-            if other != target:
+        self._forget(prefix, spared=(step, *spared))
+
+    def _forget(self, prefix: str, *, spared: tuple[int | None, ...]) -> None:
+        names = {f"{prefix}{step:09d}" for step in spared if step is not None}
+        for other in self.folder.glob(f"{prefix}*"):
+            if other.name not in names:
                 shutil.rmtree(other)
-        self._last = time.monotonic()
 
     def latest(self) -> tuple[LoopState, Path] | None:
         complete = self._complete()

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from tunelab.backend_contract import Order, Session
 from tunelab.config.run import RunConfig
 from tunelab.data.tokens import batching
-from tunelab.errors import RunError
+from tunelab.errors import Diverged
 from tunelab.records import Batch, TokenRow
 from tunelab.training.schedule import learning_rate
 
@@ -66,17 +66,18 @@ def take_step(session: Session, run: RunConfig, order: Order, number: int, *, pe
     """Step `number` of the run, counted from 1: its examples, its learning rate, the run's clipping.
 
     Raises:
-        RunError: the loss, the gradient norm or a gradient that is looked at is not finite; nothing after it would mean
-            anything.
+        Diverged: the loss or the gradient norm is not finite; nothing after it would mean anything.
+        RunError: a gradient that is looked at is not finite.
     """
     batches = batching.micro_batches(order.step(number), max_tokens=run.batch.max_tokens)
     done = accumulate(session, batches, key=(run.seed, number))
     norm = session.gradient_norm()
     rate = learning_rate(number, peak=peak, schedule=run.schedule, num_steps=order.num_steps)
     if not (math.isfinite(done.loss) and math.isfinite(norm)):
-        raise RunError(
+        raise Diverged(
             f"step {number}: loss {done.loss:.4g}, gradient norm {norm:.4g} at learning rate {rate:.3g}; the run "
-            "diverged, a lower learning rate or a longer warm-up usually helps"
+            "diverged, a lower learning rate or a longer warm-up usually helps",
+            step=number,
         )
     session.update(learning_rate=rate, max_norm=run.optimizer.clip)
     return Taken(*done, grad_norm=norm, learning_rate=rate)

@@ -100,7 +100,7 @@ def test_a_part_gets_its_defaults_and_the_whole_takes_the_first_ones_rate():
     assert method.learning_rates == (2e-4,)
     assert method.method.model_dump()["parts"][0]["lora"]["alpha"] == 16.0
     (spelled,) = plan_of("[sequential: {parts: [{lora: {rank: 4, alpha: 16}}, {full: {}}]}]").methods
-    assert spelled.fields(2e-4) == method.fields(2e-4)
+    assert spelled.fields(spelled.candidates[0]) == method.fields(method.candidates[0])
     assert [type(member).__name__ for member in method.method.members] == ["Lora", "Full"]
 
 

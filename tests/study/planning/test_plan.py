@@ -77,7 +77,7 @@ def test_missing_empty_and_wrong_data_are_found_while_planning(tmp_path):
 def run_of(made, revisions=None):
     backend, task, method = next(iter(cells(made)))
     revisions = revisions or Revisions("m", {task.name: "d"}, "fp32", 1)
-    return method_run(made, task, backend, revisions, method=method, seed=0, rate=method.learning_rates[0])
+    return method_run(made, task, backend, revisions, method=method, seed=0, candidate=method.candidates[0])
 
 
 def test_a_runs_identity_is_what_can_change_its_numbers():

@@ -15,7 +15,7 @@ from tunelab.data.tokens.packing import excerpt
 from tunelab.data.tokens.plain_template import FILE as TEMPLATE_FILE
 from tunelab.data.tokens.plain_template import plain_template
 from tunelab.data.tokens.token_store import sizes
-from tunelab.errors import DataError, ModelError
+from tunelab.errors import DataError, Diverged, ModelError
 from tunelab.evaluation.evaluate import score
 from tunelab.files import write_atomically
 from tunelab.records import Batch, Provenance, RunResult, Score, StepRecord, TextSide, TokenRow
@@ -60,7 +60,8 @@ def execute(
     """Execute a run in this process and write its records; `result.json` last.
 
     Raises:
-        RunError: the run diverged, or another process writes its folder.
+        Diverged: its loss is not finite; the error carries what it has cost.
+        RunBusy: another process writes its folder.
         DataError, ModelError: data or model changed or vanished since the study was planned.
     """
     with folder.lock():
@@ -68,7 +69,12 @@ def execute(
         folder.write_run(run, where.model_dump(mode="json"))
         work = _load(run, parts, folder, progress, list(notes))
         earlier = folder.read_trained()
-        result = _train_and_evaluate(work, where) if earlier is None else _evaluate_again(work, earlier)
+        try:
+            result = _train_and_evaluate(work, where) if earlier is None else _evaluate_again(work, earlier)
+        except Diverged as error:
+            error.phases = work.meter.costs()
+            shutil.rmtree(folder.checkpoint, ignore_errors=True)  # from there it would diverge again
+            raise
         folder.write_result(result)
         folder.texts.unlink(missing_ok=True)
         shutil.rmtree(folder.checkpoint, ignore_errors=True)
@@ -103,7 +109,9 @@ def _train_and_evaluate(work: Work, where: Provenance) -> RunResult:
             checkpoints.save(LoopState(costs=meter.state()), session.save)
     state, saved_mib = LoopState(), None
     if trainer is not None:
+        _check_keep(run, data)
         state = _train(work, data, checkpoints)
+        notes += _keep_notes(session, state)
     elif method is not None:
         state = _combine(session, run, data, parents, meter)
         notes.append(training_note(parents))
@@ -121,6 +129,7 @@ def _train_and_evaluate(work: Work, where: Provenance) -> RunResult:
         "num_tokens": state.num_tokens,
         "num_supervised_tokens": state.num_supervised_tokens,
         "validation_loss": state.validation_loss,
+        "kept_step": state.kept_step,
         "optimizer": session.optimizer(),
         "phases": {**result.phases, "train": training_cost(parents)} if parents else result.phases,
     }
@@ -232,6 +241,20 @@ def _train(work: Work, data: RunData, checkpoints: Checkpoints) -> LoopState:
             progress=work.progress,
         ),
     )
+
+
+def _check_keep(run: RunConfig, data: RunData) -> None:
+    if run.validation.keep == "best" and not data.validation:
+        way = "give the task validation rows, or set validation.keep: last"
+        raise DataError(f"task {run.task}: no validation rows, and validation.keep: best chooses by their loss; {way}")
+
+
+def _keep_notes(session: Session, state: LoopState) -> list[str]:
+    if state.kept_step is None:
+        return []
+    parts = "; only passes of the last part count" if session.part else ""
+    kept = f"step {state.kept_step} of {state.step}, validation loss {state.kept_loss:.4f}"
+    return [f"validation.keep: best: the weights after {kept}{parts}"]
 
 
 def _combine(session: Session, run: RunConfig, data: RunData, parents: Sequence[Parent], meter: Meter) -> LoopState:

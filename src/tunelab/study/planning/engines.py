@@ -43,6 +43,6 @@ def engine_problems(
     if any(each.beams > 1 or each.no_repeat_ngram for each in settings):
         rule = "vllm has neither beam search as it is here nor no_repeat_ngram; set beams: 1 and no_repeat_ngram: 0"
         yield "evaluation.engine", f"{rule}, or engine: torch"
-    others = [each.label for each in methods if not is_plain(each.method)]
+    others = [each.label for each in methods if not all(is_plain(tried.method) for tried in each.candidates)]
     if others:
         yield "evaluation.engine", f"{PLAIN_ONLY}, and {others[0]} has none; set engine: torch"

@@ -3,13 +3,13 @@ differs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tunelab.contracts import Method
 
-Entry = tuple[str, Method, tuple[float | None, ...]]
-"""Name, method, learning rates."""
+Entry = tuple[str, Method, Mapping[str, Any]]
+"""Name, method, and what the study says of the fields that are searched: a label shows that where rows differ in it."""
 
 
 def labels(entries: Sequence[Entry]) -> list[str]:
@@ -33,24 +33,31 @@ def _head(entry: Entry, same: list[Entry]) -> str:
 def _parts(entry: Entry) -> list[Entry]:
     entries = getattr(entry[1], "parts", ())
     parts = zip(entries, entry[1].members, strict=True) if entries else ()
-    return [(next(iter(options)), part, (part.learning_rate,)) for options, part in parts]
+    return [(next(iter(options)), part, {}) for options, part in parts]
 
 
 def _differences(entry: Entry, same: list[Entry]) -> list[str]:
-    _, method, rates = entry
+    method = entry[1]
     words = []
     further = dict.fromkeys(field for other in same for field in other[1].model_extra or {})
     for field in (*type(method).model_fields, *further):
-        if field == "learning_rate":
-            values, mine = [other[2] for other in same], rates
-        else:
-            values, mine = [getattr(other[1], field, None) for other in same], getattr(method, field, None)
+        values = [_said(field, other) for other in same]
+        mine = _said(field, entry)
         if any(value != mine for value in values) and not (mine is None and field in further):
-            words.append(f"{method.short_names.get(field, field)}={_show(mine)}")
+            words.append(f"{method.short_names.get(field, field)}={shown(mine)}")
     return words
 
 
-def _show(value: Any) -> str:
+def _said(field: str, entry: Entry) -> Any:
+    """A field's value; of one that is searched all of them, so that they are no list that is the value itself."""
+    _, method, searched = entry
+    if field not in searched:
+        return getattr(method, field, None)
+    return tuple(searched[field]) if isinstance(searched[field], list) else searched[field]
+
+
+def shown(value: Any) -> str:
+    """A value of a field in a few letters."""
     if isinstance(value, tuple):
-        return "+".join(_show(part) for part in value)
+        return "+".join(shown(part) for part in value)
     return f"{value:g}" if isinstance(value, float) else str(value)

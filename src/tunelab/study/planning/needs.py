@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tunelab.config.run import RunConfig
 from tunelab.near import did_you_mean
-from tunelab.study.planning.planned import PlannedMethod
+from tunelab.study.planning.planned import Candidate, PlannedMethod
 from tunelab.study.store import Store
 
 
@@ -30,7 +30,9 @@ def with_needed(planned: Sequence[PlannedMethod]) -> list[PlannedMethod]:
     """Hand the methods over that others need."""
     known = {method.label: method.method for method in planned}
     return [
-        one._replace(method=one.method.with_members([known[label] for label in one.method.needs] or one.method.members))
+        one._replace(candidates=(Candidate(one.method.with_members([known[label] for label in one.method.needs])),))
+        if one.method.needs
+        else one
         for one in planned
     ]
 

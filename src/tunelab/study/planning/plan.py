@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -15,7 +16,7 @@ from tunelab.backend_contract import Backend
 from tunelab.config.explain import explain, got
 from tunelab.config.read import ReadStudy
 from tunelab.config.run import RunConfig
-from tunelab.config.schema import DataSettings, Generation, LearningRate, MethodEntry
+from tunelab.config.schema import DataSettings, Generation, LearningRate, MethodEntry, Validation
 from tunelab.contracts import Method, Metric
 from tunelab.errors import ConfigError, DataError
 from tunelab.near import did_you_mean
@@ -25,12 +26,10 @@ from tunelab.study.planning.labels import labels
 from tunelab.study.planning.needs import missing_needs, with_needed
 from tunelab.study.planning.option_paths import absolute_paths, names_of_paths
 from tunelab.study.planning.planned import BASE, Plan, PlannedMethod, PlannedTask, RunParts
+from tunelab.study.planning.search import AUTO, RUNGS, candidates_of, chosen, lists_of
 
 NOT_HASHED = {"id", "precision", "threads", "checkpoint", "generation", "evaluation"}
 """Recorded, but no part of a run's identity: an upgrade or other decoding does not lose what was trained."""
-
-PlannedOptions = tuple[str, Method, tuple[float | None, ...]]
-"""Name, method, learning rates."""
 
 
 def make_plan(read: ReadStudy) -> Plan:
@@ -46,14 +45,14 @@ def make_plan(read: ReadStudy) -> Plan:
         methods += _collect(problems, _method, read, index, *next(iter(entry.items())))
     for index, entry in enumerate(read.config.tasks):
         tasks += _collect(problems, _task, read, index, entry)
-    named = labels(methods) if not problems else []
+    named = labels([(each.name, each.method, each.searched) for each in methods]) if not problems else []
     for kind, names in (("methods", named), ("tasks", [task.name for task in tasks])):
         for index, name in enumerate(names):
             if name in names[:index]:
                 first = read.where(f"{kind}.{names.index(name)}")
                 fault = f"'{name}' stands there twice (first at {first}); delete one, or let them differ"
                 problems.append(read.problem(f"{kind}.{index}", fault))
-    planned = [PlannedMethod(n, label, m, rates) for (n, m, rates), label in zip(methods, named, strict=False)]
+    planned = [method._replace(label=label) for method, label in zip(methods, named, strict=False)]
     for index, fault in missing_needs(planned):
         problems.append(read.problem(f"methods.{index}.{planned[index].name}", fault))
     asked = [task.task.generation for task in tasks]
@@ -122,6 +121,8 @@ def identity(run: RunConfig, *, revisions: bool = True) -> str:
     facts["task_options"] = names_of_paths(catalogue.load("tasks", _task_class(run.task, options)), options)
     if facts["data"]["special_tokens"] == DataSettings().special_tokens:  # younger than studies that are finished
         facts["data"].pop("special_tokens")
+    if facts["validation"]["keep"] == Validation().keep:
+        facts["validation"].pop("keep")
     facts["model"]["name"] = facts["model"]["name"].rsplit("/", 1)[-1]
     facts["reads"] = sorted({metric_of(name).reads for name in metrics})  # a further metric is scored, not trained for
     if not revisions:
@@ -132,6 +133,8 @@ def identity(run: RunConfig, *, revisions: bool = True) -> str:
 
 
 # ------------------------------------------------------------------ names into objects
+
+Rates = tuple[float, ...] | Literal["auto"]
 
 
 def _unknown_backends(asked: Sequence[str]) -> Iterator[tuple[int, str]]:
@@ -162,17 +165,54 @@ def _build(read: ReadStudy, path: str, cls: type[BaseModel], options: dict[str, 
         ) from None
 
 
-def _method(read: ReadStudy, index: int, name: str, options: dict[str, Any]) -> PlannedOptions:
+def _method(read: ReadStudy, index: int, name: str, options: dict[str, Any]) -> PlannedMethod:
+    """Still without its label, which the others decide too."""
     path = f"methods.{index}.{name}"
     cls = _method_class(read, path, name)
     rates = _rates(read, path, cls, options := dict(options))
+    lists = _lists(read, path, cls, options)
     members = _parts(read, path, options) if "parts" in cls.model_fields else []
-    if rates or members:
-        options["learning_rate"] = rates[0] if rates else members[0].learning_rate
-    method = _build(read, path, cls, absolute_paths(read, path, cls, options)).with_members(members)
-    if problems := method.problems(read.config):
+    if members:
+        options["learning_rate"] = members[0].learning_rate
+    options = absolute_paths(read, path, cls, {key: value for key, value in options.items() if key not in lists})
+
+    def built(setting: Mapping[str, Any]) -> Method:
+        given = {key: value for key, value in setting.items() if (key, value) != ("learning_rate", None)}
+        return _build(read, path, cls, options | given).with_members(members)
+
+    ladder = {"learning_rate": RUNGS if rates == AUTO else rates or (None,)}
+    grid = chosen(ladder | lists, most=read.config.search.candidates if read.config.search else None)
+    candidates = candidates_of(built, grid, auto=rates == AUTO)
+    problems = dict.fromkeys(problem for each in candidates for problem in each.method.problems(read.config))
+    if problems:
         raise ConfigError(*(read.problem(path, problem) for problem in problems))
-    return name, method, rates or (method.learning_rate,)
+    searched: dict[str, Any] = (
+        {"learning_rate": rates if rates == AUTO else list(rates)} if rates == AUTO or len(rates) > 1 else {}
+    )
+    num_left_out = math.prod(map(len, (ladder | lists).values())) - len(candidates)
+    return PlannedMethod(name, "", tuple(candidates), searched | lists, num_left_out)
+
+
+def _lists(read: ReadStudy, path: str, cls: type[Method], options: dict[str, Any]) -> dict[str, list[Any]]:
+    """Fields that are searched over, by their values; a list of one value becomes that value in `options`."""
+    lists = lists_of(cls, options)
+    problems = []
+    for field, values in lists.items():
+        if read.config.search is None:
+            rule = f"is one value, got {got(values)}; give search: {{candidates: N}} at the top of the study, so that "
+            problems.append((field, f"{rule}validation loss chooses one, or write an entry for each value"))
+        elif not cls.trains:
+            problems.append((field, f"it trains nothing, so nothing is searched; one value, got {got(values)}"))
+        elif len({json.dumps(value, default=str) for value in values}) < len(values):
+            problems.append((field, f"one value twice: {got(values)}"))
+    if problems:
+        raise ConfigError(*(read.problem(f"{path}.{field}", fault) for field, fault in problems))
+    options |= {field: values[0] for field, values in lists.items() if len(values) == 1}
+    several = {field: values for field, values in lists.items() if len(values) > 1}
+    return {
+        field: [absolute_paths(read, path, cls, {field: value})[field] for value in values]
+        for field, values in several.items()
+    }
 
 
 def _method_class(read: ReadStudy, path: str, name: str) -> type[Method]:
@@ -206,14 +246,19 @@ def _part(read: ReadStudy, path: str, name: str, options: dict[str, Any]) -> tup
     cls = _method_class(read, path, name)
     if not cls.trains or "parts" in cls.model_fields:
         raise ConfigError(read.problem(path, "cannot be a part of a method: it is made of others itself"))
-    if len(rates := _rates(read, path, cls, options := dict(options))) > 1:
-        rule = f"a part has one learning rate; the search over {got(list(rates))} belongs to the whole method"
+    rates = _rates(read, path, cls, options := dict(options))
+    if rates == AUTO or len(rates) > 1:
+        searched = "auto" if rates == AUTO else f"the search over {got(list(rates))}"
+        rule = f"a part has one learning rate; {searched} belongs to the whole method"
         raise ConfigError(read.problem(f"{path}.learning_rate", rule))
+    if lists := lists_of(cls, options):
+        rule = "a part has one value of each field; an entry of its own for each other value is the way out"
+        raise ConfigError(*(read.problem(f"{path}.{field}", f"{rule}; got {got(lists[field])}") for field in lists))
     options |= {"learning_rate": rates[0]} if rates else {}
     return name, _build(read, path, cls, absolute_paths(read, path, cls, options))
 
 
-def _rates(read: ReadStudy, path: str, cls: type[Method], options: dict[str, Any]) -> tuple[float, ...]:
+def _rates(read: ReadStudy, path: str, cls: type[Method], options: dict[str, Any]) -> Rates:
     """Taken out of `options`; null is what a resolved study says of a method that trains nothing."""
     if "learning_rate" not in options or (options["learning_rate"] is None and not cls.trains):
         return ()
@@ -221,11 +266,13 @@ def _rates(read: ReadStudy, path: str, cls: type[Method], options: dict[str, Any
         rule = "it trains nothing, its runs were trained at rates of their own; leave it out"
         raise ConfigError(read.problem(f"{path}.learning_rate", rule))
     given = options.pop("learning_rate")
+    if given == AUTO:
+        return AUTO
     values = given if isinstance(given, list) else [given]
     try:
         rates = TypeAdapter(list[LearningRate]).validate_python(values, strict=True)
     except ValidationError:
-        rule = f"must be a finite number above 0, or a list of them to search; got {got(given)}"
+        rule = f"must be a finite number above 0, or a list of them or auto to search; got {got(given)}"
         raise ConfigError(read.problem(f"{path}.learning_rate", rule)) from None
     if not rates or len(set(rates)) < len(rates):
         rule = f"an empty list, or one rate twice: {got(given)}"

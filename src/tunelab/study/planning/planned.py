@@ -13,23 +13,47 @@ BASE = {"name": "base", "label": "base"}
 """The untouched base model, which is always a row, as run.json names its method."""
 
 
+class Candidate(NamedTuple):
+    """One of the settings that a search chooses from; of a method without a search the only one."""
+
+    method: Method
+    rung: int | None = None
+    """Of `learning_rate: auto`: half decades from the documented rate."""
+    setting: dict[str, Any] = {}
+    """Its values of the searched fields beside the learning rate."""
+
+
 class PlannedMethod(NamedTuple):
     name: str
     label: str
-    method: Method
-    """With the first learning rate."""
-    learning_rates: tuple[float | None, ...]
-    """More than one is a search: each is a run of its own on the first seed. (None,): it does not train."""
+    candidates: tuple[Candidate, ...]
+    """More than one is a search: each is a run of its own on the first seed."""
+    searched: dict[str, Any] = {}
+    """Fields that a search is over, and what the study says of them: `auto`, or a list."""
+    num_left_out: int = 0
+    """Combinations of those that `search.candidates` leaves no place for."""
 
-    def fields(self, learning_rate: float | None) -> dict[str, Any]:
+    @property
+    def method(self) -> Method:
+        """The first candidate."""
+        return self.candidates[0].method
+
+    @property
+    def is_auto(self) -> bool:
+        return self.candidates[0].rung is not None
+
+    @property
+    def learning_rates(self) -> tuple[float | None, ...]:
+        """(None,): it does not train."""
+        return tuple(dict.fromkeys(each.method.learning_rate for each in self.candidates))
+
+    def fields(self, candidate: Candidate) -> dict[str, Any]:
         """The method of one run, as run.json has it."""
-        options = self.method.model_dump(mode="json")
-        return {"name": self.name, "label": self.label, **options, "learning_rate": learning_rate}
+        return {"name": self.name, "label": self.label, **candidate.method.model_dump(mode="json")}
 
     def options(self) -> dict[str, Any]:
         """The study's entry with every default filled in."""
-        rates = list(self.learning_rates)
-        return self.method.model_dump(mode="json") | {"learning_rate": rates if len(rates) > 1 else rates[0]}
+        return self.method.model_dump(mode="json") | self.searched
 
 
 class PlannedTask(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tunelab.entries import RunEntry
 from tunelab.errors import ConfigError
 from tunelab.evaluation.unread import unread_notes
 from tunelab.models.limits import generation_note, generation_problem, limit_problems
@@ -13,8 +14,10 @@ from tunelab.study.planning.engines import missing_packages
 from tunelab.study.planning.plan import load_backend
 from tunelab.study.planning.planned import BASE, Plan, Revisions
 from tunelab.study.planning.run_config import unsupported
-from tunelab.study.planning.runs import study_runs
+from tunelab.study.planning.runs import setting_text, study_runs
 from tunelab.study.store import Store
+
+Setting = tuple[tuple[str, str], ...]
 
 
 class PlannedRun(NamedTuple):
@@ -35,6 +38,8 @@ class PlannedRun(NamedTuple):
     """Of the base's: those that are trained, and the weights beside which adapters are trained."""
     reached_share: float | None
     """Of all parameters of the base, 0 to 1."""
+    setting: dict[str, str] = {}
+    """Searched fields beside the learning rate; empty while a search has not ended, and where there are none."""
 
 
 class Preview(NamedTuple):
@@ -65,16 +70,20 @@ def preview(plan: Plan) -> Preview:
             plan.study.model.name,
             entry.learning_rate,
             entry.num_tried,
-            *_counts_of(counted, entry.backend, entry.method),
+            *_counts_of(counted, entry),
+            dict(entry.setting),
         )
-        for entry, _ in study_runs(plan, Revisions(), nowhere, settled=lambda run_id: False)
+        for entry, *_ in study_runs(plan, Revisions(), nowhere, settled=lambda run_id: False)
     )
     return Preview(plan.study.name, runs, tuple(_notes(plan, counted)))
 
 
-def _counts_of(counted: Counted, backend: str, method: str) -> tuple[int | None, int | None, int | None, float | None]:
-    """Trained, total, reached, and its share of the base."""
-    base, count = counted.counts[backend, BASE["label"]], counted.counts[backend, method]
+def _counts_of(counted: Counted, entry: RunEntry) -> tuple[int | None, int | None, int | None, float | None]:
+    """Trained, total, reached, and its share of the base; what a search has still to choose is not known where its
+    candidates differ in it."""
+    base, of_method = counted.counts[entry.backend, BASE["label"]], counted.settings[entry.backend, entry.method]
+    open_ones = list(dict.fromkeys(of_method.values()))
+    count = of_method.get(entry.setting, open_ones[0] if len(open_ones) == 1 else None)
     if base is None or count is None:
         return None, None, None, None
     share = None if count.reached is None else count.reached / base.total
@@ -83,7 +92,9 @@ def _counts_of(counted: Counted, backend: str, method: str) -> tuple[int | None,
 
 class Counted(NamedTuple):
     counts: dict[tuple[str, str], ParameterCount | None]
-    """By backend and label."""
+    """By backend and label, of the first candidate."""
+    settings: dict[tuple[str, str], dict[Setting, ParameterCount | None]]
+    """The same of every candidate, by its searched fields as RunEntry.setting has them."""
     limits: tuple[Limits, ...]
     """Of the model as each back end has it, where its configuration is here."""
 
@@ -95,11 +106,13 @@ def count_parameters(plan: Plan) -> Counted:
         ConfigError, ModelError: as `preview`.
     """
     counts: dict[tuple[str, str], ParameterCount | None] = {}
+    settings: dict[tuple[str, str], dict[Setting, ParameterCount | None]] = {}
     limits: list[Limits] = []
     problems = [plan.read.problem(key, fault) for key, fault in missing_packages(plan.study.evaluation)]
     for name in plan.study.backends:
         backend = load_backend(name)
         counts[name, BASE["label"]] = backend.count(plan.study.model, None)
+        settings[name, BASE["label"]] = {(): counts[name, BASE["label"]]}
         if (known := backend.limits(plan.study.model)) is not None:
             limits.append(known[0])
             found = limit_problems(known[0], max_length=plan.study.batch.max_length, num_tokens=known[1])
@@ -111,13 +124,16 @@ def count_parameters(plan: Plan) -> Counted:
             if planned.label in left_out:
                 continue
             try:
-                counts[name, planned.label] = backend.count(plan.study.model, planned.method)
+                several = {setting_text(each): each.method for each in reversed(planned.candidates)}
+                found = {text: backend.count(plan.study.model, method) for text, method in several.items()}
+                settings[name, planned.label] = found
+                counts[name, planned.label] = found[setting_text(planned.candidates[0])]
             except ConfigError as error:
                 path = f"methods.{index}.{planned.name}"
                 problems += [plan.read.problem(path, problem) for problem in error.problems]
     if problems:
         raise ConfigError(*dict.fromkeys(problems))
-    return Counted(counts, tuple(limits))
+    return Counted(counts, settings, tuple(limits))
 
 
 def _generation_problems(plan: Plan, limits: Limits) -> list[tuple[str, str]]:
@@ -160,6 +176,27 @@ def _remarks(counts: dict[tuple[str, str], ParameterCount | None]) -> list[str]:
     return [f"{', '.join(who)}: {remark}" for remark, who in said.items()]
 
 
+def _search_notes(plan: Plan) -> list[str]:
+    notes = []
+    if any(len(method.candidates) > 1 for method in plan.methods):
+        notes.append("What is searched is chosen on the first seed by validation loss; the other seeds wait for it")
+    for method in plan.methods:
+        if method.num_left_out:
+            tried, whole = len(method.candidates), len(method.candidates) + method.num_left_out
+            fields = " x ".join(method.searched)
+            notes.append(
+                f"{method.label}: {tried} of {whole} combinations of {fields} are tried (search.candidates: {tried}), "
+                f"those whose values were used least so far; {method.num_left_out} are left out"
+            )
+    automatic = [method.label for method in plan.methods if method.is_auto]
+    if automatic:
+        notes.append(
+            f"{', '.join(automatic)}: auto tries about a third, once and three times the documented learning rate; "
+            "where the winner stands at an edge one more is tried beyond it: at most one more run a task"
+        )
+    return notes
+
+
 def _notes(plan: Plan, counted: Counted) -> list[str]:
     notes, counts = plan.read.notes, counted.counts
     uncounted = list(dict.fromkeys(label for (_, label), count in counts.items() if count is None))
@@ -175,8 +212,7 @@ def _notes(plan: Plan, counted: Counted) -> list[str]:
             notes.append(f"{name} cannot train {', '.join(left_out)}: left out there")
     notes += _remarks(counts)
     notes += [*_generation_notes(plan, counted.limits), *_unread_notes(plan)]
-    if any(len(method.learning_rates) > 1 for method in plan.methods):
-        notes.append("A searched learning rate is chosen on the first seed; the other seeds wait for it")
+    notes += _search_notes(plan)
     metrics = {name: metric for task in plan.tasks for name, metric in task.metrics.items()}
     missing = {name: metric.missing() for name, metric in metrics.items()}
     return notes + [f"{name} will be missing on this machine: {reason}" for name, reason in missing.items() if reason]

@@ -20,11 +20,12 @@ from tunelab.study.planning.labels import labels
 from tunelab.study.planning.plan import build_method, make_plan
 from tunelab.study.planning.planned import Plan
 from tunelab.study.planning.preview import count_parameters
+from tunelab.study.planning.search import AUTO
 from tunelab.study.store import Store
 
 REHEARSED = "REHEARSAL: a toy model, few rows and few steps; these numbers mean nothing"
 
-NUM_SEEDS, NUM_RATES = 2, 2
+NUM_SEEDS, NUM_VALUES = 2, 2
 NUM_STEPS = 10
 FEW_STEPS = 3
 """Of anything that counts steps, so that it comes to pass, and more than once where it repeats."""
@@ -127,24 +128,37 @@ def _smaller_methods(plan: Plan, *, same_family: bool) -> list[dict[str, Any]]:
     """A method stays as it is where it would become the same as one before it. Labels may change with what they
     show; where one method names another's, the name follows."""
     entries: list[dict[str, Any]] = []
-    for entry in plan.study.methods:
+    for planned, whole in zip(plan.methods, plan.study.methods, strict=True):
+        entry = {planned.name: whole[planned.name] | _fewer_values(planned.searched)}
         smaller = _smaller(entry) if same_family else _on_any_targets(_smaller(entry))
-        entries.append(entry if smaller in entries else smaller)
+        entries.append(whole if smaller in entries else smaller)
     built = []
-    for entry in entries:
-        ((name, options),) = entry.items()
-        rates = options["learning_rate"] if isinstance(options["learning_rate"], list) else [options["learning_rate"]]
-        built.append((name, build_method(name, options | {"learning_rate": rates[0]}), tuple(rates)))
+    for entry, planned in zip(entries, plan.methods, strict=True):
+        ((name, options),), fields = entry.items(), planned.searched
+        searched = {key: options[key] for key in fields if options[key] == AUTO or isinstance(options[key], list)}
+        plain = {key: value for key, value in options.items() if key not in searched}
+        first = {key: value[0] for key, value in searched.items() if value != AUTO}
+        built.append((name, build_method(name, plain | first), searched))
     names = dict(zip((method.label for method in plan.methods), labels(built), strict=True))
     made_of = [bool(method.method.needs) for method in plan.methods]
     return [_renamed(entry, names) if made else entry for entry, made in zip(entries, made_of, strict=True)]
+
+
+def _fewer_values(searched: dict[str, Any]) -> dict[str, Any]:
+    """Of each list the first ones, once they are as small as a rehearsal wants them."""
+    found: dict[str, Any] = {}
+    for field, values in searched.items():
+        smaller = [_smaller(value, field) for value in values if values != AUTO]
+        different = [value for place, value in enumerate(smaller) if value not in smaller[:place]]
+        found[field] = different[:NUM_VALUES] or AUTO
+    return found
 
 
 def _smaller(value: Any, key: str = "") -> Any:
     if isinstance(value, dict):
         return {name: _smaller(each, name) for name, each in value.items()}
     if isinstance(value, list):
-        return [_smaller(each) for each in (value[:NUM_RATES] if key == "learning_rate" else value)]
+        return [_smaller(each) for each in value]
     most = FEW_STEPS if key.endswith(COUNTS_STEPS) else AT_MOST.get(key)
     counted = isinstance(value, int) and not isinstance(value, bool)
     return min(value, most) if counted and most is not None else value

@@ -7,7 +7,7 @@ from typing import Any
 
 from tunelab.config.run import ParentRun, RunConfig
 from tunelab.study.planning.plan import identity, load_backend
-from tunelab.study.planning.planned import BASE, Plan, PlannedMethod, PlannedTask, Revisions
+from tunelab.study.planning.planned import BASE, Candidate, Plan, PlannedMethod, PlannedTask, Revisions
 
 
 def base_run(plan: Plan, task: PlannedTask, backend: str, revisions: Revisions) -> RunConfig:
@@ -24,12 +24,12 @@ def method_run(
     *,
     method: PlannedMethod,
     seed: int,
-    rate: float | None,
+    candidate: Candidate,
     parents: Sequence[RunConfig] = (),
 ) -> RunConfig:
     """The parents' ids are part of its identity, so that one that is trained otherwise gives another run."""
     made_of = tuple(ParentRun(id=parent.id, method=parent.method) for parent in parents)
-    return _run(plan, task, backend, seed, method.fields(rate), revisions, parents=made_of)
+    return _run(plan, task, backend, seed, method.fields(candidate), revisions, parents=made_of)
 
 
 def cells(plan: Plan) -> Iterator[tuple[str, PlannedTask, PlannedMethod]]:

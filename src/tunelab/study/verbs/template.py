@@ -192,7 +192,7 @@ def _comment(text: str) -> str:
 _METHODS = """\
   - full
   - lora: {rank: 8, alpha: 16}
-  # - lora: {rank: 8, alpha: 16, learning_rate: [1e-4, 3e-4, 1e-3]}"""
+  # - lora: {rank: 8, alpha: 16, learning_rate: auto}"""
 
 _METHODS_OF_SMALL = """\
   # The embedded models are small, and learn at far higher rates than the defaults (full 2e-5, lora 2e-4).
@@ -213,7 +213,8 @@ tasks:
 {task}
 
 # One entry a row of the comparison; the untouched base model is always added.
-# A list of learning rates is a search: each is tried on the first seed, the lowest validation loss wins.
+# A list of learning rates is a search: each is tried on the first seed, the lowest validation loss wins. auto: three
+# around the method's documented rate, the same ladder for every method; one more where the winner stands at an edge.
 methods:
 {methods}
 
@@ -229,8 +230,8 @@ batch: {{examples: 16, max_tokens: 4096, max_length: 512}}
 # overlong: rows longer than max_length; also truncate, drop, error. packing: short plain texts share training rows.
 data: {{overlong: truncate_prompt, packing: true}}
 
-# Share of an epoch between two passes over the validation rows.
-validation: {{every: 0.25}}
+# every: share of an epoch between two passes over the validation rows. keep: best is the pass with the lowest loss.
+validation: {{every: 0.25, keep: last}}
 
 # How text is generated for scoring; beams: 1 is greedy.
 generation: {{beams: 1, max_new_tokens: 128}}
