@@ -50,7 +50,8 @@ class Limits(NamedTuple):
 
 
 def limits(means: np.ndarray, draws: np.ndarray, errors: np.ndarray, *, level: float) -> Limits:
-    """From the means M, joint draws of them R x M, and standard errors of the differences M x M."""
+    """From the means M, joint draws of them R x M, and standard errors of the differences M x M. Level 0: nothing may be
+    claimed, and all limits are infinite."""
     tiny = 1e-12 * max(1e-300, float(np.abs(means).max()))
     ahead = means[:, None] - means[None, :]
     ahead[np.abs(ahead) <= tiny] = 0.0  # equal methods differ by rounding in the last place
@@ -63,7 +64,7 @@ def limits(means: np.ndarray, draws: np.ndarray, errors: np.ndarray, *, level: f
         lead[:, k] = -np.inf
         np.maximum(highest, lead, out=highest)
         lead[:, k] = np.inf
-        above[k] = np.quantile(-lead.min(axis=1), 1 - level) if len(means) > 1 else 0.0
+        above[k] = _quantile(-lead.min(axis=1), level) if len(means) > 1 else 0.0
     return Limits(ahead, errors, above, _step_down(ahead, errors, highest, level=level))
 
 
@@ -76,13 +77,17 @@ def _step_down(ahead: np.ndarray, errors: np.ndarray, highest: np.ndarray, *, le
     observed = _without_itself(ahead / errors).max(axis=0)
     left = np.ones(num, dtype=bool)
     while left.any():
-        critical = float(np.quantile(highest[:, left].max(axis=1), 1 - level))
+        critical = _quantile(highest[:, left].max(axis=1), level)
         worse = left & (observed > critical)
         found[worse if worse.any() else left] = critical
         if not worse.any():
             break
         left &= ~worse
     return found
+
+
+def _quantile(largest: np.ndarray, level: float) -> float:
+    return float(np.quantile(largest, 1 - level)) if level > 0 else np.inf
 
 
 def _without_itself(values: np.ndarray) -> np.ndarray:

@@ -1,0 +1,176 @@
+"""Seeds are added until it is decided, each look is paid for and written down, and a stopped study goes on."""
+
+import json
+
+import pytest
+
+import tiny
+from tunelab.config.read import read_study
+from tunelab.errors import ConfigError, RunError
+from tunelab.launch.report import rebuild_report
+from tunelab.launch.run import run_study
+from tunelab.launch.until import Limits, run_until_decided
+from tunelab.significance.looks import Taken, next_level
+from tunelab.study.planning.plan import make_plan
+from tunelab.study.store import Store
+
+pytestmark = pytest.mark.slow
+
+STUDY = """
+name: decided
+model: {model}
+tasks: [{{name: restaurants, train_rows: 24, validation_rows: 4, test_rows: 24, metrics: [loss]}}]
+methods:
+  - full: {{learning_rate: 0.01}}
+  - {second}
+{more}
+seeds: {seeds}
+budget: {{steps: 6}}
+batch: {{examples: 4, max_length: 64}}
+decision: {{margin: {margin}}}
+launch: {{cluster: in-process}}
+threads: 1
+"""
+
+
+class Seen:
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.started: list[tuple[str, int]] = []
+        self.stop_at: tuple[str, int] | None = None
+
+    def planned(self, runs, store) -> None: ...
+
+    def told(self, text: str) -> None:
+        self.lines.append(text)
+
+    def event(self, run, event) -> None:
+        if event == {"event": "phase", "phase": "load"}:
+            self.started.append((run.method["label"], run.seed))
+            if self.started[-1] == self.stop_at:
+                raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return tiny.model_folder(tmp_path_factory.mktemp("model"))
+
+
+LORA, NEAR = "lora: {rank: 2, learning_rate: 0.01}", "full: {learning_rate: 0.0101}"
+"""Far from the first method, and so near to it that no number of seeds can tell."""
+
+
+def planned(model, *, second=LORA, seeds="[0, 1]", margin="10 %", more=""):
+    return make_plan(read_study(text=STUDY.format(model=model, second=second, seeds=seeds, margin=margin, more=more)))
+
+
+def until(plan, out, *, most=4, hours=None, seen=None):
+    seen = seen or Seen()
+    return run_until_decided(plan, out=out, cluster=None, view=seen, limits=Limits(most, hours)), seen
+
+
+def looks_of(out):
+    return json.loads((out / "looks.json").read_text())
+
+
+def words(outcome):
+    return {row.method: row.scores["loss"].word for row in outcome.comparison.rows}
+
+
+def test_what_is_decided_at_the_first_look_gets_no_further_seed(model, tmp_path):
+    outcome, seen = until(planned(model, margin="50.0"), tmp_path)
+    assert words(outcome) == {"base": None, "full": "as good", "lora": "as good"}
+    (look,) = looks_of(tmp_path)["looks"]
+    assert look["counted"] == 2 and look["level"] == pytest.approx(next_level([], 2, 4))
+    assert looks_of(tmp_path)["further"] == [] and sorted(seen.started) == [
+        ("base", 0), ("full", 0), ("full", 1), ("lora", 0), ("lora", 1),
+    ]  # fmt: skip
+    assert seen.lines == ["restaurants at 2 seeds: full, lora as good (level 3.1 %)"]
+
+
+def test_undecided_methods_get_the_same_further_seeds_up_to_the_limit_and_every_look_is_paid_for(model, tmp_path):
+    plan = planned(model, margin="1.0e-9", second=NEAR)
+    outcome, _ = until(plan, tmp_path, most=3)
+    first, second = looks_of(tmp_path)["looks"]
+    assert (first["counted"], second["counted"]) == (2, 3)
+    assert second["level"] == pytest.approx(next_level([Taken(2, first["level"])], 3, 3), rel=1e-9)
+    undecided = [method for method, word in first["words"].items() if word == "undecided"]
+    further = {one["method"]: one["seeds"] for one in looks_of(tmp_path)["further"]}
+    assert undecided and further == {method: [2] for method in {*undecided, first["best"]}}
+    assert max(row.num_seeds for row in outcome.comparison.rows) == 3
+
+
+def test_a_report_made_anew_and_a_plain_run_keep_the_words_and_take_no_look(model, tmp_path):
+    plan = planned(model, margin="1.0e-9", second=NEAR)
+    outcome, _ = until(plan, tmp_path, most=3)
+    before = (tmp_path / "looks.json").read_bytes()
+    assert words(rebuild_report([tmp_path])) == words(outcome)
+    seen = Seen()
+    assert words(run_study(plan, out=tmp_path, cluster=None, view=seen)) == words(outcome)
+    assert seen.started == [] and (tmp_path / "looks.json").read_bytes() == before
+    again, seen = until(plan, tmp_path, most=3)
+    assert words(again) == words(outcome) and seen.started == [] and seen.lines == []
+    assert (tmp_path / "looks.json").read_bytes() == before
+
+
+def test_a_stopped_study_goes_on_with_the_look_that_it_was_at(model, tmp_path):
+    plan = planned(model, margin="1.0e-9", second=NEAR)
+    whole, _ = until(plan, tmp_path / "whole", most=3)
+    seen = Seen()
+    seen.stop_at = next((one["method"], 2) for one in looks_of(tmp_path / "whole")["further"])
+    with pytest.raises(KeyboardInterrupt):
+        until(plan, tmp_path / "stopped", most=3, seen=seen)
+    assert len(looks_of(tmp_path / "stopped")["looks"]) == 1
+    outcome, _ = until(plan, tmp_path / "stopped", most=3)
+    assert words(outcome) == words(whole)
+    without = [{**look, "when": ""} for look in looks_of(tmp_path / "stopped")["looks"]]
+    assert without == [{**look, "when": ""} for look in looks_of(tmp_path / "whole")["looks"]]
+
+
+def test_runs_that_came_after_the_last_look_say_nothing_new(model, tmp_path):
+    """A look that nobody paid for: a plain run with a seed more."""
+    until(planned(model, margin="1.0e-9", second=NEAR), tmp_path, most=2)
+    before = looks_of(tmp_path)["looks"][-1]["words"]
+    later = run_study(
+        planned(model, margin="50.0", second=NEAR, seeds="[0, 1, 7]"), out=tmp_path, cluster=None, view=Seen()
+    )
+    assert {row.num_seeds for row in later.comparison.rows if row.method != "base"} == {3}
+    for row in later.comparison.rows:
+        if row.method != "base" and before[row.method] == "undecided":
+            assert row.scores["loss"].word == "undecided", "a margin of 50 would make it as good"
+
+
+def test_a_study_of_one_seed_begins_with_two(model, tmp_path):
+    outcome, _ = until(planned(model, margin="50.0", seeds="[5]"), tmp_path)
+    assert {one["method"]: one["seeds"] for one in looks_of(tmp_path)["further"]} == {"full": [6], "lora": [6]}
+    assert words(outcome)["full"] == "as good"
+
+
+def test_what_is_made_of_runs_gets_its_parents_seeds(model, tmp_path):
+    plan = planned(
+        model,
+        margin="1.0e-9",
+        second=NEAR,
+        more="  - merge: {of: [full learning_rate=0.01, full learning_rate=0.0101]}",
+    )
+    until(plan, tmp_path, most=3)
+    further = {one["method"]: one["seeds"] for one in looks_of(tmp_path)["further"]}
+    if any(label.startswith("merge") for label in further):
+        assert further["full learning_rate=0.01"] == further["full learning_rate=0.0101"] == [2]
+
+
+def test_hours_end_it_after_a_look(model, tmp_path):
+    _, seen = until(planned(model, margin="1.0e-9", second=NEAR), tmp_path, hours=0.0)
+    assert len(looks_of(tmp_path)["looks"]) == 1 and "hours are over" in seen.lines[-1]
+
+
+def test_a_limit_below_the_studys_own_seeds_is_refused_before_anything_runs(model, tmp_path):
+    with pytest.raises(ConfigError, match="--max-seeds 1 is below the study's own 2 seeds"):
+        until(planned(model), tmp_path, most=1)
+    assert not tmp_path.joinpath("study.yaml").exists()
+
+
+def test_looks_that_cannot_be_read_are_one_line(tmp_path):
+    (tmp_path / "looks.json").write_text('{"looks": [{}]}')
+    with pytest.raises(RunError, match=r"looks.json cannot be read \(\d+ problems\); put it back, or delete it"):
+        Store(tmp_path).read_looks()
