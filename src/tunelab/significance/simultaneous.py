@@ -50,8 +50,8 @@ class Limits(NamedTuple):
 
 
 def limits(means: np.ndarray, draws: np.ndarray, errors: np.ndarray, *, level: float) -> Limits:
-    """From the means M, joint draws of them R x M, and standard errors of the differences M x M. Level 0: nothing may be
-    claimed, and all limits are infinite."""
+    """From the means M, joint draws of them R x M, and standard errors of the differences M x M. Level 0: nothing may
+    be claimed, and all limits are infinite."""
     tiny = 1e-12 * max(1e-300, float(np.abs(means).max()))
     ahead = means[:, None] - means[None, :]
     ahead[np.abs(ahead) <= tiny] = 0.0  # equal methods differ by rounding in the last place
