@@ -98,6 +98,9 @@ def test_undecided_methods_get_the_same_further_seeds_up_to_the_limit_and_every_
     further = {one["method"]: one["seeds"] for one in looks_of(tmp_path)["further"]}
     assert undecided and further == {method: [2] for method in {*undecided, first["best"]}}
     assert max(row.num_seeds for row in outcome.comparison.rows) == 3
+    assert "Looks until it was decided" in (tmp_path / "report.html").read_text()
+    table = (tmp_path / "report.md").read_text().partition("### Looks until it was decided")[2].splitlines()
+    assert table[4].startswith(f"| 2 | {100 * first['level']:.2f} % |") and table[5].startswith("| 3 |")
 
 
 def test_a_report_made_anew_and_a_plain_run_keep_the_words_and_take_no_look(model, tmp_path):

@@ -18,6 +18,9 @@ FEET = (
 )
 
 
+WORDS = ("as good", "undecided", "worse")
+
+
 def beside_table(group: Group) -> Table | None:
     """One line a metric and method, in the order of the rows."""
     rows = []
@@ -43,3 +46,24 @@ def beside_table(group: Group) -> Table | None:
         words("Significantly better than it"), words("Would decide"),
     )  # fmt: skip
     return Table("", columns, tuple(rows), FEET)
+
+
+LOOKS = (
+    "Seeds were added to the methods that were undecided and to the best mean. The 5 % are spent over the looks (Lan "
+    "and DeMets 1983, Pocock's type, over the most seeds); a word once given stays as long as the order of the means "
+    "allows. Runs that came after the last look say nothing new.",
+)
+
+
+def looks_table(group: Group) -> Table | None:
+    """Every look at the data that was taken until the study was decided."""
+    if not group.looks:
+        return None
+    rows = []
+    for look in group.looks:
+        methods = {word: [label for label, said in look.words.items() if said == word] for word in WORDS}
+        rows.append((
+            Cell(str(look.counted)), Cell(f"{100 * look.level:.2f} %"),
+            *(Cell(", ".join(methods[word]) or MISSING) for word in WORDS),
+        ))  # fmt: skip
+    return Table("", (Column("Seeds"), Column("Level"), *map(words, WORDS)), tuple(rows), LOOKS)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from tunelab.contracts import Metric
-from tunelab.report.beside import beside_table
+from tunelab.report.beside import beside_table, looks_table
 from tunelab.report.costs import phases_table, search_table
 from tunelab.report.decision import decision_table
 from tunelab.report.examples import SideBySide, most_different
@@ -80,6 +80,7 @@ def _chapter(verdict: Verdict, *, anchor: str, metrics: Mapping[str, Metric], pl
     parts = {
         "What makes the rows comparable": fairness_table(group),
         "Every method beside the best": beside_table(group),
+        "Looks until it was decided": looks_table(group),
         "Effective optimizer": optimizer_table(group),
         "Learning-rate search": search_table(group),
         "Phases": phases_table(group),

@@ -206,6 +206,8 @@ def _would_decide(rows: Sequence[Row], group: Group) -> str:
             said += f" {text} in all would decide about {listing(methods)} in 8 of 10 studies, if the means stay."
         else:
             said += f" No number of seeds or test examples is foreseen to decide about {listing(methods)}."
+    if any(row.scores[metric].needed_seeds is not None for row in rows):
+        said += " `tunelab run --until decided` adds seeds."
     return said
 
 
