@@ -32,7 +32,7 @@ FILLED: dict[Word | None, Literal["full", "left", "none"]] = {
     "as good": "full", "undecided": "left", "worse": "none", None: "full",
 }  # fmt: skip
 """How a point says what its method is beside the best."""
-WORDS = "full: as good as the best, half: undecided, open: worse"
+WORDS = "filled: as good; half: undecided; open: worse"
 
 
 class Plot(NamedTuple):
