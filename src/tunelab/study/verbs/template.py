@@ -218,8 +218,12 @@ tasks:
 methods:
 {methods}
 
-# Every method runs once a seed; the intervals in the report need more than one.
+# Every method runs once a seed; with one nothing is compared. `tunelab run --until decided` adds seeds as needed.
 seeds: [0, 1, 2]
+
+# What a method may lack and still be as good as the best: a share of the best's gain over the base, or a number in the
+# metric's unit. Of those as good the cheapest is kept; cost: memory, time, size, price.
+decision: {{margin: 10 %, cost: memory}}
 
 # epochs, steps, tokens (supervised): any of them; the first one reached ends a run.
 budget: {{epochs: 3}}
