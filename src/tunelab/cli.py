@@ -85,12 +85,14 @@ def run(
     until: Annotated[
         Until | None, typer.Option(help="decided: add seeds until every method is as good or worse.")
     ] = None,
-    max_seeds: Annotated[int, typer.Option(help="Of a method, with --until decided.")] = 10,
+    max_seeds: Annotated[int | None, typer.Option(help="Of a method, with --until decided.", show_default="10")] = None,
     hours: Annotated[float | None, typer.Option(help="No seed is added later, with --until decided.")] = None,
 ) -> None:
     """Execute what is not finished of a study, and write the report."""
     import tunelab
 
+    if until is None and (max_seeds is not None or hours is not None):
+        raise ConfigError("--max-seeds and --hours are limits of --until decided: give it too, or leave them out")
     if until is not None and (dry_run or rehearse):
         raise ConfigError("--until decided runs the study: give it without --dry-run and --rehearse")
     if dry_run and rehearse:
@@ -106,7 +108,8 @@ def run(
         with view_for(console()) as view:
             outcome = tunelab.run(
                 study, out=out, cluster=place, overrides=overrides or (), view=view, rehearse=rehearse,
-                until=None if until is None else until.value, max_seeds=max_seeds, hours=hours,
+                until=None if until is None else until.value, hours=hours,
+                max_seeds=10 if max_seeds is None else max_seeds,
             )  # fmt: skip
     except KeyboardInterrupt:
         print("Interrupted. The same command goes on where this one stopped: finished runs stay.", file=sys.stderr)

@@ -80,3 +80,17 @@ def test_a_defect_keeps_its_traceback(command, monkeypatch):
     monkeypatch.setattr("tunelab.study.verbs.listing.listing", lambda kind: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         command("list", "methods")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--hours", "3"], "--max-seeds and --hours are limits of --until decided"),
+        (["--max-seeds", "5"], "--max-seeds and --hours are limits of --until decided"),
+        (["--until", "decided", "--dry-run"], "--until decided runs the study: give it without --dry-run"),
+        (["--until", "decided", "--max-seeds", "1"], "--max-seeds 1 is below the study's own 2 seeds"),
+    ],
+)
+def test_limits_of_until_decided_are_checked_first(command, options, message, tmp_path):
+    (line,) = _problems(command("run", "quickstart", "--out", tmp_path / "out", *options))
+    assert message in line and not (tmp_path / "out").exists()
