@@ -2,7 +2,7 @@
 
     python benchmarks/until_decided.py [studies a cell] [scenario ...]
 
-As decisions.py, whose studies and scenarios these are. Three seeds of every method are looked at first; then a seed is
+As decisions.py, whose studies and scenarios these are. A word counts as wrong if it was given at any look. Three seeds of every method are looked at first; then a seed is
 added to those that are undecided and to the best mean, up to ten. Beside it the fixed design that it is to be compared
 with: ten seeds of every method and one look. Seeds: of a method, on average.
 """
@@ -33,6 +33,8 @@ def level_of(earlier: tuple[Taken, ...], seeds: int) -> float:
 class Ended(NamedTuple):
     comparison: Comparison
     seeds: dict[str, int]
+    given: frozenset[tuple[str, Word]]
+    """Words that were given at any look, also those that a later one took back."""
 
 
 def until_decided(draw: Draw, effects: Effects, *, methods: int, lack: float) -> tuple[Ended, Comparison]:
@@ -42,6 +44,7 @@ def until_decided(draw: Draw, effects: Effects, *, methods: int, lack: float) ->
     seeds = {label: FIRST for label in everything if label != "base"}
     claimed: dict[str, Word] = {}
     taken: tuple[Taken, ...] = ()
+    given: set[tuple[str, Word]] = set()
     for counted in range(FIRST, MOST + 1):
         level = level_of(taken, counted)
         taken = (*taken, Taken(counted, level))
@@ -49,6 +52,7 @@ def until_decided(draw: Draw, effects: Effects, *, methods: int, lack: float) ->
         found = compare(
             known, Mean(), base="base", level=level, claimed=claimed, resamples=RESAMPLES, seed=key
         )  # fmt: skip
+        given |= {(label, one.word) for label, one in found.standings.items() if one is not None}
         open_ones = {label for label, one in found.standings.items() if one is not None and one.word == "undecided"}
         claimed |= {
             label: one.word for label, one in found.standings.items() if one is not None and label not in open_ones
@@ -58,7 +62,7 @@ def until_decided(draw: Draw, effects: Effects, *, methods: int, lack: float) ->
         for label in {*open_ones, found.best or ""} & seeds.keys():
             seeds[label] = counted + 1
     fixed = compare(everything, Mean(), base="base", resamples=RESAMPLES, seed=key)
-    return Ended(found, seeds), fixed
+    return Ended(found, seeds, frozenset(given)), fixed
 
 
 def table(studies: int, scenarios: list[str]) -> Iterator[str]:
@@ -80,9 +84,9 @@ def table(studies: int, scenarios: list[str]) -> Iterator[str]:
                     told = words(ended.comparison)
                     assert is_ordered(ended.comparison), f"{name}: a word contradicts the order of the means"
                     if lack == 0.0:
-                        worse.append("worse" in told)
+                        worse.append(any(word == "worse" for _, word in ended.given))
                     if lack == MARGIN:
-                        good.append("as good" in told[1:])
+                        good.append(any(word == "as good" for label, word in ended.given if label != "method 0"))
                         continue
                     decided[lack].append("undecided" not in told)
                     once[lack].append("undecided" not in words(fixed))

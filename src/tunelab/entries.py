@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -51,14 +52,22 @@ class Deciding(NamedTuple):
     cost: Cost = "memory"
     price_per_hour: float | None = None
 
+    @property
+    def rule(self) -> str:
+        """Of the margin, as looks keep it."""
+        return f"{self.margin!r}" if self.margin is not None else f"{self.share!r} of the gain"
+
 
 class Look(Record):
     """One look at a study that adds seeds until it is decided: one task on one back end."""
 
     task: str
     backend: str
-    seeds: dict[str, int]
-    """Finished seeds of every method that was compared."""
+    metric: str
+    rule: str
+    """The study's margin. Looks at another metric or margin, or at other runs, count for nothing."""
+    runs: dict[str, tuple[str, ...]]
+    """Ids of the finished runs of every method."""
     counted: int
     """Seeds of those that were undecided before it."""
     most: int
@@ -67,10 +76,17 @@ class Look(Record):
     """At which words were given."""
     words: dict[str, Literal["as good", "worse", "undecided"]]
     """Of every method that was compared, those of earlier looks included."""
+    beaten_base: tuple[str, ...]
+    """Methods that were found better than the base."""
     best: str | None
     margin: float | None
     when: str
     """UTC, ISO 8601."""
+
+    def is_of(self, metric: str, rule: str, runs: Mapping[str, Collection[str]]) -> bool:
+        """Whether it looked at this metric of runs that are still there."""
+        same = all(set(ids) <= set(runs.get(method, ())) for method, ids in self.runs.items())
+        return (self.metric, self.rule) == (metric, rule) and same
 
 
 class Further(Record):

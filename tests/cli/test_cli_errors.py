@@ -88,7 +88,7 @@ def test_a_defect_keeps_its_traceback(command, monkeypatch):
         (["--hours", "3"], "--max-seeds and --hours are limits of --until decided"),
         (["--max-seeds", "5"], "--max-seeds and --hours are limits of --until decided"),
         (["--until", "decided", "--dry-run"], "--until decided runs the study: give it without --dry-run"),
-        (["--until", "decided", "--max-seeds", "1"], "--max-seeds 1 is below the study's own 2 seeds"),
+        (["--until", "decided", "--max-seeds", "1"], "--max-seeds 1 is below 3, the fewest"),
     ],
 )
 def test_limits_of_until_decided_are_checked_first(command, options, message, tmp_path):

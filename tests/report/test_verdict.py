@@ -34,14 +34,14 @@ def test_of_two_methods_as_good_the_one_with_less_memory_is_kept(tmp_path, monke
     assert keep == ["lora r=8"] and whole == "", "one task: its own sentences say it"
     assert "full is as good (margin 0.0507, 10 % of the best's gain over the base)." in text[0]
     assert (
-        "Keep lora r=8: the best mean; beside full 1.9x less memory (1.03 GiB to 1.91 GiB), 1.4x less time" in text[0]
+        "Keep lora r=8: the best mean; beside full, 1.9x less memory (1.03 GiB to 1.91 GiB), 1.4x less time" in text[0]
     )
 
 
 def test_a_method_as_good_as_the_best_is_kept_when_it_is_cheaper(tmp_path, monkeypatch):
     keep, text, _ = judged(small(tmp_path, monkeypatch, full=0.715))
     assert keep == ["lora r=8"] and "lora r=8 is as good (margin" in text[0]
-    assert "): 1.9x less memory (1.03 GiB to 1.91 GiB), 1.4x less time (44.5 s to 62.5 s) than full." in text[0]
+    assert "): beside full, 1.9x less memory (1.03 GiB to 1.91 GiB), 1.4x less time (44.5 s to 62.5 s)." in text[0]
 
 
 def test_a_clearly_better_method_is_kept_at_any_price(tmp_path, monkeypatch):
@@ -184,13 +184,61 @@ def test_among_equal_peaks_the_faster_is_kept(tmp_path, monkeypatch):
     assert judged(study)[0] == ["full"]
 
 
-def test_without_a_peak_for_every_method_time_decides(tmp_path, monkeypatch):
+def test_a_method_whose_peak_was_not_measured_makes_no_dearer_one_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(study_folder, "SKILL", {"base": 0.2, "full": 0.71, "lora r=4": 0.708, "lora r=8": 0.706})
+    study = write_study(tmp_path, tasks=("restaurants",), spoil=False)
+    for entry in study.runs:
+        if entry.method == "lora r=4":
+            write_run(tmp_path / "runs" / entry.id, entry, phases={})
+    keep, text, _ = judged(study)
+    assert keep == ["lora r=8"] and "The peak training memory of lora r=4 was not measured." in text[0]
+
+
+def test_without_any_peak_time_decides(tmp_path, monkeypatch):
     study = small(tmp_path, monkeypatch, full=0.705)
     for entry in study.runs:
-        if entry.method == "full":
-            write_run(tmp_path / "runs" / entry.id, entry, phases={"train": PhaseCost(seconds=20.0)})
+        if entry.role != "base":
+            seconds = 20.0 if entry.method == "full" else 44.0
+            write_run(tmp_path / "runs" / entry.id, entry, phases={"train": PhaseCost(seconds=seconds)})
     keep, text, _ = judged(study)
-    assert keep == ["full"] and "The peak training memory was not measured for all: training time" in text[0]
+    assert keep == ["full"] and "No peak training memory was measured: training time" in text[0]
+
+
+def test_a_better_mean_on_one_seed_is_said_and_not_called_the_best(tmp_path, monkeypatch):
+    study = small(tmp_path, monkeypatch, **{"lora r=8": 0.9})
+    entries = tuple(entry for entry in study.runs if entry.method != "lora r=8" or entry.seed == 0)
+    keep, text, _ = judged(study._replace(runs=entries))
+    assert keep == ["full"] and "full has the best mean of rouge_l of the methods that are compared" in text[0]
+    assert "lora r=8 has one seed and is not compared" in text[0]
+    assert "lora r=8 has a better mean on one seed." in text[0]
+
+
+def test_a_method_without_statistics_is_not_said_to_have_one_seed(tmp_path, monkeypatch):
+    study = small(tmp_path, monkeypatch)
+    for entry in study.runs:
+        if entry.method == "lora r=8":
+            file = tmp_path / "runs" / entry.id / "predictions.jsonl"
+            lines = [json.loads(line) | {"statistics": {}} for line in file.read_text().splitlines()]
+            file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    text = judged(study)[1][0]
+    assert "lora r=8 is not compared, for want of finite scores of every example" in text and "one seed" not in text
+
+
+def test_without_a_base_it_is_said_that_there_is_no_margin_for_want_of_one(tmp_path, monkeypatch):
+    study = small(tmp_path, monkeypatch)
+    without = study._replace(runs=tuple(entry for entry in study.runs if entry.method != "base"))
+    assert "(no margin: there is no base to gain over)" in judged(without)[1][0]
+
+
+def test_a_score_that_is_not_finite_is_said_and_makes_no_mean(tmp_path, monkeypatch):
+    study = small(tmp_path, monkeypatch)
+    broken = next(entry for entry in study.runs if entry.method == "full")
+    result = write_run(tmp_path / "runs" / broken.id, broken)
+    score = result.scores["rouge_l"].model_copy(update={"value": float("inf")})
+    write_run(tmp_path / "runs" / broken.id, broken, scores={**result.scores, "rouge_l": score})
+    row = next(row for row in build_comparison([study], metrics=METRICS).rows if row.method == "full")
+    assert row.scores["rouge_l"].mean is None
+    assert "rouge_l is not a finite number in 1 of 2 runs: no mean is shown" in row.notes
 
 
 def test_different_hardware_is_marked_and_said(tmp_path, monkeypatch):

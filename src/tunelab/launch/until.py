@@ -4,21 +4,21 @@ reached. Every look at the data is paid for (significance/looks.py) and written 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import NamedTuple
 
-from tunelab.entries import BASE, Further, Look, Looks, StudyRuns
+from tunelab.entries import Further, Look, Looks, StudyRuns
 from tunelab.errors import ConfigError
 from tunelab.launch.run import Outcome, View, run_study, runs_to_report, write_study_report
 from tunelab.report.frame import Group, build_comparison
+from tunelab.significance.beside_best import Comparison as Compared
 from tunelab.significance.looks import Taken, next_level
 from tunelab.study.planning.planned import Plan
 from tunelab.study.store import Store
 
-FEWEST = 2
-"""Seeds at the first look: one says nothing about seeds."""
+FEWEST = 3
+"""Seeds at the first look: fewer hardly know how they scatter, and hide a method that sometimes fails."""
 
 
 class Limits(NamedTuple):
@@ -30,126 +30,168 @@ class Limits(NamedTuple):
     """No seed is added after so many hours of this call."""
 
 
+Cell = tuple[str, str, str]
+"""Task, back end, label of the method."""
+
+
 def run_until_decided(plan: Plan, *, out: Path, cluster: str | None, view: View, limits: Limits) -> Outcome:
     """As `run_study`, and again with further seeds.
 
     Raises:
-        ConfigError: the study has more seeds than the limit, or a plain run has decided it before with other seeds.
+        ConfigError: the limit is below the study's own seeds, or below the fewest that are looked at.
     """
     own = len(plan.study.seeds)
     if limits.seeds < max(own, FEWEST):
-        fewest = f"--max-seeds {limits.seeds} is below the study's own {own} seeds" if own > 1 else ""
-        raise ConfigError(fewest or f"--max-seeds {limits.seeds}: seeds can be compared from {FEWEST} on")
+        fewest = f"the study's own {own} seeds" if own > FEWEST else f"{FEWEST}, the fewest that are looked at"
+        raise ConfigError(f"--max-seeds {limits.seeds} is below {fewest}")
     store, started = Store(out), time.monotonic()
-    if own < FEWEST:
-        _add(store, plan, {cell: _next_seeds(plan, store, cell, FEWEST - own) for cell in _cells(plan)})
+    missing = {cell: FEWEST - own - len(store.read_looks().seeds_of(*cell)) for cell in _cells(plan)}
+    _add(store, plan, {cell: number for cell, number in missing.items() if number > 0})
     while True:
         outcome = run_study(plan, out=out, cluster=cluster, view=view)
         if outcome.num_failed:
             view.told(f"{outcome.num_failed} runs failed: nothing is decided before they have finished.")
             return outcome
-        looked = _look(plan, store, limits)
-        for each in looked:
+        for each in _look(plan, store, limits):
             view.told(told(each))
         outcome = outcome._replace(comparison=write_study_report(plan, store))
-        wanted = _wanted(plan, store, limits)
+        wanted = _wanted(plan, store, limits, view)
         if not wanted:
             return outcome
         if limits.hours is not None and time.monotonic() - started >= 3600 * limits.hours:
             view.told(f"{limits.hours:g} hours are over. The same command goes on.")
             return outcome
-        _add(store, plan, {cell: _next_seeds(plan, store, cell, 1) for cell in wanted})
-
-
-Cell = tuple[str, str, str]
-"""Task, back end, label of the method."""
+        _add(store, plan, wanted)
 
 
 def told(look: Look) -> str:
-    """'restaurants at 3 seeds: full, lora undecided (words at 2.1 %)'."""
-    words = {}
+    """'restaurants at 3 seeds: full, lora undecided (level 2.1 %)'."""
+    words: dict[str, list[str]] = {}
     for method, word in look.words.items():
         words.setdefault(word, []).append(method)
     said = "; ".join(f"{', '.join(methods)} {word}" for word, methods in words.items())
     return f"{look.task} at {look.counted} seeds: {said} (level {100 * look.level:.2g} %)"
 
 
-def _look(plan: Plan, store: Store, limits: Limits) -> list[Look]:
-    """One a task and back end, where its undecided methods have seeds that were not looked at."""
-    looks, made = store.read_looks(), []
-    entries = runs_to_report(plan, store)
+class _State(NamedTuple):
+    """One task on one back end."""
+
+    group: Group
+    open_ones: dict[str, int]
+    """Seeds of the methods that are not decided; of one that no look has seen too."""
+    compared: Compared
+
+    @classmethod
+    def of(cls, group: Group, plan: Plan) -> _State | None:
+        """None: nothing can be compared, or it is no longer in the study."""
+        labels = [label for task, backend, label in _cells(plan) if (task, backend) == (group.task, group.backend)]
+        if not group.metrics or group.metrics[0] not in group.comparisons:
+            return None
+        compared = group.comparisons[group.metrics[0]]
+        known = {label: one for label in labels if (one := compared.standings.get(label)) is not None}
+        open_ones = {label: len(group.runs_of(label)) for label, one in known.items() if one.word == "undecided"}
+        return cls(group, open_ones, compared) if known else None
+
+    @property
+    def taken(self) -> list[Taken]:
+        return [Taken(look.counted, look.level) for look in self.group.looks]
+
+
+def _states(plan: Plan, entries: StudyRuns) -> list[_State]:
     metrics = {name: metric for task in plan.tasks for name, metric in task.metrics.items()}
-    for group in build_comparison([entries], metrics=metrics).groups:
-        earlier = [look for look in looks.looks if (look.task, look.backend) == (group.task, group.backend)]
-        counted = _counted(group, earlier)
-        if counted is None or (earlier and earlier[-1].counted >= counted):
+    found = (_State.of(group, plan) for group in build_comparison([entries], metrics=metrics).groups)
+    return [state for state in found if state is not None]
+
+
+def _look(plan: Plan, store: Store, limits: Limits) -> list[Look]:
+    """One a task and back end, where all that are undecided have more seeds than at the last look."""
+    looks, entries, made = store.read_looks(), runs_to_report(plan, store), []
+    for state in _states(plan, entries):
+        counted = min(state.open_ones.values(), default=None)
+        if not state.taken:
+            counted = min(len(state.group.runs_of(label)) for label, one in state.compared.standings.items() if one)
+        if counted is None or (state.taken and state.taken[-1].seeds >= counted):
             continue
-        level = next_level([Taken(look.counted, look.level) for look in earlier], counted, limits.seeds)
-        made.append(_taken(entries, group, level, counted, limits, metrics))
+        level = next_level(state.taken, counted, limits.seeds)
+        at_level = _states(plan, entries._replace(level=level))
+        made.append(
+            _taken(next(each for each in at_level if each.group.key == state.group.key), level, counted, limits)
+        )
     store.write_looks(looks.model_copy(update={"looks": (*looks.looks, *made)}))
     return made
 
 
-def _taken(entries: StudyRuns, group: Group, level: float, counted: int, limits: Limits, metrics) -> Look:
-    """The words of a group at this level, those of its earlier looks standing."""
-    at_level = build_comparison([entries._replace(level=level)], metrics=metrics)
-    found = next(each for each in at_level.groups if each.key == group.key)
-    compared = found.comparisons[found.metrics[0]]
-    standings = {label: one for label, one in compared.standings.items() if one is not None}
+def _taken(state: _State, level: float, counted: int, limits: Limits) -> Look:
+    group, compared = state.group, state.compared
+    runs = {row.method: tuple(run.entry.id for run in group.runs_of(row.method)) for row in group.rows}
     return Look(
-        task=found.task, backend=found.backend, counted=counted, most=limits.seeds, level=level,
-        seeds={label: len(found.runs_of(label)) for label in standings},
-        words={label: one.word for label, one in standings.items()}, best=compared.best, margin=compared.margin,
-        when=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        task=group.task, backend=group.backend, metric=group.metrics[0], rule=group.deciding.rule,
+        runs={method: ids for method, ids in runs.items() if ids},
+        counted=counted, most=limits.seeds, level=level,
+        words={label: one.word for label, one in compared.standings.items() if one is not None},
+        beaten_base=tuple(label for label, beats in compared.beats_base.items() if beats),
+        best=compared.best, margin=compared.margin, when=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )  # fmt: skip
 
 
-def _counted(group: Group, earlier: Sequence[Look]) -> int | None:
-    """Seeds that every method which is still open has finished. None: nothing can be compared."""
-    if not group.metrics or group.metrics[0] not in group.comparisons:
-        return None
-    compared = [label for label, one in group.comparisons[group.metrics[0]].standings.items() if one is not None]
-    open_ones = [label for label in compared if not earlier or earlier[-1].words.get(label, "undecided") == "undecided"]
-    return min((len(group.runs_of(label)) for label in open_ones), default=None)
-
-
-def _wanted(plan: Plan, store: Store, limits: Limits) -> list[Cell]:
-    """Methods that get a further seed: the undecided ones and the best mean, and what they are made of."""
-    last = {(look.task, look.backend): look for look in store.read_looks().looks}
+def _wanted(plan: Plan, store: Store, limits: Limits, view: View) -> dict[Cell, int]:
+    """How many seeds are added to which methods: to those that are undecided and to the best mean, and to what they
+    are made of. First all that are undecided get as many as the one that has most."""
     needs = {method.label: method.method.needs for method in plan.methods}
-    found: dict[Cell, None] = {}
-    for (task, backend), look in last.items():
-        open_ones = [label for label, word in look.words.items() if word == "undecided"]
-        if not open_ones or look.counted >= limits.seeds or look.margin is None:
+    found: dict[Cell, int] = {}
+    for state in _states(plan, runs_to_report(plan, store)):
+        if not state.open_ones:
             continue
-        for label in (*open_ones, look.best or open_ones[0]):
+        task, backend = state.group.task, state.group.backend
+        if state.compared.margin is None:
+            view.told(f"{task}: no seeds are added, since without a gain over the base there is no margin.")
+            continue
+        most, fewest = max(state.open_ones.values()), min(state.open_ones.values())
+        if fewest < most:
+            wanted = {label: most - seeds for label, seeds in state.open_ones.items() if seeds < most}
+        elif most >= limits.seeds:
+            view.told(f"{task}: {', '.join(state.open_ones)} stay undecided at {most} seeds, the limit.")
+            continue
+        elif next_level(state.taken, most + 1, limits.seeds) <= 0:
+            view.told(f"{task}: no seeds are added, since earlier looks have spent the whole level.")
+            continue
+        else:
+            best = state.compared.best or next(iter(state.open_ones))
+            wanted = dict.fromkeys((*state.open_ones, best), 1)
+        for label, number in wanted.items():
             for each in (label, *needs[label]):
-                found[task, backend, each] = None
-    return list(found)
+                found[task, backend, each] = max(found.get((task, backend, each), 0), number)
+    return found
 
 
 def _cells(plan: Plan) -> list[Cell]:
     return [
         (task.name, backend, method.label)
         for backend in plan.study.backends for task in plan.tasks for method in plan.methods
-        if method.label != BASE
     ]  # fmt: skip
 
 
-def _next_seeds(plan: Plan, store: Store, cell: Cell, number: int) -> tuple[int, ...]:
-    """Those after the highest of its task, so that a method made of runs and these runs get the same."""
-    further = [one.seeds for one in store.read_looks().further if (one.task, one.backend) == cell[:2]]
-    known = [*plan.study.seeds, *(seed for seeds in further for seed in seeds)]
-    return tuple(range(max(known) + 1, max(known) + 1 + number))
-
-
-def _add(store: Store, plan: Plan, seeds: dict[Cell, tuple[int, ...]]) -> None:
+def _add(store: Store, plan: Plan, numbers: dict[Cell, int]) -> None:
+    """Further seeds: the first that the method has not of those that its task has, then new ones, so that a method made
+    of runs and these runs get the same."""
     looks = store.read_looks()
     further = {(one.task, one.backend, one.method): one.seeds for one in looks.further}
-    for cell, more in seeds.items():
-        further[cell] = (*further.get(cell, ()), *more)
+    for (task, backend, label), number in numbers.items():
+        everywhere = {seed for cell, seeds in further.items() if cell[:2] == (task, backend) for seed in seeds}
+        own = {*plan.study.seeds, *further.get((task, backend, label), ())}
+        above = max(own | everywhere) + 1
+        more = [*sorted(everywhere - own), *range(above, above + number)][:number]
+        further[task, backend, label] = (*further.get((task, backend, label), ()), *more)
+    for method in plan.methods:
+        for parent in method.method.needs:
+            for (task, backend, label), seeds in list(further.items()):
+                if label == method.label:
+                    has = {*plan.study.seeds, *further.get((task, backend, parent), ())}
+                    lacking = tuple(seed for seed in seeds if seed not in has)
+                    further[task, backend, parent] = (*further.get((task, backend, parent), ()), *lacking)
     kept = tuple(
         Further(task=task, backend=backend, method=method, seeds=each)
         for (task, backend, method), each in further.items()
     )
-    store.write_looks(Looks(looks=looks.looks, further=kept))
+    if kept != looks.further:
+        store.write_looks(Looks(looks=looks.looks, further=kept))

@@ -30,6 +30,8 @@ class Choice(NamedTuple):
     worse: tuple[Row, ...] = ()
     one_seed: tuple[Row, ...] = ()
     """Beside others with several: not compared."""
+    not_compared: tuple[Row, ...] = ()
+    """For another reason: no statistics, or a score that is not finite."""
     same_cost: tuple[Row, ...] = ()
     """As good as the kept one, and as cheap."""
 
@@ -52,10 +54,11 @@ def choose(group: Group) -> Choice:
     }
     roles = Choice(
         "undecided", None, _best(compared, group), by_word["as good"], by_word["undecided"], by_word["worse"],
-        tuple(row for row in trained if row not in compared),
+        tuple(row for row in trained if row not in compared and row.num_seeds == 1),
+        tuple(row for row in trained if row not in compared and row.num_seeds != 1),
     )  # fmt: skip
     beats = [first_cell(row, group).beats_base for row in compared]
-    if not any(beats) and any(beat is not None for beat in beats):
+    if beats and not any(beat is not False for beat in beats):
         return roles._replace(reason="base", keep=BASE)
     worthy = [row for row in roles.good if first_cell(row, group).beats_base is not False]
     if not worthy:
@@ -68,7 +71,7 @@ def choose(group: Group) -> Choice:
 
 
 def costs_less(row: Row, kept: Row, group: Group) -> bool:
-    """Whether an undecided row would be kept instead, if it were as good."""
+    """Whether an undecided row may be kept instead, if it is as good; also where its cost is not known."""
     mine, theirs = spent(row, group.deciding.cost, group), spent(kept, group.deciding.cost, group)
     return mine is None or theirs is None or not is_cheaper(theirs, mine)
 

@@ -157,7 +157,11 @@ def _group(study: StudyRuns, *, runs: tuple[RunRecords, ...], metrics: Mapping[s
     known = dict.fromkeys(name for run in finished(runs) for name in run.result.scores)
     names = tuple(sorted(known, key=lambda name: name != study.deciding.metric))
     here = (runs[0].entry.task, runs[0].entry.backend)
-    looks = tuple(look for look in study.looks if (look.task, look.backend) == here)
+    ids = {method: [run.entry.id for run in done] for method, done in of_method.items()}
+    looks = tuple(
+        look for look in study.looks
+        if names and (look.task, look.backend) == here and look.is_of(names[0], study.deciding.rule, ids)
+    )  # fmt: skip
     quality = assess(
         of_method, names=names, metrics=metrics, deciding=study.deciding, looks=looks, level=study.level
     )  # fmt: skip

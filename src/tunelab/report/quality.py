@@ -55,6 +55,8 @@ class Said(NamedTuple):
 
     level: float
     words: dict[str, Word]
+    beaten: frozenset[str] = frozenset()
+    """Methods that are known to be better than the base."""
 
 
 class Quality(NamedTuple):
@@ -74,10 +76,10 @@ def assess(
     Args:
         runs: by method, the finished ones that its row averages.
         names: the metrics, the deciding one first.
-        looks: that were taken at these runs; they are of the deciding metric.
+        looks: that were taken at these runs and this metric (Look.is_of).
         level: of the deciding metric's words; None: what the looks say, 5 % where there are none.
     """
-    num_seeds = {method: len(done) for method, done in runs.items()}
+    ids = {method: tuple(run.entry.id for run in done) for method, done in runs.items() if done}
     cells: dict[str, dict[str, ScoreCell]] = {method: {} for method in runs}
     notes: dict[str, list[str]] = {method: [] for method in runs}
     comparisons: dict[str, Comparison] = {}
@@ -86,12 +88,16 @@ def assess(
         metric = metrics.get(name)
         comparable = {method: _of_one_signature(done, name, runs, notes[method]) for method, done in runs.items()}
         margin = Margin(deciding.share, deciding.margin) if place == 0 else Margin(deciding.share or SHARE)
-        said = _said(looks, num_seeds, level) if place == 0 else Said(LEVEL, {})
+        said = _said(looks, ids, level) if place == 0 else Said(LEVEL, {})
         tested = _compared(comparable, name, metric, shared, margin, said)
         if tested is not None:
             comparisons[name] = tested
         for method, done in comparable.items():
             notes[method] += [*_missing(name, done), *unread(name, done)]
+            if infinite := _num_infinite(name, done):
+                notes[method].append(
+                    f"{name} is not a finite number in {infinite} of {len(done)} runs: no mean is shown"
+                )
             cells[method][name] = _cell(method, name, done, tested, general=_reads_general(metric))
     return Quality(cells, comparisons, notes)
 
@@ -127,29 +133,31 @@ def _compared(
     if metric is None or not shared:
         return None
     statistics = {method: _statistics_SNK(done, name, metric, shared) for method, done in runs.items()}
-    return compare(statistics, metric, base=BASE if BASE in runs else None, margin=margin, level=said.level,
-                   claimed=said.words)  # fmt: skip
+    return compare(
+        statistics, metric, base=BASE if BASE in runs else None, margin=margin, level=said.level, claimed=said.words,
+        beaten=said.beaten,
+    )  # fmt: skip
 
 
-def _said(looks: Sequence[Look], num_seeds: Mapping[str, int], level: float | None) -> Said:
+def _said(looks: Sequence[Look], ids: Mapping[str, tuple[str, ...]], level: float | None) -> Said:
     """A look is taken once: of runs that came after the last one nothing new is said."""
-    if level is None and not looks:
-        return Said(LEVEL, {})
     if level is None:
-        last = looks[-1]
-        is_last = all(num_seeds.get(method, 0) == seeds for method, seeds in last.seeds.items())
-        looks, level = (looks[:-1], last.level) if is_last else (looks, 0.0)
+        is_last = bool(looks) and {method: set(each) for method, each in looks[-1].runs.items()} == {
+            method: set(each) for method, each in ids.items()
+        }
+        level = LEVEL if not looks else looks[-1].level if is_last else 0.0
     words: dict[str, Word] = {
         method: word for look in looks for method, word in look.words.items() if word != "undecided"
     }
-    return Said(level, words)
+    return Said(level, words, frozenset(method for look in looks for method in look.beaten_base))
 
 
 def _cell(
     method: str, name: str, done: Sequence[RunRecords], tested: Comparison | None, *, general: bool
 ) -> ScoreCell:  # fmt: skip
     scores = [run.result.scores[name] for run in done if name in run.result.scores]
-    values = [score.value for score in scores if score.value is not None and math.isfinite(score.value)]
+    values = [score.value for score in scores if score.value is not None]
+    values = [] if _num_infinite(name, done) else values
     mean = math.fsum(values) / len(values) if values else None
     if tested is None or (interval := tested.intervals[method]) is None:
         low, high = (scores[0].low, scores[0].high) if len(scores) == 1 else (None, None)
@@ -164,6 +172,12 @@ def _cell(
         word=standing.word, lacks=standing.lacks, lacks_low=standing.low, lacks_high=standing.high,
         better=standing.better, needed_seeds=seeds, needed_examples=examples, needed_times=times,
     )  # fmt: skip
+
+
+def _num_infinite(name: str, done: Sequence[RunRecords]) -> int:
+    """Runs whose score is neither a number nor missing for a reason; JSON has no infinity, so that it is read as none."""
+    scores = [run.result.scores[name] for run in done if name in run.result.scores]
+    return sum(not score.missing and (score.value is None or not math.isfinite(score.value)) for score in scores)
 
 
 def _missing(name: str, done: Sequence[RunRecords]) -> list[str]:

@@ -70,22 +70,19 @@ def is_cheaper(one: Spent, other: Spent) -> bool:
 
 
 def cheapest(rows: Sequence[Row], cost: Cost, group: Group) -> list[Row]:
-    """Those than which none is really cheaper than the one with the lowest cost; all, where one was not measured."""
-    costs = [spent(row, cost, group) for row in rows]
-    known = [each for each in costs if each is not None]
-    if len(known) < len(costs) or not known:
+    """The one with the lowest cost, and those than which it is not really cheaper; all, where none was measured."""
+    known = [(row, each) for row in rows if (each := spent(row, cost, group)) is not None]
+    if not known:
         return list(rows)
-    lowest = min(known)
-    return [row for row, each in zip(rows, known, strict=True) if not is_cheaper(lowest, each)]
+    lowest = min(each for _, each in known)
+    return [row for row, each in known if not is_cheaper(lowest, each)]
 
 
 def compared(one: Row, other: Row, group: Group) -> str:
-    """'1.9x less memory, about the same time': one beside the other, by the deciding cost and the next."""
-    return ", ".join(filter(None, (_beside(one, other, cost, group) for cost in _shown_costs(group.deciding.cost))))
-
-
-def _shown_costs(cost: Cost) -> tuple[Cost, ...]:
-    return (cost, NEXT[cost])
+    """'1.9x less memory, about the same time': one beside the other, by the deciding cost and the next. Empty: of one
+    of them nothing was measured."""
+    costs = (group.deciding.cost, NEXT[group.deciding.cost])
+    return ", ".join(filter(None, (_beside(one, other, cost, group) for cost in costs)))
 
 
 def _beside(one: Row, other: Row, cost: Cost, group: Group) -> str:

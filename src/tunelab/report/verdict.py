@@ -69,10 +69,13 @@ def overall(found: Sequence[Verdict]) -> str:
         return f"So far, for {len(known)} of {len(found)} tasks: {_listed(known)}."
     if len(kept) == 1:
         label = next(iter(kept))
-        everywhere = " on every task" if len(found) > 2 else " on both tasks"
+        what = "task" if len({verdict.group.task for verdict in found}) == len(found) else "table"
+        everywhere = f" on every {what}" if len(found) > 2 else f" on both {what}s"
         if label == BASE:
             return f"No method is shown to beat the base{everywhere}: keep the base."
         return f"Keep {label}{everywhere}."
+    if BASE in kept:
+        return f"The way to keep differs by task: {_listed(found)}."
     always = set.intersection(*({row.method for row in verdict.choice.good} for verdict in found))
     text = f"The way to keep differs by task: {_listed(found)}."
     if not always:
@@ -97,9 +100,8 @@ def margin_text(group: Group, metric: str) -> str:
     share = group.deciding.share or 0.1
     by_share = metric != group.metrics[0] or group.deciding.margin is None
     scale = " in its logarithm" if found.in_logarithms else ""
-    return f"{number(found.margin, decimals + 1)}{scale}" + (
-        f", {100 * share:g} % of the best's gain over the base" if by_share else ""
-    )
+    shown = number(found.margin, decimals + 1) if found.margin >= 10**-decimals else f"{found.margin:.2g}"
+    return f"{shown}{scale}" + (f", {100 * share:g} % of the best's gain over the base" if by_share else "")
 
 
 def needed_text(row: Row, metric: str) -> str:
@@ -123,7 +125,9 @@ def _verdict(group: Group, name: str) -> Verdict:
         same = f"On {name}, all methods and the base score the same on {metric} ({_score(choice.best, group)})"
         advice = "nothing can be told from that: put another metric first, or give more steps, data or test rows."
         return Verdict(group, name, choice, (f"{same}; {advice}", *cautions(group)))
-    opening = f"On {name}, {choice.best.method} has the best mean of {metric} ({_score(choice.best, group)})"
+    among = " of the methods that are compared" if _better_untested(choice, group) else ""
+    best = f"{choice.best.method} has the best mean of {metric}{among} ({_score(choice.best, group)})"
+    opening = f"On {name}, {best}"
     sentences = [*_by_reason(choice, group, opening), *against(choice, group), *cautions(group)]
     return Verdict(group, name, choice, tuple(sentences))
 
@@ -159,10 +163,15 @@ def _beside(choice: Choice, group: Group) -> list[str]:
     if choice.one_seed:
         only = f"{listing(row.method for row in choice.one_seed)} {'has' if len(choice.one_seed) == 1 else 'have'}"
         said.append(f"{only} one seed and {is_are(choice.one_seed)} not compared")
+    if choice.not_compared:
+        labels = listing(row.method for row in choice.not_compared)
+        said.append(f"{labels} {is_are(choice.not_compared)} not compared, for want of finite scores of every example")
     margin = margin_text(group, group.metrics[0])
     if not said:
         return []
-    return ["; ".join(said) + (f" (margin {margin})." if margin else " (no margin: nothing gains over the base).")]
+    has_base = any(row.method == BASE and row.scores for row in group.rows)
+    none = "nothing gains over the base" if has_base else "there is no base to gain over"
+    return ["; ".join(said) + (f" (margin {margin})." if margin else f" (no margin: {none}).")]
 
 
 def _kept(choice: Choice, group: Group) -> list[str]:
@@ -174,23 +183,29 @@ def _kept(choice: Choice, group: Group) -> list[str]:
     if not rivals:
         sentences = [f"Keep {kept.method}{' so far' if instead else ''}."]
     elif kept is not best and best is not None:
-        sentences = [f"Keep {kept.method} ({_score(kept, group)}): {compared(kept, best, group)} than {best.method}."]
+        beside = compared(kept, best, group) or "costs are not known"
+        sentences = [f"Keep {kept.method} ({_score(kept, group)}): beside {best.method}, {beside}."]
     else:
-        beside = compared(kept, rivals[0], group)
-        sentences = [f"Keep {kept.method}: the best mean; beside {rivals[0].method} {beside or 'costs are not known'}."]
+        beside = compared(kept, rivals[0], group) or "costs are not known"
+        sentences = [f"Keep {kept.method}: the best mean; beside {rivals[0].method}, {beside}."]
     if choice.same_cost:
         same, then = listing(row.method for row in choice.same_cost), KINDS[NEXT[group.deciding.cost]].name
-        known = all(spent(row, group.deciding.cost, group) for row in (kept, *choice.same_cost))
+        known = spent(kept, group.deciding.cost, group) is not None
         equal = f"{same} {'has' if len(choice.same_cost) == 1 else 'have'} about the same {cost}"
-        sentences.append(
-            f"{equal if known else f'The {cost} was not measured for all'}: {then}, then the mean, decided."
-        )
+        sentences.append(f"{equal if known else f'No {cost} was measured'}: {then}, then the mean, decided.")
+    unknown = [row for row in rivals if spent(row, group.deciding.cost, group) is None]
+    if unknown and spent(kept, group.deciding.cost, group) is not None:
+        sentences.append(f"The {cost} of {listing(row.method for row in unknown)} was not measured.")
+    better = _better_untested(choice, group)
+    if better:
+        sentences.append(f"{listing(row.method for row in better)} {has(better)} a better mean on one seed.")
     cell = first_cell(kept, group)
     if cell.beats_base is None:
         sentences.append("Nothing was tested against the base.")
     if instead:
         would = _would_decide(instead, group)
-        sentences.append(f"{listing(row.method for row in instead)} may be as good at no higher cost.{would}")
+        costs = "at no higher cost" if all(spent(row, group.deciding.cost, group) for row in instead) else "too"
+        sentences.append(f"{listing(row.method for row in instead)} may be as good {costs}.{would}")
     return sentences
 
 
@@ -209,6 +224,19 @@ def _would_decide(rows: Sequence[Row], group: Group) -> str:
     if any(row.scores[metric].needed_seeds is not None for row in rows):
         said += " `tunelab run --until decided` adds seeds."
     return said
+
+
+def has(rows: Sequence[Row]) -> str:
+    return "has" if len(rows) == 1 else "have"
+
+
+def _better_untested(choice: Choice, group: Group) -> list[Row]:
+    """Methods with one seed whose mean is above the best of those that are compared."""
+    if choice.best is None or choice.reason in ("one seed", "not tested"):
+        return []
+    sign = 1 if group.higher_is_better(group.metrics[0]) else -1
+    best = sign * (first_cell(choice.best, group).mean or 0.0)
+    return [row for row in choice.one_seed if sign * (first_cell(row, group).mean or 0.0) > best]
 
 
 def _means(group: Group, metric: str) -> list[float | None]:

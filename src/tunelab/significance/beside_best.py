@@ -27,7 +27,7 @@ The margin is a share of what the best mean gains over the base, or a number. A 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
@@ -93,7 +93,7 @@ class Comparison(NamedTuple):
 
 def compare(
     statistics: Mapping[str, np.ndarray | None], metric: Metric, *, base: str | None = None,
-    margin: Margin = A_TENTH, level: float = LEVEL, claimed: Mapping[str, Word] = NOTHING,
+    margin: Margin = A_TENTH, level: float = LEVEL, claimed: Mapping[str, Word] = NOTHING, beaten: Collection[str] = (),
     resamples: int = RESAMPLES, seed: int = 0,
 ) -> Comparison:  # fmt: skip
     """Every method beside the best.
@@ -102,12 +102,15 @@ def compare(
         statistics: method label -> S x N x K (S may differ, the N examples and their order may not), or None.
         base: the label of the untouched model, if it is among them.
         level: of each kind of claim over all methods together.
-        claimed: words that were given at an earlier look (looks.py) and stay, as far as the order of the means allows.
+        claimed: words that were given at an earlier look (looks.py) and stay, as far as the order of the means allows
+            and the method's seeds are still steady.
+        beaten: methods that an earlier look has found better than the base.
     """
     present = {label: values for label, values in statistics.items() if values is not None}
     plain = evidence(present, metric, resamples=resamples, seed=seed, base=base)
     logs = metric.compared_as_logarithm and margin.value is None
     known = evidence(present, _Logarithm(metric), resamples=resamples, seed=seed, base=base) if logs else plain
+    claimed = {label: word for label, word in claimed.items() if label in known and not known[label].unsteady}
     sign = 1 if metric.higher_is_better else -1
     contenders = {
         label: one for label, one in known.items() if label != base and one.is_testable and len(one.scores) > 1
@@ -122,7 +125,7 @@ def compare(
         best=field.best if field is not None else None,
         margin=allowed,
         in_logarithms=logs,
-        beats_base=_beats_base(known, base, sign=sign, level=level) | {base: None for base in [base] if base},
+        beats_base=_beats_base(known, base, beaten, sign=sign, level=level) | ({base: None} if base else {}),
         unsteady=tuple(label for label, one in known.items() if one.unsteady),
         apart=tuple(label for label, one in known.items() if one.apart),
     )
@@ -167,14 +170,21 @@ class _Field(NamedTuple):
         return self.labels[int(self.means.argmax())]
 
     def standings(self, margin: float | None, *, level: float, claimed: Mapping[str, Word]) -> dict[str, Standing]:
-        """Those that are not set apart among themselves; each of the others beside all."""
-        rivals = np.array([place for place, one in enumerate(self.known) if not one.apart])
+        """Rivals among themselves; beside them each that is set apart, and each that an earlier look found worse."""
+        worse = {label for label, word in claimed.items() if word == "worse"}
+        outside = [one.apart or label in worse for label, one in zip(self.labels, self.known, strict=True)]
+        if all(outside):
+            outside = [one.apart for one in self.known]
+        rivals = np.flatnonzero(~np.array(outside))
         found = self._among(rivals, margin, level=level, claimed=claimed)
-        for place, one in enumerate(self.known):
-            if one.apart:
-                label = self.labels[place]
-                beside = self._among(np.append(rivals, place), margin, level=level, claimed=claimed)
-                found[label] = beside[label]
+        lowest = min(self.means[place] for place in rivals if found[self.labels[place]].word != "worse")
+        for place in np.flatnonzero(outside):
+            label = self.labels[place]
+            beside = self._among(np.append(rivals, place), margin, level=level, claimed={})[label]
+            if not self.known[place].apart:  # it stays worse as far as the order of the means allows
+                word: Word = "worse" if self.means[place] <= lowest else "undecided"
+                beside = beside._replace(word=word, needed=None)
+            found[label] = beside
         return found
 
     def _among(
@@ -210,13 +220,12 @@ class _Field(NamedTuple):
 
 def _in_order(means: np.ndarray, good: np.ndarray, worse: np.ndarray) -> list[Word]:
     """Claims that the order of the means supports."""
-    order = np.argsort(-means, kind="stable")
-    words: list[Word] = ["undecided"] * len(order)
-    for place in order:
+    words: list[Word] = ["undecided"] * len(means)
+    for place in np.lexsort((~good, -means)):  # among equal means those first of which it can be said
         if not good[place]:
             break
         words[place] = "as good"
-    for place in order[::-1]:
+    for place in np.lexsort((~worse, means)):
         if not worse[place] or words[place] == "as good":
             break
         words[place] = "worse"
@@ -251,12 +260,14 @@ def _gain(field: _Field | None, base: Evidence | None, *, sign: int) -> float | 
 
 
 def _beats_base(
-    known: Mapping[str, Evidence], base: str | None, *, sign: int, level: float
+    known: Mapping[str, Evidence], base: str | None, beaten: Collection[str], *, sign: int, level: float
 ) -> dict[str, bool | None]:  # fmt: skip
-    """Each method against the base: the largest standardised lead over it that chance gives."""
+    """Each method against the base: the largest standardised lead over it that chance gives. Level 0: what is known."""
     if base is None or base not in known or not known[base].is_testable:
         return dict.fromkeys(known)
     methods = {label: one for label, one in known.items() if label != base and one.is_testable}
+    if level <= 0:
+        return dict.fromkeys(known) | {label: True for label in methods if label in beaten}
     if not methods:
         return dict.fromkeys(known)
     ahead = np.array([sign * (_value(one) - _value(known[base])) for one in methods.values()])
@@ -268,4 +279,5 @@ def _beats_base(
     errors = np.maximum(errors, tiny)
     critical = np.quantile(((draws - draws.mean(axis=0)) / errors).max(axis=1), 1 - level)
     beats = (ahead > tiny) & (ahead > critical * errors)
-    return dict.fromkeys(known) | dict(zip(methods, map(bool, beats), strict=True))
+    said = dict(zip(methods, map(bool, beats), strict=True))
+    return dict.fromkeys(known) | said | {label: True for label in methods if label in beaten}

@@ -3,7 +3,8 @@
 With two or three seeds a method's own variance has one or two degrees of freedom: an interval from it alone is so wide
 that nothing can ever be told. So a method takes the larger of its own variance and the mean variance over all methods
 of the comparison, with Satterthwaite's degrees of freedom of that mean (Biometrics Bulletin 2, 1946): as many as all
-methods have together where they scatter alike, nearly one method's own where one of them scatters far more.
+methods have together where they scatter alike, nearly one method's own where one of them scatters far more. One with
+fewer seeds than others keeps its own degrees of freedom: what many seeds of calm methods say would make it sure.
 
 A method is unsteady where one of its seeds lost more than half of what its best seed gains over the base, by more than
 the choice of test examples explains, or where its variance is far above the others' (F test at 0.1 %): it sometimes
@@ -95,11 +96,12 @@ def seed_noise(scatters: Mapping[str, Scatter], failing: tuple[str, ...], apart:
     """Of every method; `failing`: those that are unsteady, `apart`: those of them that are set apart."""
     lenders = [one for label, one in scatters.items() if label not in apart]
     pooled, freedom = _pooled(lenders)
+    most = max((one.freedom for one in scatters.values()), default=0)
     found = {}
     for label, one in scatters.items():
         if label in apart:
             found[label] = Noise(one.own, one.freedom, False)
-        elif label in failing:
+        elif label in failing or one.freedom < most:
             found[label] = Noise(max(one.own, pooled), one.freedom, False)
         else:
             found[label] = Noise(max(one.own, pooled), freedom, True)
@@ -131,8 +133,10 @@ def _far_above(one: Scatter, others: list[Scatter]) -> bool:
     if not freedom:
         return False
     mean = sum(other.freedom * max(other.between, other.from_examples) for other in others) / freedom
-    if mean <= 0 or one.between <= mean:
+    if one.between <= mean:
         return False
+    if mean <= 0:
+        return one.between > 1e-24 * max(score**2 for score in one.scores)
     draws = np.random.default_rng([one.freedom, freedom])
     upper, lower = draws.chisquare(one.freedom, 20_000) / one.freedom, draws.chisquare(freedom, 20_000) / freedom
     return bool(np.mean(upper >= one.between / mean * lower) < FAR_ABOVE)
