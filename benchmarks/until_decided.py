@@ -2,9 +2,10 @@
 
     python benchmarks/until_decided.py [studies a cell] [scenario ...]
 
-As decisions.py, whose studies and scenarios these are. A word counts as wrong if it was given at any look. Three seeds of every method are looked at first; then a seed is
-added to those that are undecided and to the best mean, up to ten. Beside it the fixed design that it is to be compared
-with: ten seeds of every method and one look. Seeds: of a method, on average.
+As decisions.py, whose studies and scenarios these are. Three seeds of every method are looked at first; then a seed is
+added to those that are undecided and to the best mean, up to ten. A word counts as wrong if it was given at any look.
+Beside it the fixed design that it is to be compared with: ten seeds of every method and one look. Seeds: of a method,
+on average.
 """
 
 from __future__ import annotations

@@ -175,7 +175,7 @@ def _cell(
 
 
 def _num_infinite(name: str, done: Sequence[RunRecords]) -> int:
-    """Runs whose score is neither a number nor missing for a reason; JSON has no infinity, so that it is read as none."""
+    """Runs whose score is neither a number nor missing for a reason; JSON has no infinity: it is read as none."""
     scores = [run.result.scores[name] for run in done if name in run.result.scores]
     return sum(not score.missing and (score.value is None or not math.isfinite(score.value)) for score in scores)
 
