@@ -35,11 +35,13 @@ def test_a_variance_far_above_the_others_is_unsteady_without_a_base():
 
 
 def test_an_exception_is_set_apart_and_lends_nothing():
-    known = scatters(full=[0.70, 0.72, 0.71], lora=[0.69, 0.71, 0.70], rosa=[0.70, 0.02, 0.71])
+    three = {"full": [0.70, 0.72, 0.71], "lora": [0.69, 0.71, 0.70], "rosa": [0.70, 0.02, 0.71]}
+    assert set_apart(scatters(**three), ("rosa",), sign=1) == (), "one of three is not the exception"
+    known = scatters(**three, galore=[0.68, 0.70, 0.69])
     apart = set_apart(known, ("rosa",), sign=1)
     noises = seed_noise(known, ("rosa",), apart)
     assert apart == ("rosa",)
-    assert noises["full"].variance == pytest.approx(0.0001) and noises["full"].freedom == pytest.approx(4.0)
+    assert noises["full"].variance == pytest.approx(0.0001) and noises["full"].freedom == pytest.approx(6.0)
     assert noises["rosa"].freedom == 2 and not noises["rosa"].borrowed
 
 

@@ -32,7 +32,7 @@ FAR_ABOVE = 0.001
 """Level of the F test of one method's variance against the others'."""
 FEWEST_TO_STAND_APART = 3
 MOST_APART = 0.25
-"""Share of the methods that may be exceptions; one always may."""
+"""Share of the methods that may be exceptions: of two or three none is, or the other would be judged alone."""
 
 
 class Scatter(NamedTuple):
@@ -85,7 +85,7 @@ def unsteady(scatters: Mapping[str, Scatter], *, base: float | None, sign: int) 
 def set_apart(scatters: Mapping[str, Scatter], failing: tuple[str, ...], *, sign: int) -> tuple[str, ...]:
     """Those of the unsteady methods that are exceptions."""
     few = min((len(one.scores) for one in scatters.values()), default=0) < FEWEST_TO_STAND_APART
-    if few or len(failing) > max(1, MOST_APART * len(scatters)):
+    if few or len(failing) > MOST_APART * len(scatters):
         return ()
     means = {label: sign * float(np.mean(one.scores)) for label, one in scatters.items()}
     steady = max((mean for label, mean in means.items() if label not in failing), default=-math.inf)
