@@ -5,7 +5,7 @@ from statistics import NormalDist
 
 import pytest
 
-from tunelab.significance.looks import Taken, next_level, spent
+from tunelab.significance.looks import TOTAL, Taken, next_level, spent
 
 
 def looks(seeds, most):
@@ -16,13 +16,13 @@ def looks(seeds, most):
 
 
 def test_all_is_spent_at_the_most_seeds_and_a_share_before():
-    assert spent(10, 10) == pytest.approx(0.05)
-    assert spent(5, 10) == pytest.approx(0.05 * math.log(1 + (math.e - 1) / 2))
-    assert spent(12, 10) == pytest.approx(0.05), "never more"
+    assert spent(10, 10) == pytest.approx(TOTAL) == pytest.approx(0.035)
+    assert spent(5, 10) == pytest.approx(TOTAL * math.log(1 + (math.e - 1) / 2))
+    assert spent(12, 10) == pytest.approx(TOTAL), "never more"
 
 
 def test_one_look_at_the_end_costs_nothing_more():
-    assert looks([10], 10)[0] == pytest.approx(0.05, rel=0.02)
+    assert looks([10], 10)[0] == pytest.approx(TOTAL, rel=0.02)
 
 
 def test_five_equal_looks_have_the_published_bounds():

@@ -49,10 +49,10 @@ def beside_table(group: Group) -> Table | None:
 
 
 LOOKS = (
-    "Seeds were added to the methods that were undecided and to the best mean. The 5 % are spent over the looks (Lan "
-    "and DeMets 1983, Pocock's type, over the most seeds); a word once given stays as long as the order of the means "
-    "allows. Limits in the table of every method beside the best are at the last look's level. Runs that came after "
-    "the last look say nothing new.",
+    "Seeds were added to the undecided methods and to the best mean. A level of 3.5 % is spent over the looks "
+    "(Lan and DeMets 1983, Pocock's type, over the most seeds); a word once given stays as long as the order of the "
+    "means allows. Limits in the table of every method beside the best are at the last look's level. Runs that came "
+    "after the last look say nothing new.",
 )
 
 

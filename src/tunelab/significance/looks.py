@@ -1,6 +1,6 @@
 """What a look at the data costs, where seeds are added until a study is decided.
 
-Words that are taken again after every further seed would be wrong far more often than at 5 %, so the 5 % are spent
+Words that are taken again after every further seed would be wrong far more often than at 5 %, so a level is spent
 over the looks (Lan and DeMets 1983, Biometrika 70, 659-663): until the share t = seeds / most seeds of the whole has
 been seen, as much as their function of Pocock's type,
 
@@ -23,6 +23,9 @@ import numpy as np
 
 from tunelab.significance.intervals import LEVEL
 
+TOTAL = 0.7 * LEVEL
+"""Of the level is spent: with the whole of it, five methods that scatter much, one of them three times as much, were
+judged wrongly in 6.3 to 6.8 % of 400 simulated studies, for few seeds hardly know the far tails that looks ask for."""
 PATHS = 400_000
 """Of the simulated motion: the level of a look is known to some 2 % of itself."""
 
@@ -36,12 +39,12 @@ class Taken(NamedTuple):
     """At which it was taken."""
 
 
-def spent(seeds: int, most: int, *, level: float = LEVEL) -> float:
+def spent(seeds: int, most: int, *, level: float = TOTAL) -> float:
     """Of the level, when so many of the most seeds have been seen."""
     return level * math.log(1 + (math.e - 1) * min(1.0, seeds / most))
 
 
-def next_level(earlier: Sequence[Taken], seeds: int, most: int, *, level: float = LEVEL) -> float:
+def next_level(earlier: Sequence[Taken], seeds: int, most: int, *, level: float = TOTAL) -> float:
     """The level of a look at `seeds` seeds, after the earlier ones. 0: nothing is left to spend."""
     normal = NormalDist()
     draw = np.random.default_rng(0)  # earlier looks find the motion that they were made with
