@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tunelab.contracts import Metric
+from tunelab.metrics.exact_match import ExactMatch
 from tunelab.significance.beside_best import Comparison, compare
 
 METHODS = (2, 5, 13)
@@ -40,17 +40,10 @@ Effects = Callable[[Draw, int, int], np.ndarray]
 """Effects of the seeds, methods x seeds."""
 
 
-class Mean(Metric):
-    """Of the first statistic."""
+class Mean(ExactMatch):
+    """The mean of the first statistic, of any size."""
 
-    def statistics(self, predictions):
-        raise NotImplementedError
-
-    def aggregate(self, totals: np.ndarray) -> np.ndarray:
-        return totals[..., 0] / totals[..., 1]
-
-    def signature(self) -> str:
-        return "mean"
+    bounds = (-np.inf, np.inf)
 
 
 def normal(deviation: float, last: float = 1.0) -> Effects:

@@ -263,8 +263,6 @@ class Metric(ABC):
     reads: ClassVar[Literal["text", "likelihood", "general"]] = "text"
     """Generated text, token losses, or token losses of a fixed general text beside those of the study's base."""
     higher_is_better: ClassVar[bool] = True
-    compared_as_logarithm: ClassVar[bool] = False
-    """Whether differences, and a share of a gain, are of the score's logarithm."""
     bounds: tuple[float, float] = (-math.inf, math.inf)
     """Smallest and largest score there can be; intervals are cut there."""
     corpus_weights: ClassVar[bool] = False
@@ -281,6 +279,11 @@ class Metric(ABC):
         """What of these references it throws away or cannot tell apart (other scripts), with the way out; said beside
         the score. Empty: nothing."""
         return ""
+
+    def logarithm(self) -> Metric | None:
+        """The metric, of the same statistics, that is the logarithm of this one, where differences and a share of a
+        gain are to be of it. None: they are of the score itself."""
+        return None
 
     @abstractmethod
     def statistics(self, predictions: Sequence[Prediction]) -> np.ndarray:

@@ -8,10 +8,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import NamedTuple
 
-from tunelab.entries import Further, Look, Looks, StudyRuns
+from tunelab.entries import Further, Look, Looks
 from tunelab.errors import ConfigError
 from tunelab.launch.run import Outcome, View, run_study, runs_to_report, write_study_report
-from tunelab.report.frame import Group, build_comparison
+from tunelab.report.frame import Comparison, Group, build_comparison
 from tunelab.significance.beside_best import Comparison as Compared
 from tunelab.significance.looks import Taken, next_level
 from tunelab.study.planning.planned import Plan
@@ -52,10 +52,12 @@ def run_until_decided(plan: Plan, *, out: Path, cluster: str | None, view: View,
         if outcome.num_failed:
             view.told(f"{outcome.num_failed} runs failed: nothing is decided before they have finished.")
             return outcome
-        for each in _look(plan, store, limits):
+        made = _look(plan, store, limits, outcome.comparison)
+        for each in made:
             view.told(told(each))
-        outcome = outcome._replace(comparison=write_study_report(plan, store))
-        wanted = _wanted(plan, store, limits, view)
+        if made:
+            outcome = outcome._replace(comparison=write_study_report(plan, store))
+        wanted = _wanted(plan, outcome.comparison, limits, view)
         if not wanted:
             return outcome
         if limits.hours is not None and time.monotonic() - started >= 3600 * limits.hours:
@@ -97,27 +99,29 @@ class _State(NamedTuple):
         return [Taken(look.counted, look.level) for look in self.group.looks]
 
 
-def _states(plan: Plan, entries: StudyRuns) -> list[_State]:
-    metrics = {name: metric for task in plan.tasks for name, metric in task.metrics.items()}
-    found = (_State.of(group, plan) for group in build_comparison([entries], metrics=metrics).groups)
+def _states(plan: Plan, comparison: Comparison) -> list[_State]:
+    found = (_State.of(group, plan) for group in comparison.groups)
     return [state for state in found if state is not None]
 
 
-def _look(plan: Plan, store: Store, limits: Limits) -> list[Look]:
+def _look(plan: Plan, store: Store, limits: Limits, comparison: Comparison) -> list[Look]:
     """One a task and back end, where all that are undecided have more seeds than at the last look."""
-    looks, entries, made = store.read_looks(), runs_to_report(plan, store), []
-    for state in _states(plan, entries):
+    looks, made = store.read_looks(), []
+    metrics = {name: metric for task in plan.tasks for name, metric in task.metrics.items()}
+    for state in _states(plan, comparison):
         counted = min(state.open_ones.values(), default=None)
         if not state.taken:
             counted = min(len(state.group.runs_of(label)) for label, one in state.compared.standings.items() if one)
         if counted is None or (state.taken and state.taken[-1].seeds >= counted):
             continue
         level = next_level(state.taken, counted, limits.seeds)
-        at_level = _states(plan, entries._replace(level=level))
+        again = build_comparison([runs_to_report(plan, store)._replace(level=level)], metrics=metrics)
+        at_level = _states(plan, again)
         made.append(
             _taken(next(each for each in at_level if each.group.key == state.group.key), level, counted, limits)
         )
-    store.write_looks(looks.model_copy(update={"looks": (*looks.looks, *made)}))
+    if made:
+        store.write_looks(looks.model_copy(update={"looks": (*looks.looks, *made)}))
     return made
 
 
@@ -134,12 +138,12 @@ def _taken(state: _State, level: float, counted: int, limits: Limits) -> Look:
     )  # fmt: skip
 
 
-def _wanted(plan: Plan, store: Store, limits: Limits, view: View) -> dict[Cell, int]:
+def _wanted(plan: Plan, comparison: Comparison, limits: Limits, view: View) -> dict[Cell, int]:
     """How many seeds are added to which methods: to those that are undecided and to the best mean, and to what they
     are made of. First all that are undecided get as many as the one that has most."""
     needs = {method.label: method.method.needs for method in plan.methods}
     found: dict[Cell, int] = {}
-    for state in _states(plan, runs_to_report(plan, store)):
+    for state in _states(plan, comparison):
         if not state.open_ones:
             continue
         task, backend = state.group.task, state.group.backend

@@ -14,16 +14,19 @@ from typing import final
 import numpy as np
 
 from tunelab.evaluation.likelihood import Likelihood, num_tokens
+from tunelab.metrics.loss import Loss
 from tunelab.records import Prediction
 
 
 @final
 class Perplexity(Likelihood):
     bounds = (1.0, math.inf)
-    compared_as_logarithm = True
 
     def units(self, prediction: Prediction) -> float:
         return num_tokens(prediction)
+
+    def logarithm(self) -> Loss:
+        return Loss()
 
     def scaled(self, nats_per_unit: np.ndarray) -> np.ndarray:
         return np.exp(nats_per_unit)

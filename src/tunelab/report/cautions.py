@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from tunelab.entries import BASE
 from tunelab.report.choice import Choice
@@ -61,9 +61,9 @@ def cautions(group: Group) -> list[str]:
     ]
 
 
-def listing(labels: Sequence[str] | object) -> str:
+def listing(labels: Iterable[str]) -> str:
     """'a, b and c'."""
-    known = list(labels)  # type: ignore[call-overload]
+    known = list(labels)
     return known[0] if len(known) == 1 else f"{', '.join(known[:-1])} and {known[-1]}"
 
 

@@ -108,12 +108,16 @@ def compare(
     """
     present = {label: values for label, values in statistics.items() if values is not None}
     plain = evidence(present, metric, resamples=resamples, seed=seed, base=base)
-    logs = metric.compared_as_logarithm and margin.value is None
-    known = evidence(present, _Logarithm(metric), resamples=resamples, seed=seed, base=base) if logs else plain
+    logarithm = metric.logarithm() if margin.value is None else None
+    known = plain
+    if logarithm is not None:
+        known = evidence(present, logarithm, resamples=resamples, seed=seed, base=base)
     claimed = {label: word for label, word in claimed.items() if label in known and not known[label].unsteady}
     sign = 1 if metric.higher_is_better else -1
     contenders = {
-        label: one for label, one in known.items() if label != base and one.is_testable and len(one.scores) > 1
+        label: one
+        for label, one in known.items()
+        if label != base and one.is_testable and plain[label].is_testable and len(one.scores) > 1
     }
     field = _Field.of(contenders, sign=sign) if contenders else None
     gain = _gain(field, known.get(base) if base is not None else None, sign=sign)
@@ -124,29 +128,11 @@ def compare(
         standings={label: standings.get(label) for label in statistics},
         best=field.best if field is not None else None,
         margin=allowed,
-        in_logarithms=logs,
+        in_logarithms=logarithm is not None,
         beats_base=_beats_base(known, base, beaten, sign=sign, level=level) | ({base: None} if base else {}),
         unsteady=tuple(label for label, one in known.items() if one.unsteady),
         apart=tuple(label for label, one in known.items() if one.apart),
     )
-
-
-class _Logarithm(Metric):
-    """The logarithm of a metric."""
-
-    def __init__(self, metric: Metric) -> None:
-        super().__init__()
-        self._metric = metric
-        self.higher_is_better = metric.higher_is_better  # type: ignore[misc]
-
-    def statistics(self, predictions):
-        raise NotImplementedError
-
-    def aggregate(self, totals: np.ndarray) -> np.ndarray:
-        return np.log(self._metric.aggregate(totals))
-
-    def signature(self) -> str:
-        return f"log {self._metric.signature()}"
 
 
 class _Field(NamedTuple):
@@ -173,14 +159,14 @@ class _Field(NamedTuple):
         """Rivals among themselves; beside them each that is set apart, and each that an earlier look found worse."""
         worse = {label for label, word in claimed.items() if word == "worse"}
         outside = [one.apart or label in worse for label, one in zip(self.labels, self.known, strict=True)]
-        if all(outside):
-            outside = [one.apart for one in self.known]
-        rivals = np.flatnonzero(~np.array(outside))
-        found = self._among(rivals, margin, level=level, claimed=claimed)
+        if all(outside):  # those that they were worse than are gone
+            outside, claimed = [one.apart for one in self.known], NOTHING
+        rivals, errors = np.flatnonzero(~np.array(outside)), self._errors()
+        found = self._among(rivals, errors, margin, level=level, claimed=claimed)
         lowest = min(self.means[place] for place in rivals if found[self.labels[place]].word != "worse")
         for place in np.flatnonzero(outside):
             label = self.labels[place]
-            beside = self._among(np.append(rivals, place), margin, level=level, claimed={})[label]
+            beside = self._among(np.append(rivals, place), errors, margin, level=level, claimed=NOTHING)[label]
             if not self.known[place].apart:  # it stays worse as far as the order of the means allows
                 word: Word = "worse" if self.means[place] <= lowest else "undecided"
                 beside = beside._replace(word=word, needed=None)
@@ -188,10 +174,11 @@ class _Field(NamedTuple):
         return found
 
     def _among(
-        self, places: np.ndarray, margin: float | None, *, level: float, claimed: Mapping[str, Word]
-    ) -> dict[str, Standing]:
-        """Standings among some of the methods."""
-        means, errors = self.means[places], self._errors()[np.ix_(places, places)]
+        self, places: np.ndarray, errors: np.ndarray, margin: float | None, *, level: float,
+        claimed: Mapping[str, Word],
+    ) -> dict[str, Standing]:  # fmt: skip
+        """Standings among some of the methods; `errors`: of all, M x M."""
+        means, errors = self.means[places], errors[np.ix_(places, places)]
         found = limits(means, self.draws[:, places], errors, level=level)
         upper, lower = found.upper, found.lower
         good = upper < margin if margin is not None else np.zeros(len(places), dtype=bool)
