@@ -41,7 +41,12 @@ def test_one_row_a_method_whatever_is_searched(tmp_path):
     runs = [run.read_run().method for run in Store(tmp_path / "out").all_runs()]
     tried = {(run["learning_rate"], run["rank"]) for run in runs if run["name"] == "lora"}
     assert tried == {(3e-3, 2), (1e-2, 4), (3e-3, 4)}, "the winner's second seed is one of them"
+    all_runs = [run.read_run() for run in Store(tmp_path / "out").all_runs()]
+    won = next(run.method for run in all_runs if run.seed == 1 and run.method["name"] == "lora")
+    assert (rows["lora"].learning_rate, rows["lora"].searched) == (won["learning_rate"], {"rank": str(won["rank"])})
+    assert rows["full"].searched == {}
     page = (tmp_path / "out" / "report.md").read_text()
+    assert f" rank={won['rank']} | " in page, "which rank it is stands on the row"
     assert "| Method | Learning rate | rank |" in page
     assert "Combinations that search.candidates left no place for: lora 1." in page
 

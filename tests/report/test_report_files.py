@@ -21,7 +21,8 @@ CELL_KEYS = {
 ROW_KEYS = {
     "study", "method", "task", "backend", "num_seeds", "num_seeds_planned", "scores", "train_seconds",
     "evaluate_seconds", "peak_train_gib", "loaded_gib", "tokens_per_second", "trainable_parameters", "total_parameters",
-    "saved_mib", "learning_rate", "num_learning_rates_tried", "search_seconds", "failures", "marks", "notes",
+    "saved_mib", "learning_rate", "searched", "num_learning_rates_tried", "search_seconds", "failures", "marks",
+    "notes",
 }  # fmt: skip
 
 
@@ -124,6 +125,7 @@ def test_csv_is_flat_and_agrees_with_json(written):
     for line in lines:
         row = found[line["task"], line["method"]]
         assert float(line["score rouge_l mean"]) == row["scores"]["rouge_l"]["mean"]
+        assert line["score rouge_l better"] == "; ".join(row["scores"]["rouge_l"]["better"]) and line["searched"] == ""
         assert line["train_seconds"] == ("" if row["train_seconds"] is None else str(row["train_seconds"]))
 
 

@@ -44,6 +44,18 @@ def test_a_method_as_good_as_the_best_is_kept_when_it_is_cheaper(tmp_path, monke
     assert "): beside full, 1.9x less memory (1.03 GiB to 1.91 GiB), 1.4x less time (44.5 s to 62.5 s)." in text[0]
 
 
+def test_what_a_search_has_chosen_stands_beside_what_is_kept(tmp_path, monkeypatch):
+    study = small(tmp_path, monkeypatch, full=0.705)
+    entries = tuple(
+        entry._replace(setting=(("rank", "8"), ("alpha", "16"))) if entry.method == "lora r=8" else entry
+        for entry in study.runs
+    )
+    (verdict,) = verdicts(build_comparison([study._replace(runs=entries)], metrics=METRICS))
+    assert verdict.keep == "lora r=8" and "Keep lora r=8 with rank=8, alpha=16: the best mean" in " ".join(
+        verdict.sentences
+    )
+
+
 def test_a_clearly_better_method_is_kept_at_any_price(tmp_path, monkeypatch):
     keep, text, _ = judged(small(tmp_path, monkeypatch, full=0.9))
     assert keep == ["full"] and "lora r=8 is worse" in text[0] and "Keep full." in text[0]

@@ -18,6 +18,7 @@ from tunelab.report.numbers import (
     percent,
     rate,
     score_decimals,
+    setting_text,
     three_digits,
     time_unit,
 )
@@ -51,7 +52,7 @@ def decision_table(group: Group, *, caption: str, short: bool = False) -> Table:
     ]
     rows = [
         (
-            Cell(row.method, marks=", ".join(letters[mark] for mark in row.marks)),
+            Cell(row.method, below=setting_text(row.searched), marks=", ".join(letters[mark] for mark in row.marks)),
             *([_word(row, group)] if group.comparisons else []),
             *(_score(row, name, group) for name in metrics),
             *_costs(row, time=time, memory=memory, short=short),

@@ -56,6 +56,8 @@ class Row:
     total_parameters: int | None
     saved_mib: float | None
     learning_rate: float | None
+    searched: dict[str, str]
+    """Fields beside the learning rate that a search has chosen, and their values as text."""
     num_learning_rates_tried: int
     search_seconds: float | None
     """All phases of the candidates that lost or diverged; None where nothing was searched."""
@@ -210,6 +212,7 @@ def _row(
         total_parameters=_largest([result.total_parameters for result in done]),
         saved_mib=_largest([result.saved_mib for result in done]),
         learning_rate=_learning_rate(planned, done),
+        searched=dict(next((run.entry.setting for run in finished(planned)), ())),
         num_learning_rates_tried=_num_tried(runs, method),
         search_seconds=sum(lost) if lost else None,
         failures=tuple(_failure(run) for run in runs if run.state == "failed"),

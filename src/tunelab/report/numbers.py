@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 MISSING = "–"
@@ -100,10 +100,9 @@ def rate(value: float | None) -> str:
     return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
 
 
-def probability(value: float | None) -> str:
-    if value is None:
-        return MISSING
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+def setting_text(values: Mapping[str, str]) -> str:
+    """'rank=8, alpha=16'."""
+    return ", ".join(f"{name}={value}" for name, value in values.items())
 
 
 def times(larger: float, smaller: float) -> str:

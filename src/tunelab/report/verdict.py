@@ -10,7 +10,7 @@ from tunelab.entries import BASE
 from tunelab.report.cautions import against, cautions, is_are, listing
 from tunelab.report.choice import Choice, choose, costs_less, first_cell
 from tunelab.report.frame import Comparison, Group, Row
-from tunelab.report.numbers import count, interval, number, score_decimals
+from tunelab.report.numbers import count, interval, number, score_decimals, setting_text
 from tunelab.report.spending import KINDS, NEXT, compared, spent
 
 RULE = (
@@ -180,14 +180,15 @@ def _kept(choice: Choice, group: Group) -> list[str]:
     cost = KINDS[group.deciding.cost].name
     rivals = [row for row in choice.good if row is not kept]
     instead = [row for row in choice.undecided if costs_less(row, kept, group)]
+    label = f"{kept.method} with {setting_text(kept.searched)}" if kept.searched else kept.method
     if not rivals:
-        sentences = [f"Keep {kept.method}{' so far' if instead else ''}."]
+        sentences = [f"Keep {label}{' so far' if instead else ''}."]
     elif kept is not best and best is not None:
         beside = compared(kept, best, group) or "costs are not known"
-        sentences = [f"Keep {kept.method} ({_score(kept, group)}): beside {best.method}, {beside}."]
+        sentences = [f"Keep {label} ({_score(kept, group)}): beside {best.method}, {beside}."]
     else:
         beside = compared(kept, rivals[0], group) or "costs are not known"
-        sentences = [f"Keep {kept.method}: the best mean; beside {rivals[0].method}, {beside}."]
+        sentences = [f"Keep {label}: the best mean; beside {rivals[0].method}, {beside}."]
     if choice.same_cost:
         same, then = listing(row.method for row in choice.same_cost), KINDS[NEXT[group.deciding.cost]].name
         known = spent(kept, group.deciding.cost, group) is not None

@@ -15,6 +15,7 @@ from tunelab.files import write_atomically
 from tunelab.report.frame import Comparison, build_comparison
 from tunelab.report.html import render_html
 from tunelab.report.markdown import render_markdown
+from tunelab.report.numbers import setting_text
 from tunelab.report.page import build_page
 from tunelab.report.verdict import verdicts
 
@@ -69,9 +70,15 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in row.items():
         if name == "scores":
-            flat |= {f"score {metric} {part}": each for metric, cell in value.items() for part, each in cell.items()}
+            flat |= {
+                f"score {metric} {part}": _joined(each) for metric, cell in value.items() for part, each in cell.items()
+            }
         elif name == "failures":
             flat[name] = "; ".join(f"seed {failure['seed']}: {failure['error']}" for failure in value)
         else:
-            flat[name] = "; ".join(value) if isinstance(value, list) else value
+            flat[name] = setting_text(value) if isinstance(value, dict) else _joined(value)
     return flat
+
+
+def _joined(value: Any) -> Any:
+    return "; ".join(value) if isinstance(value, list) else value
