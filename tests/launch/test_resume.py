@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import tiny
+from tunelab.config.launch import Launch
 from tunelab.config.read import read_study
-from tunelab.config.schema import Launch
 from tunelab.launch.executor import Executor, worker_environment
 from tunelab.launch.run import settle
 from tunelab.study.planning.plan import make_plan

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from tunelab.config.launch import Ranks
 from tunelab.config.schema import (
     BatchSettings,
     Budget,
@@ -54,6 +55,7 @@ class RunConfig(Section):
     data: DataSettings
     precision: Products
     threads: int
+    ranks: Ranks = Ranks()
     activation_checkpointing: bool
     optimizer: Optimizer
     schedule: Schedule

@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from tunelab.config.decision import Decision
+from tunelab.config.launch import Launch
 from tunelab.config.section import Section
 
 Products = Literal["fp32", "bf16"]
@@ -219,17 +220,6 @@ class Checkpoint(Section):
 
     seconds: NonNegativeFloat = 60.0
     """Least time between two checkpoints; phase ends always have one."""
-
-
-class Launch(Section):
-    """Where runs execute."""
-
-    cluster: Literal["local", "in-process"] = "local"
-    """local: each run in a process of its own. in-process: for debugging; its memory peaks are marked."""
-
-    workers: PositiveInt = 1
-    """Runs at a time. More than one changes no score and no memory peak, but runs slow each other down a little:
-    give each `threads` = cores / workers."""
 
 
 def _finite(value: float) -> float:

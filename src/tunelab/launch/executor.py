@@ -13,8 +13,8 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
+from tunelab.config.launch import Launch
 from tunelab.config.run import RunConfig
-from tunelab.config.schema import Launch
 from tunelab.study.store import RunFolder
 
 Events = Callable[[RunConfig, dict[str, Any]], None]
@@ -28,7 +28,7 @@ class Executor:
 
     def __init__(self, launch: Launch, *, events: Events) -> None:
         self._in_process = launch.cluster == "in-process"
-        self._count = 1 if self._in_process else launch.workers
+        self._count = 1 if self._in_process or launch.workers == "auto" else launch.workers
         # One thread per worker until the end: a worker dies with the thread that started it (PR_SET_PDEATHSIG).
         self._threads = ThreadPoolExecutor(self._count)
         self._futures: dict[Future[None], str] = {}

@@ -28,8 +28,8 @@ from tunelab.study.planning.option_paths import absolute_paths, names_of_paths
 from tunelab.study.planning.planned import BASE, Plan, PlannedMethod, PlannedTask, RunParts
 from tunelab.study.planning.search import AUTO, RUNGS, candidates_of, chosen, lists_of
 
-NOT_HASHED = {"id", "precision", "threads", "checkpoint", "generation", "evaluation"}
-"""Recorded, but no part of a run's identity: an upgrade or other decoding does not lose what was trained."""
+NOT_HASHED = {"id", "precision", "threads", "ranks", "checkpoint", "generation", "evaluation"}
+"""Recorded, but no part of a run's identity: an upgrade, other decoding or other devices lose nothing trained."""
 
 
 def make_plan(read: ReadStudy) -> Plan:

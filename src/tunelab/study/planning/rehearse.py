@@ -108,7 +108,7 @@ def _smaller_study(plan: Plan, folder: Path, model: StandIn) -> dict[str, Any]:
         "schedule": study.schedule.model_dump() | {"warmup": warmup if warmup < 1 else min(warmup, FEW_STEPS)},
         "validation": study.validation.model_dump() | {"every": VALIDATION_EVERY},
         "generation": _fewer_new_tokens(study.generation.model_dump()),
-        "launch": study.launch.model_dump() | {"cluster": "in-process", "workers": 1},
+        "launch": {"cluster": "in-process"},
     }  # fmt: skip
     return study.model_dump(mode="json") | json.loads(json.dumps(changes))
 

@@ -74,6 +74,7 @@ def _run(
         data_revision=revisions.tasks.get(task.name, ""),
         precision=revisions.precision,
         threads=revisions.threads,
+        ranks=study.launch.ranks,
         generation=task.task.generation,
         evaluation=study.evaluation,
         checkpoint=study.checkpoint,

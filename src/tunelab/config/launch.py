@@ -1,0 +1,173 @@
+"""Where runs execute: in this process, in processes of this machine, or as jobs of a SLURM cluster."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, PositiveInt, model_validator
+
+from tunelab.config.section import Section
+from tunelab.near import did_you_mean
+
+Cluster = Literal["local", "in-process", "slurm"]
+
+KNOWN_OPTIONS = frozenset(
+    """
+    account acctg-freq batch bb bbf begin cluster-constraint clusters comment constraint container container-id
+    contiguous core-spec cores-per-socket cpu-freq cpus-per-gpu cpus-per-task deadline delay-boot distribution exclude
+    exclusive export export-file extra extra-node-info get-user-env gid gpu-bind gpu-freq gpus gpus-per-node
+    gpus-per-socket gpus-per-task gres gres-flags hint ignore-pbs job-name licenses mail-type mail-user mcs-label mem
+    mem-bind mem-per-cpu mem-per-gpu mincpus network nice no-kill nodefile nodelist ntasks-per-core ntasks-per-gpu
+    ntasks-per-socket overcommit oversubscribe partition power prefer priority profile propagate qos quiet reboot
+    reservation segment sockets-per-node spread-job stepmgr switches thread-spec threads-per-core time time-min tmp
+    tres-per-job tres-per-task uid use-min-nodes verbose wckey
+    """.split()
+)
+"""Long options of sbatch 20 to 25 that a study may give."""
+
+OWN_OPTIONS = frozenset(
+    """
+    array chdir dependency error hold input kill-on-invalid-dep nodes no-requeue ntasks ntasks-per-node open-mode output
+    parsable requeue signal test-only wait wait-all-nodes wrap
+    """.split()
+)
+"""Set by tunelab itself."""
+
+_FIELDS = {
+    "partition": "partition", "account": "account", "qos": "qos", "time": "time", "gres": "gres",
+    "cpus-per-task": "cpus", "mem": "memory", "constraint": "constraint",
+}  # fmt: skip
+"""Options that have a field of their own."""
+
+
+def _line(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("must be one line of printable characters")
+    return value
+
+
+Line = Annotated[str, Field(min_length=1), AfterValidator(_line)]
+Word = Annotated[str, Field(min_length=1, pattern=r"^\S+$"), AfterValidator(_line)]
+
+
+def _time(value: str | int) -> str | int:
+    if isinstance(value, str) and not re.fullmatch(r"(\d+-)?\d+(:\d+){0,2}", value):
+        raise ValueError("must be minutes, or HOURS:MINUTES:SECONDS, or DAYS-HOURS:MINUTES:SECONDS")
+    return value
+
+
+def _options(values: dict[str, str | int | bool]) -> dict[str, str | int | bool]:
+    for name, value in values.items():
+        if name in _FIELDS:
+            raise ValueError(f"'{name}' has a field of its own: {_FIELDS[name]}, beside options")
+        if name in OWN_OPTIONS:
+            raise ValueError(f"'{name}' is set by tunelab itself; leave it out")
+        if name not in KNOWN_OPTIONS:
+            raise ValueError(f"sbatch has no option called '{name}'.{did_you_mean(name, KNOWN_OPTIONS)}")
+        _line(str(value))
+    return values
+
+
+class SlurmResources(Section):
+    """What a job asks for; what is left out is SLURM's own default."""
+
+    partition: Word | None = None
+    account: Word | None = None
+    qos: Word | None = None
+
+    time: Annotated[str | PositiveInt, AfterValidator(_time)] | None = None
+    """Limit of a job: minutes, HOURS:MINUTES:SECONDS or DAYS-HOURS:MINUTES:SECONDS. A run that needs longer is
+    requeued and goes on where it stopped."""
+
+    gres: Word | None = None
+    """Generic resources of a node, such as gpu:1 or gpu:a100:2."""
+
+    cpus: PositiveInt | None = None
+    """Processor cores of a run; `threads: auto` is this number."""
+
+    memory: Word | PositiveInt | None = None
+    """Of a node, such as 32G; a number is MiB."""
+
+    constraint: Line | None = None
+
+    options: Annotated[dict[str, str | int | bool], AfterValidator(_options)] = {}
+    """Further options of sbatch by their long names, such as {reservation: course, exclusive: true}."""
+
+    lines: tuple[Line, ...] = ()
+    """Shell lines before the program: module load, source, export."""
+
+
+class Slurm(SlurmResources):
+    """Jobs of a SLURM cluster (docs/slurm.md)."""
+
+    at_once: PositiveInt | None = None
+    """Runs at a time, at most; left out: as many as the cluster gives."""
+
+    container: Line | None = None
+    """What the program is started by inside of a job, such as 'apptainer exec --nv /images/tunelab.sif'."""
+
+    python: Word | None = None
+    """The interpreter on the nodes; left out: the one that submits."""
+
+    notice: Annotated[int, Field(ge=10)] = 120
+    """Seconds before the time limit at which a run is told to write its checkpoint and to requeue."""
+
+    planner: SlurmResources | None = None
+    """Where it differs for the small job that continues a study after a wave of runs: one core, no gres, no memory of
+    its own and an hour otherwise, in the same partition."""
+
+
+class Ranks(Section):
+    """Over how many devices one run is spread."""
+
+    devices: PositiveInt = 1
+    """Devices of a run on each of its nodes: every step's examples are cut over them, each holds the whole model
+    (data parallel)."""
+
+    nodes: PositiveInt = 1
+    """Nodes of a run; more than one only with cluster: slurm."""
+
+    shard: bool = False
+    """Cut weights, gradients and optimizer state over the devices too (FSDP2)."""
+
+    @property
+    def count(self) -> int:
+        return self.devices * self.nodes
+
+    @model_validator(mode="after")
+    def _several(self) -> Ranks:
+        if self.shard and self.count == 1:
+            raise ValueError("shard: true cuts the weights over several devices: give devices or nodes too")
+        return self
+
+
+class Launch(Ranks):
+    """Where runs execute."""
+
+    cluster: Cluster = "local"
+    """local: each run in a process of its own. slurm: as jobs of a cluster. in-process: for debugging; its memory peaks
+    are marked."""
+
+    workers: PositiveInt | Literal["auto"] = "auto"
+    """Runs at a time on this machine; auto: as many as there are GPUs for, and one on a CPU. More than one changes no
+    score and no memory peak, but on a CPU runs slow each other down a little: give each `threads` = cores / workers."""
+
+    slurm: Slurm = Slurm()
+
+    @property
+    def ranks(self) -> Ranks:
+        return Ranks(devices=self.devices, nodes=self.nodes, shard=self.shard)
+
+    @model_validator(mode="after")
+    def _placed(self) -> Launch:
+        if self.cluster == "in-process" and self.count > 1:
+            raise ValueError("cluster: in-process is one process; devices and nodes want local or slurm")
+        return self
+
+
+def unplaced(launch: Launch) -> list[str]:
+    """What cannot be where the study is started, with `--cluster` applied."""
+    if launch.nodes > 1 and launch.cluster != "slurm":
+        return [f"launch.nodes: {launch.nodes} nodes need cluster: slurm; here it is {launch.cluster}"]
+    return []
