@@ -22,7 +22,7 @@ FOLDED = {
 ORDER = [
     "cli.py", "__init__.py", "__main__.py", "launch", "export", "report", "studies", "study", "backends", "methods",
     "training", "models", "kernels", "tasks", "metrics", "evaluation", "significance", "data", "catalogue.py",
-    "contracts.py", "backend_contract.py", "config", "records.py", "entries.py", "device.py", "files.py",
+    "contracts.py", "backend_contract.py", "config", "records.py", "entries.py", "device.py", "ownership.py", "files.py",
     "near.py", "errors.py",
     "study/verbs", "study/executing", "study/planning", "study/store.py",
     "data/overlap", "data/sets", "data/tokens", "data/examples", "data/reading", "data/synthetic", "data/cache.py",

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "tunelab"
 FLOORS = [
     {"errors", "near", "files", "records", "device"},
-    {"entries"},
+    {"entries", "ownership"},
     {"config"},
     {"backend_contract"},
     {"contracts"},

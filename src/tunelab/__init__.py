@@ -90,6 +90,7 @@ def run(
 
     Raises:
         ConfigError, DataError, ModelError: before anything is trained. A run that fails is in the outcome instead.
+        RunBusy: another process, here or on another host, is running the study in this folder.
 
     Example:
         >>> outcome = tunelab.run("quickstart", out="results/quickstart")
@@ -99,6 +100,7 @@ def run(
 
     from tunelab.launch.run import run_study
     from tunelab.launch.view import PlainView
+    from tunelab.ownership import own
     from tunelab.study.planning.preview import count_parameters
 
     planned = load_study(study, overrides=overrides)
@@ -111,11 +113,12 @@ def run(
         planned = smaller(planned, folder)
     count_parameters(planned)  # a method that does not fit the model is told before anything is trained
     view = view or PlainView(Console())
-    if until is not None:
-        from tunelab.launch.until import Limits, run_until_decided
+    with own(folder):  # one at a time, also from several hosts
+        if until is not None:
+            from tunelab.launch.until import Limits, run_until_decided
 
-        return run_until_decided(planned, out=folder, cluster=cluster, view=view, limits=Limits(max_seeds, hours))
-    return run_study(planned, out=folder, cluster=cluster, view=view)
+            return run_until_decided(planned, out=folder, cluster=cluster, view=view, limits=Limits(max_seeds, hours))
+        return run_study(planned, out=folder, cluster=cluster, view=view)
 
 
 def generate(

@@ -224,6 +224,11 @@ class Backend(ABC):
     def device(self) -> str:
         """'cpu' or the GPU's name."""
 
+    def num_gpus(self) -> int:
+        """Of this machine that this process may use: runs at the same time get GPUs of their own. 0: they share the
+        processor."""
+        return 0
+
     @abstractmethod
     def session(
         self, run: RunConfig, method: AnyMethod | None, *, located: Located, text: TextSide, notes: list[str]

@@ -51,6 +51,10 @@ class RunBusy(RunError):
     """A run's folder is being written by another living process; nothing is wrong with the run."""
 
 
+class Stopped(RunError):
+    """A run that was asked to stop; it goes on from where it is when it is executed again."""
+
+
 class CannotScore(TunelabError):
     """A metric that cannot be computed from these texts or on this machine (no Java); the message says why. The score
     is then missing with that reason, and nothing else fails."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import uuid
 from pathlib import Path
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write beside the file, flush to the disk, and rename over it; makes the folder when it is not there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    unique = uuid.uuid4().hex[:12]  # a process id is none where several hosts share the folder
+    temporary = path.with_name(f".{path.name}.{unique}.tmp")
     data = content.encode() if isinstance(content, str) else content
     try:
         with temporary.open("wb") as file:

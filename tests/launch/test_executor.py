@@ -25,6 +25,8 @@ class View:
     def planned(self, runs, store) -> None:
         self.running -= {run.run.id for run in runs if run.run and store.run(run.run.id).finished}
 
+    def told(self, text) -> None: ...
+
     def event(self, run, event) -> None:
         self.running.add(run.id)
         self.most = max(self.most, len(self.running))

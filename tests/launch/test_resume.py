@@ -14,6 +14,7 @@ from tunelab.config.launch import Launch
 from tunelab.config.read import read_study
 from tunelab.launch.executor import Executor, worker_environment
 from tunelab.launch.run import settle
+from tunelab.launch.worker import STOPPED
 from tunelab.study.planning.plan import make_plan
 from tunelab.study.planning.runs import study_runs
 from tunelab.study.store import RunFolder, Store
@@ -75,6 +76,38 @@ def kill_after(run, folder: RunFolder, steps: int) -> None:
 def records(folder: RunFolder, name: str) -> list[dict]:
     lines = [json.loads(line) for line in (folder.path / name).read_text().splitlines()]
     return [{key: v for key, v in line.items() if key not in ("seconds", "tokens_per_second")} for line in lines]
+
+
+@pytest.mark.parametrize(("number", "method"), [(signal.SIGTERM, "lora"), (signal.SIGUSR1, "full")])
+def test_a_run_that_is_asked_to_stop_writes_its_last_step_down_and_goes_on_from_there(number, method, tmp_path):
+    model = tiny.model_folder(tmp_path / "model")
+    study = STUDY.replace("seconds: 0.1", "seconds: 3600").replace("steps: 20", "steps: 60")
+    run, whole = prepared(tmp_path / "whole", model, method, study=study)
+    execute_run(run, whole, events=lambda run, event: None, launch=IN_PROCESS)
+
+    run, cut = prepared(tmp_path / "cut", model, method, study=study)
+    command = [sys.executable, "-m", "tunelab.launch.worker", str(cut.path)]
+    worker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=worker_environment(run))
+    deadline = time.monotonic() + 120
+    while len(cut.steps()) < 5:
+        assert worker.poll() is None and time.monotonic() < deadline, cut.log.read_text()
+        time.sleep(0.005)
+    worker.send_signal(number)
+    told = [json.loads(line) for line in worker.stdout]
+    assert worker.wait() == STOPPED and told[-1]["event"] == "stopped"
+    assert not cut.finished and not cut.failed and cut.held() is None
+    reached = cut.steps()[-1].step
+    assert 5 <= reached < 60 and f"after step {reached} of 60" in told[-1]["error"]
+    (attempt,) = cut.attempts()
+    assert (attempt.how, attempt.progress, attempt.reached) == ("stopped", (0, 0), (reached, 0))
+
+    resumed = []
+    execute_run(run, cut, events=lambda run, event: resumed.append(event))
+    assert [event["step"] for event in resumed if event["event"] == "resumed"] == [reached], "not from its last step"
+    assert [each.how for each in cut.attempts()] == ["stopped", "finished"]
+    assert records(cut, "steps.jsonl") == records(whole, "steps.jsonl")
+    for file in whole.model.rglob("*.safetensors"):
+        assert (cut.model / file.relative_to(whole.model)).read_bytes() == file.read_bytes(), file
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])

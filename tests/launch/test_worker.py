@@ -11,9 +11,8 @@ import pytest
 
 import tiny
 from launch.test_resume import execute_run, prepared
-from tunelab.errors import RunBusy
 from tunelab.launch.executor import worker_environment
-from tunelab.study.store import RunFolder, process_start
+from tunelab.ownership import process_start
 
 pytestmark = pytest.mark.slow
 
@@ -45,7 +44,7 @@ def test_a_killed_worker_is_named(tmp_path):
 
     def kill(run, event):
         if event["event"] == "phase":
-            os.kill(int((folder.path / "lock").read_text().split()[0]), signal.SIGKILL)
+            os.kill(folder.held().holder.pid, signal.SIGKILL)
 
     execute_run(run, folder, events=kill)
     error = json.loads((folder.path / "failure.json").read_text())["error"]
@@ -59,7 +58,7 @@ def test_a_worker_dies_with_its_parent(tmp_path):
     command = [sys.executable, "-c", start, sys.executable, "-m", "tunelab.launch.worker", str(folder.path)]
     parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=worker_environment(run))
     worker = int(parent.stdout.readline())
-    wait_for(lambda: (folder.path / "lock").exists())
+    wait_for(lambda: folder.held() is not None)
     assert os.getpgid(worker) == os.getpgid(parent.pid), "the worker left its parent's process group"
     parent.kill()
     parent.wait()
@@ -71,23 +70,6 @@ def wait_for(true) -> None:
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.01)
-
-
-def test_one_writer_and_dead_locks_are_taken_over(tmp_path):
-    folder = RunFolder(tmp_path / "runs" / "one")
-    folder.path.mkdir(parents=True)
-    with folder.lock(), pytest.raises(RunBusy, match="being written by process"), RunFolder(folder.path).lock():
-        pass
-    assert not (folder.path / "lock").exists()
-    done = subprocess.Popen([sys.executable, "-c", ""])
-    done.wait()
-    (folder.path / "lock").write_text(f"{done.pid} 1")  # gone
-    with folder.lock():
-        assert (folder.path / "lock").read_text().startswith(str(os.getpid()))
-    (folder.path / "lock").write_text(f"{os.getpid()} 1")  # the id lives, but it is another process
-    with folder.lock():
-        pass
-    assert list(folder.path.iterdir()) == []
 
 
 def test_a_run_that_another_process_writes_is_left_alone(tmp_path):

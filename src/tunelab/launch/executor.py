@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
@@ -20,15 +21,24 @@ from tunelab.study.store import RunFolder
 Events = Callable[[RunConfig, dict[str, Any]], None]
 """Told what happens: the run, and an event as the worker sends it."""
 
+GRACE_SECONDS = 60.0
+"""For a running step and its checkpoint, when runs are asked to stop."""
 IN_PROCESS_NOTE = "in-process: memory peaks include what earlier runs of this process left behind"
 
 
 class Executor:
     """A context manager. On leaving it by an error or Ctrl-C no worker outlives it; their checkpoints stay."""
 
-    def __init__(self, launch: Launch, *, events: Events) -> None:
+    def __init__(self, launch: Launch, *, events: Events, gpus: Sequence[str] = ()) -> None:
+        """`gpus`: names as CUDA_VISIBLE_DEVICES has them; each run gets as many of its own as `launch.devices` says,
+        where `launch.workers` leaves enough."""
         self._in_process = launch.cluster == "in-process"
-        self._count = 1 if self._in_process or launch.workers == "auto" else launch.workers
+        places = [tuple(gpus[at : at + launch.devices]) for at in range(0, len(gpus), launch.devices)]
+        places = [place for place in places if len(place) == launch.devices] or [()]
+        workers = len(places) if launch.workers == "auto" else launch.workers
+        self._count = 1 if self._in_process else workers
+        self._free = [places[number % len(places)] for number in reversed(range(self._count))]
+        """GPUs of the runs that may still be started."""
         # One thread per worker until the end: a worker dies with the thread that started it (PR_SET_PDEATHSIG).
         self._threads = ThreadPoolExecutor(self._count)
         self._futures: dict[Future[None], str] = {}
@@ -46,6 +56,20 @@ class Executor:
             for process in list(self._processes):
                 process.kill()
         self._threads.shutdown(cancel_futures=True)
+
+    def stop(self) -> None:
+        """Ask all workers to write their checkpoints and to end; after the grace, or at Ctrl-C, they are killed."""
+        self._closed = True
+        deadline = time.monotonic() + GRACE_SECONDS
+        try:
+            for process in list(self._processes):
+                process.terminate()
+            for process in list(self._processes):
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(max(0.0, deadline - time.monotonic()))
+        finally:
+            for process in list(self._processes):
+                process.kill()
 
     @property
     def running(self) -> frozenset[str]:
@@ -79,30 +103,38 @@ class Executor:
         return ids
 
     def _work(self, run: RunConfig, folder: RunFolder) -> None:
+        with self._lock:
+            gpus = self._free.pop()
+        try:
+            self._run(run, folder, gpus)
+        finally:
+            self._free.append(gpus)
+
+    def _run(self, run: RunConfig, folder: RunFolder, gpus: Sequence[str]) -> None:
         process = subprocess.Popen(
             [sys.executable, "-m", "tunelab.launch.worker", str(folder.path)],
             stdout=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
             text=True,
-            env=worker_environment(run),
+            env=worker_environment(run, gpus),
         )
         self._processes.add(process)
-        busy = False
+        told: set[str] = set()
         try:
             if self._closed:  # between the end and this start
                 return
             assert process.stdout is not None
             for line in process.stdout:
                 event = json.loads(line)
-                busy = busy or event["event"] == "busy"
+                told.add(event["event"])
                 self._tell(run, event)
             process.wait()
         finally:
             process.kill()
             process.wait()
             self._processes.discard(process)
-        if not (busy or self._closed or folder.finished or folder.failed):
-            reason = _ending(process.returncode, folder)
+        if not (told & {"busy", "stopped"} or self._closed or folder.finished or folder.failed):
+            reason = ending(process.returncode, folder)
             folder.write_failure(reason)
             self._tell(run, {"event": "failed", "error": reason})
 
@@ -111,14 +143,24 @@ class Executor:
             self._events(run, event)
 
 
-def worker_environment(run: RunConfig) -> dict[str, str]:
-    """Threads as recorded; idle OpenMP threads sleep, because spinning ones are many times slower on a busy machine."""
+def worker_environment(run: RunConfig, gpus: Sequence[str] = ()) -> dict[str, str]:
+    """Threads as recorded; idle OpenMP threads sleep, because spinning ones are many times slower on a busy machine.
+    Of the GPUs the worker sees its own."""
     threads = str(run.threads)
-    counts = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"), threads)
-    return {**os.environ, **counts, "OMP_WAIT_POLICY": "passive", "PYTHONUNBUFFERED": "1"}
+    found = {**os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"), threads)}
+    found |= {"OMP_WAIT_POLICY": "passive", "PYTHONUNBUFFERED": "1"}
+    return found | ({"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {})
 
 
-def _ending(code: int, folder: RunFolder) -> str:
+def visible_gpus(count: int) -> list[str]:
+    """Names of this process's GPUs for its children: a scheduler may have given it some of the machine's."""
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = [str(number) for number in range(count)] if given is None else given.split(",")
+    return [name.strip() for name in names if name.strip()][:count]
+
+
+def ending(code: int, folder: RunFolder) -> str:
+    """Of a worker that left neither a result nor a reason."""
     if code < 0:
         name = signal.Signals(-code).name
         hint = " (out of memory? lower batch.max_tokens)" if name == "SIGKILL" else ""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -14,7 +15,7 @@ from tunelab.contracts import Metric
 from tunelab.entries import BASE, Deciding, StudyRuns
 from tunelab.evaluation.evaluate import score
 from tunelab.files import write_atomically
-from tunelab.launch.executor import Executor
+from tunelab.launch.executor import Executor, visible_gpus
 from tunelab.records import Score
 from tunelab.report.frame import Comparison
 from tunelab.report.write import write_report
@@ -62,7 +63,8 @@ def run_study(plan: Plan, *, out: Path, cluster: str | None, view: View) -> Outc
         return store.run(run_id).finished or run_id in attempted
 
     launch = plan.study.launch.model_copy(update={"cluster": cluster} if cluster else {})
-    with Executor(launch, events=view.event) as executor:
+    gpus = visible_gpus(load_backend(plan.study.backends[0]).num_gpus())
+    with Executor(launch, events=view.event, gpus=gpus) as executor, _stopping(executor, view):
         while True:
             runs = study_runs(plan, revisions, store, settled=settled)
             if any([store.run(each.run.id).reopen(each.run) for each in runs if each.run]):  # all, not the first only
@@ -90,6 +92,18 @@ def run_study(plan: Plan, *, out: Path, cluster: str | None, view: View) -> Outc
     comparison = write_study_report(plan, store)
     failed = sum(1 for each in runs if each.run and not (each.is_outcome or store.run(each.run.id).finished))
     return Outcome(comparison, out, failed, rehearsed(out))
+
+
+@contextmanager
+def _stopping(executor: Executor, view: View) -> Iterator[None]:
+    """Ctrl-C lets the runs that are being executed write their checkpoints."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if executor.running:
+            view.told("Stopping: what runs writes its checkpoint. Ctrl-C again ends it at once.")
+            executor.stop()
+        raise
 
 
 def _fail(run: RunConfig, store: Store, view: View) -> None:

@@ -1,7 +1,8 @@
 """Executes one run from its folder, in a process of its own: `python -m tunelab.launch.worker OUT/runs/<run id>`.
 
 Standard output carries events, one JSON object a line; everything else that is printed goes to the run's log.txt.
-The process dies with its parent (on Linux by PR_SET_PDEATHSIG) and exits 1 when the run failed.
+The process dies with its parent (on Linux by PR_SET_PDEATHSIG) and exits 1 when the run failed. SIGTERM, SIGINT (of a
+terminal: the whole process group gets it) and SIGUSR1 ask it to write its checkpoint and stop; it then exits 75.
 """
 
 from __future__ import annotations
@@ -12,28 +13,42 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tunelab.errors import Diverged, RunBusy, TunelabError
+from tunelab.errors import Diverged, RunBusy, Stopped, TunelabError
 from tunelab.records import Divergence
-from tunelab.study.executing.execute import Progress, execute
+from tunelab.study.executing.execute import Progress, execute, never
 from tunelab.study.planning.plan import parts
 from tunelab.study.store import RunFolder
 
 PR_SET_PDEATHSIG = 1
+STOPPED = 75
+"""Exit status: to be tried again (EX_TEMPFAIL of sysexits.h)."""
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
-def work(folder: RunFolder, progress: Progress, *, notes: tuple[str, ...] = ()) -> bool:
-    """Execute and leave either a result or a named failure; False when it failed."""
+def work(
+    folder: RunFolder, progress: Progress, *, notes: tuple[str, ...] = (), stop: Callable[[], bool] = never
+) -> int:
+    """Execute and leave either a result or a named failure, or where it was stopped; returns an exit status."""
     divergence = None
+
+    def told(event: dict[str, Any]) -> None:
+        folder.tell(**{key: value for key, value in event.items() if key not in ("grad_norm", "seconds")})
+        progress(event)
+
     try:
         run = folder.read_run()
-        execute(run, parts(run), folder, progress, notes=notes)
-        return True
+        execute(run, parts(run), folder, told, notes=notes, stop=stop)
+        return 0
     except RunBusy as error:  # it is another process's run now: nothing to name as failed
         progress({"event": "busy", "error": str(error)})
-        return True
+        return 0
+    except Stopped as error:
+        progress({"event": "stopped", "error": str(error)})
+        return STOPPED
     except Diverged as error:
         message, divergence = str(error), Divergence(step=error.step, phases=error.phases)
     except TunelabError as error:
@@ -41,10 +56,14 @@ def work(folder: RunFolder, progress: Progress, *, notes: tuple[str, ...] = ()) 
     except Exception as error:  # every other error is a defect: its traceback is kept, and the other runs go on
         traceback.print_exc()
         message = f"{type(error).__name__}: {error} (traceback in {folder.log})"
-    folder.write_failure(" ".join(message.split()), divergence=divergence)
+    try:
+        folder.write_failure(" ".join(message.split()), divergence=divergence)
+    except RunBusy as error:
+        progress({"event": "busy", "error": str(error)})
+        return 0
     step = {} if divergence is None else {"diverged_at": divergence.step}
     progress({"event": "failed", "error": " ".join(message.split()), **step})
-    return False
+    return 1
 
 
 def main() -> int:
@@ -59,7 +78,10 @@ def main() -> int:
     def tell(event: dict[str, Any]) -> None:
         events.write(json.dumps(event) + "\n")
 
-    return 0 if work(folder, tell) else 1
+    asked = []
+    for number in STOP_SIGNALS:
+        signal.signal(number, lambda *received: asked.append(received))
+    return work(folder, tell, stop=lambda: bool(asked))
 
 
 def _die_with(parent: int) -> None:

@@ -4,7 +4,6 @@ run first rewinds them to its checkpoint."""
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -15,9 +14,10 @@ from pydantic import ValidationError
 
 from tunelab.config.run import RunConfig
 from tunelab.entries import Looks
-from tunelab.errors import RunBusy, RunError
+from tunelab.errors import RunError
 from tunelab.files import write_atomically
-from tunelab.records import Divergence, Prediction, RunResult, StepRecord, ValidationRecord
+from tunelab.ownership import Held, Ownership, holder_of, own
+from tunelab.records import Attempt, Divergence, Prediction, RunResult, StepRecord, ValidationRecord
 
 
 class RunFolder:
@@ -25,6 +25,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._ownership: Ownership | None = None
 
     @property
     def study_folder(self) -> Path:
@@ -59,7 +60,7 @@ class RunFolder:
 
     def write_run(self, run: RunConfig, provenance: dict[str, Any]) -> None:
         facts = {**run.model_dump(mode="json"), "provenance": provenance}
-        write_atomically(self.path / "run.json", json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+        self._write("run.json", json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
 
     def ensure_run(self, run: RunConfig) -> None:
         """Write run.json unless it says this run already: another process may be executing it."""
@@ -86,7 +87,7 @@ class RunFolder:
             path = self.path / name
             if path.exists():
                 kept = [line for line in _complete_lines(path) if json.loads(line)["step"] <= step]
-                write_atomically(path, "".join(f"{line}\n" for line in kept))
+                self._write(name, "".join(f"{line}\n" for line in kept))
 
     def steps(self) -> list[StepRecord]:
         path = self.path / "steps.jsonl"
@@ -94,7 +95,7 @@ class RunFolder:
 
     def write_predictions(self, predictions: list[Prediction]) -> None:
         text = "".join(f"{prediction.model_dump_json()}\n" for prediction in predictions)
-        write_atomically(self.path / "predictions.jsonl", text)
+        self._write("predictions.jsonl", text)
 
     @property
     def has_predictions(self) -> bool:
@@ -106,7 +107,7 @@ class RunFolder:
     def write_general(self, predictions: list[Prediction]) -> None:
         """Losses of the fixed general text, for metrics that compare them with the base's."""
         text = "".join(f"{prediction.model_dump_json()}\n" for prediction in predictions)
-        write_atomically(self.path / "general.jsonl", text)
+        self._write("general.jsonl", text)
 
     def read_general(self) -> list[Prediction]:
         """Empty where no metric asked for it."""
@@ -115,7 +116,7 @@ class RunFolder:
 
     def write_result(self, result: RunResult) -> None:
         """Last of all: from here on the run is finished."""
-        write_atomically(self.path / "result.json", result.model_dump_json(indent=2) + "\n")
+        self._write("result.json", result.model_dump_json(indent=2) + "\n")
         self.trained.unlink(missing_ok=True)
         self.forget_failure()
 
@@ -142,7 +143,7 @@ class RunFolder:
         return RunResult.model_validate_json(self.trained.read_text()) if self.trained.exists() else None
 
     def write_harness(self, results: dict[str, Any]) -> None:
-        write_atomically(self.path / "harness.json", json.dumps(results, indent=2, default=str) + "\n")
+        self._write("harness.json", json.dumps(results, indent=2, default=str) + "\n")
 
     def harness_tasks(self) -> list[str]:
         path = self.path / "harness.json"
@@ -164,7 +165,7 @@ class RunFolder:
             "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             **({"diverged": divergence.model_dump()} if divergence else {}),
         }
-        write_atomically(self.path / "failure.json", json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+        self._write("failure.json", json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
 
     @property
     def failed(self) -> bool:
@@ -177,7 +178,12 @@ class RunFolder:
         facts = json.loads((self.path / "failure.json").read_text(encoding="utf-8"))
         return Divergence.model_validate(facts["diverged"]) if "diverged" in facts else None
 
+    def _write(self, name: str, text: str) -> None:
+        self.check()
+        write_atomically(self.path / name, text)
+
     def _append(self, name: str, line: str) -> None:
+        self.check()
         with (self.path / name).open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
@@ -185,63 +191,64 @@ class RunFolder:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Admit one writer. A lock whose process is gone (or whose id now belongs to another) is taken over.
+        """Admit one writer (ownership.py); until the end every write looks first whether this is still it.
 
         Raises:
             RunBusy: a living process holds it.
         """
-        path = self.path / "lock"
-        mine = self.path / f".lock.{os.getpid()}"
-        mine.write_text(f"{os.getpid()} {process_start(os.getpid())}")
-        try:
-            while True:
-                try:
-                    os.link(mine, path)  # appears with its content, and only where there is none
-                    break
-                except FileExistsError:
-                    self._remove_dead_lock(path)
-        finally:
-            mine.unlink()
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
+        with own(self.path) as self._ownership:
+            try:
+                yield
+            finally:
+                if self._ownership.holds:  # else this process writes nothing more, no failure either
+                    self._ownership = None
 
-    def _remove_dead_lock(self, path: Path) -> None:
-        try:
-            holder = path.read_text().split()
-        except FileNotFoundError:
-            return
-        if len(holder) == 2 and process_start(int(holder[0])) == holder[1]:
-            raise RunBusy(f"run {self.path.name} is being written by process {holder[0]}; wait for it, or end it")
-        grave = path.with_name(f".dead-lock.{os.getpid()}")
-        try:
-            path.rename(grave)  # of several takers one succeeds
-        except FileNotFoundError:
-            return
-        grave.unlink()
+    def check(self) -> None:
+        """The fence of a run that this process executes, before a write that is not made by this class.
 
+        Raises:
+            RunBusy: the run was taken over.
+        """
+        if self._ownership is not None:
+            self._ownership.check()
 
-def process_start(pid: int) -> str | None:
-    """Start time of a living process (clock ticks since boot on Linux): a process id alone can be used again."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return None if Path("/proc").is_dir() else _alive(pid)
-    return None if fields[0] == "Z" else fields[19]
+    def tell(self, **facts: Any) -> None:
+        """How far it is, for `tunelab status`, with the next heartbeat."""
+        if self._ownership is not None:
+            self._ownership.tell(**facts)
 
+    def held(self) -> Held | None:
+        """Who executes it, dead or alive."""
+        return holder_of(self.path) if self.path.is_dir() else None
 
-def _alive(pid: int) -> str | None:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return None
-    return "unknown"
+    # ------------------------------------------------------------ attempts
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Steps and generated texts that are written down."""
+        steps, texts = (_num_lines(path) for path in (self.path / "steps.jsonl", self.texts))
+        return steps, max(0, texts - 1)  # the first line says what the texts are of
+
+    def write_attempt(self, attempt: Attempt) -> None:
+        """At its start, and again at its end."""
+        lines = [each.model_dump_json() for each in (*self.attempts(), attempt)]
+        self._write("attempts.jsonl", "".join(f"{line}\n" for line in lines))
+
+    def attempts(self) -> list[Attempt]:
+        """Every time that the run was executed, the last one last."""
+        path = self.path / "attempts.jsonl"
+        lines = _complete_lines(path) if path.exists() else []
+        found = [Attempt.model_validate_json(line) for line in lines]
+        return list({attempt.nonce: attempt for attempt in found}.values())
 
 
 def _complete_lines(path: Path) -> list[str]:
     """Lines that end; a process killed while writing leaves a last one that does not."""
     return path.read_text(encoding="utf-8").split("\n")[:-1]
+
+
+def _num_lines(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
 class Store:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 from tunelab.backend_contract import Session
 from tunelab.config.run import RunConfig
 from tunelab.data.tokens.batching import Order, micro_batches
-from tunelab.errors import Diverged
+from tunelab.errors import Diverged, Stopped
 from tunelab.records import StepRecord, TokenRow, ValidationRecord
 from tunelab.training.state import Checkpoints, LoopState
 from tunelab.training.step import run_order, take_step
@@ -45,6 +45,7 @@ class Loop(NamedTuple):
     checkpoints: Checkpoints
     meter: Meter
     progress: Callable[[dict[str, Any]], None]
+    stop: Callable[[], bool] = lambda: False  # asked after every step
 
 
 def train(session: Session, loop: Loop) -> LoopState:
@@ -52,6 +53,7 @@ def train(session: Session, loop: Loop) -> LoopState:
 
     Raises:
         Diverged: the loss or the gradient norm is not finite; nothing after it would mean anything.
+        Stopped: `loop.stop` said so; there is a checkpoint of the last step.
     """
     run, meter = loop.run, loop.meter
     order = run_order(run, loop.rows)
@@ -64,8 +66,11 @@ def train(session: Session, loop: Loop) -> LoopState:
             state = _step(session, loop, order, state)
             if state.step % validation_every == 0 or state.step == order.num_steps:
                 state = _validate(session, loop, order, state)
-            if state.step == order.num_steps or loop.checkpoints.due():
+            stop = loop.stop()
+            if stop or state.step == order.num_steps or loop.checkpoints.due():
                 state = _checkpoint(session, loop, state)
+            if stop:
+                raise Stopped(f"it was stopped after step {state.step} of {order.num_steps}, which is its checkpoint")
     return _with_best(session, loop, order, state)
 
 

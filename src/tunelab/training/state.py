@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,8 +47,10 @@ class Checkpoints:
     """At most one complete checkpoint in `folder`; a crash at any moment leaves the last complete one readable. Beside
     it the weights that a run may keep: the best so far, and the best that the last checkpoint knows."""
 
-    def __init__(self, folder: Path, *, seconds: float) -> None:
+    def __init__(self, folder: Path, *, seconds: float, check: Callable[[], None] = lambda: None) -> None:
+        """`check` raises where another process has taken the run over: asked before a checkpoint gets its name."""
         self.folder = folder
+        self._check = check
         self._seconds = seconds
         self._last = time.monotonic()
 
@@ -76,11 +79,14 @@ class Checkpoints:
 
     def _replace(self, prefix: str, step: int, write: Callable[[Path], Any], *, spared: tuple[int | None, ...]) -> None:
         """Complete the moment it has its name; then what it replaces is removed."""
-        temporary = self.folder / f".writing-{os.getpid()}"
-        shutil.rmtree(temporary, ignore_errors=True)
+        self._check()
+        for left in self.folder.glob(".writing-*"):  # by a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        temporary = self.folder / f".writing-{uuid.uuid4().hex[:12]}"
         temporary.mkdir(parents=True)
         write(temporary)
         sync_folder(temporary)
+        self._check()
         target = self.folder / f"{prefix}{step:09d}"
         if target.exists():  # the same step again, after a phase that changed no weight
             shutil.rmtree(target)

@@ -52,6 +52,9 @@ class TorchHf(Backend):
     def device(self) -> str:
         return device.name(device.chosen())
 
+    def num_gpus(self) -> int:
+        return len(device.all_names())
+
     def session(
         self, run: RunConfig, method: Method | None, *, located: Located, text: TextSide, notes: list[str]
     ) -> Session:

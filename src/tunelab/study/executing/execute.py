@@ -4,8 +4,8 @@ evaluates a finished run again, without training, where only what is evaluated h
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,11 +15,13 @@ from tunelab.data.tokens.packing import excerpt
 from tunelab.data.tokens.plain_template import FILE as TEMPLATE_FILE
 from tunelab.data.tokens.plain_template import plain_template
 from tunelab.data.tokens.token_store import sizes
-from tunelab.errors import DataError, Diverged, ModelError
+from tunelab.errors import DataError, Diverged, ModelError, Stopped
 from tunelab.evaluation.evaluate import score
 from tunelab.files import write_atomically
-from tunelab.records import Batch, Provenance, RunResult, Score, StepRecord, TextSide, TokenRow
+from tunelab.records import Batch, Provenance, RunResult, Score, TextSide, TokenRow
+from tunelab.study.executing.attempt import attempt
 from tunelab.study.executing.harness import harness_results
+from tunelab.study.executing.outcome import scored_result, speed
 from tunelab.study.executing.parents import Parent, finished_parents, training_cost, training_note
 from tunelab.study.executing.predict import Progress, general_losses, open_log, predictions
 from tunelab.study.executing.prepare import RunData, prepare, write_summary
@@ -31,8 +33,6 @@ from tunelab.training.state import Checkpoints, LoopState
 from tunelab.training.step import run_order
 from tunelab.training.telemetry import Meter
 
-FIRST_STEPS = 3
-"""Steps whose speed is told apart: allocation and kernel choice happen there."""
 EVALUATION = ("evaluate", "harness")
 """Phases that are measured anew when a run is evaluated again."""
 AGAIN = "evaluated again from its saved model after its training, with other settings of generation or evaluation"
@@ -48,26 +48,44 @@ class Work(NamedTuple):
     text: TextSide
     meter: Meter
     progress: Progress
+    stop: Callable[[], bool]
     notes: list[str]
     """The session adds to them."""
     process_gib: float | None
     loaded_gib: float | None
 
 
+def never() -> bool:
+    """Nobody asks this run to stop."""
+    return False
+
+
 def execute(
-    run: RunConfig, parts: RunParts, folder: RunFolder, progress: Progress, *, notes: Sequence[str] = ()
+    run: RunConfig,
+    parts: RunParts,
+    folder: RunFolder,
+    progress: Progress,
+    *,
+    notes: Sequence[str] = (),
+    stop: Callable[[], bool] = never,
 ) -> RunResult:
     """Execute a run in this process and write its records; `result.json` last.
 
+    Args:
+        stop: whether to end early; asked after every step and while texts are generated.
+
     Raises:
+        Stopped: it was asked to, and goes on from its checkpoint and its texts when it is executed again.
         Diverged: its loss is not finite; the error carries what it has cost.
-        RunBusy: another process writes its folder.
+        RunBusy: another process writes its folder, or has taken it over.
         DataError, ModelError: data or model changed or vanished since the study was planned.
     """
-    with folder.lock():
+    with attempt(folder):
+        if (result := folder.read_result()) is not None:  # by another process, since this one was told to execute it
+            return result
         where = provenance(run, device=parts.backend.device())
         folder.write_run(run, where.model_dump(mode="json"))
-        work = _load(run, parts, folder, progress, list(notes))
+        work = _load(run, parts, folder, progress, list(notes), stop)
         earlier = folder.read_trained()
         try:
             result = _train_and_evaluate(work, where) if earlier is None else _evaluate_again(work, earlier)
@@ -81,7 +99,14 @@ def execute(
         return result
 
 
-def _load(run: RunConfig, parts: RunParts, folder: RunFolder, progress: Progress, notes: list[str]) -> Work:
+def _load(
+    run: RunConfig,
+    parts: RunParts,
+    folder: RunFolder,
+    progress: Progress,
+    notes: list[str],
+    stop: Callable[[], bool],
+) -> Work:
     meter = Meter(parts.backend.memory(), on_phase=lambda name: progress({"event": "phase", "phase": name}))
     with meter.phase("load"):
         located = parts.backend.locate(run.model)
@@ -91,7 +116,7 @@ def _load(run: RunConfig, parts: RunParts, folder: RunFolder, progress: Progress
         process_gib = meter.memory.current_gib()
         session = parts.backend.session(run, parts.method, located=located, text=text, notes=notes)
         loaded_gib = meter.memory.current_gib()
-    return Work(run, parts, folder, session, text, meter, progress, notes, process_gib, loaded_gib)
+    return Work(run, parts, folder, session, text, meter, progress, stop, notes, process_gib, loaded_gib)
 
 
 def _train_and_evaluate(work: Work, where: Provenance) -> RunResult:
@@ -102,7 +127,7 @@ def _train_and_evaluate(work: Work, where: Provenance) -> RunResult:
     with meter.phase("prepare"):
         data = _prepared(work, training=method is not None)
         session.verify(verified_rows(data.train or data.test_rows))
-        checkpoints = Checkpoints(folder.checkpoint, seconds=run.checkpoint.seconds)
+        checkpoints = Checkpoints(folder.checkpoint, seconds=run.checkpoint.seconds, check=folder.check)
         if trainer is not None and checkpoints.latest() is None:
             folder.texts.unlink(missing_ok=True)  # of weights that nobody has any more
             trainer.prepare(session, run_order(run, data.train), run)
@@ -124,7 +149,7 @@ def _train_and_evaluate(work: Work, where: Provenance) -> RunResult:
     trained = {
         "process_gib": work.process_gib,
         "saved_mib": saved_mib,
-        **_speed(folder.steps()),
+        **speed(folder.steps()),
         "num_steps": state.step,
         "num_tokens": state.num_tokens,
         "num_supervised_tokens": state.num_supervised_tokens,
@@ -161,8 +186,8 @@ def _evaluate_again(work: Work, earlier: RunResult) -> RunResult:
 def _evaluate(work: Work, data: RunData) -> dict[str, Score]:
     run, parts = work.run, work.parts
     with work.meter.phase("evaluate"):
-        log = open_log(work.folder.texts, run, data)
-        found = predictions(work.session, work.text, data, run, parts, work.progress, log=log)
+        log = open_log(work.folder.texts, run, data, check=work.folder.check)
+        found = predictions(work.session, work.text, data, run, parts, _stoppable(work), log=log)
         general = {name for name, metric in parts.metrics.items() if metric.reads == "general"}
         if general:
             work.folder.write_general(general_losses(work.session, work.text, run))
@@ -171,38 +196,21 @@ def _evaluate(work: Work, data: RunData) -> dict[str, Score]:
     return dict(scored.scores)
 
 
+def _stoppable(work: Work) -> Progress:
+    """Told of texts after they are written down, where a run that is asked to stop does."""
+
+    def progress(event: dict[str, Any]) -> None:
+        work.progress(event)
+        if work.stop():
+            raise Stopped("it was stopped while texts were generated; those that are written down stay")
+
+    return progress
+
+
 def _ask_harness(work: Work) -> None:
     if set(work.run.evaluation.harness) - set(work.folder.harness_tasks()):
         with work.meter.phase("harness"):
             work.folder.write_harness(harness_results(work.session, work.text, work.run))
-
-
-def scored_result(
-    run: RunConfig,
-    session: Session,
-    scores: dict[str, Score],
-    meter: Meter,
-    *,
-    loaded_gib: float | None,
-    notes: list[str],
-    where: Provenance,
-) -> RunResult:
-    """The result of a model that was scored; what training adds is left at its defaults."""
-    return RunResult(
-        run=run.id,
-        method=run.method["label"],
-        task=run.task,
-        seed=run.seed,
-        backend=run.backend,
-        learning_rate=run.method.get("learning_rate"),
-        scores=scores,
-        phases=meter.costs(),
-        trainable_parameters=session.parameters().trainable,
-        total_parameters=session.parameters().total,
-        loaded_gib=loaded_gib,
-        notes=notes,
-        provenance=where,
-    )
 
 
 def _prepared(work: Work, *, training: bool) -> RunData:
@@ -239,6 +247,7 @@ def _train(work: Work, data: RunData, checkpoints: Checkpoints) -> LoopState:
             checkpoints=checkpoints,
             meter=work.meter,
             progress=work.progress,
+            stop=work.stop,
         ),
     )
 
@@ -280,18 +289,7 @@ def _write_model(work: Work, data: RunData) -> float:
     size = work.session.write_model(temporary)
     if data.plain_conversations and not work.text.encoder_decoder:
         write_atomically(temporary / TEMPLATE_FILE, plain_template(work.text.tokenizer))
+    folder.check()
     shutil.rmtree(folder.model, ignore_errors=True)
     temporary.rename(folder.model)
     return size
-
-
-def _speed(steps: list[StepRecord]) -> dict[str, float | None]:
-    def rate(records: list[StepRecord]) -> float | None:
-        seconds = sum(record.seconds for record in records)
-        return sum(record.num_tokens for record in records) / seconds if seconds else None
-
-    later = steps[FIRST_STEPS:]
-    return {
-        "tokens_per_second": rate(later or steps),
-        "tokens_per_second_first": rate(steps[:FIRST_STEPS]) if later else None,
-    }

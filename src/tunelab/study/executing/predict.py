@@ -111,8 +111,11 @@ def supervised_bytes(row: TokenRow, tokenizer: Any) -> int:
     return sum(num_bytes(int(end)) - num_bytes(int(start)) for start, end in edges.reshape(-1, 2))
 
 
-def open_log(path: Path, run: RunConfig, data: RunData, *, weights: Path | None = None) -> TextLog:
-    """The log of this run's texts; `weights`: a folder whose files may be other ones when it is opened again."""
+def open_log(
+    path: Path, run: RunConfig, data: RunData, *, weights: Path | None = None, check: Callable[[], None] = lambda: None
+) -> TextLog:
+    """The log of this run's texts; `weights`: a folder whose files may be other ones when it is opened again. `check`:
+    asked before every write."""
     facts = {"generation": run.generation.model_dump(), "engine": run.evaluation.engine, "seed": run.seed}
     model = {"model": run.model.name, "revision": run.model_revision, "method": run.method}
     files = sorted(weights.rglob("*.safetensors")) if weights is not None else []
@@ -120,7 +123,7 @@ def open_log(path: Path, run: RunConfig, data: RunData, *, weights: Path | None 
     digest = hashlib.sha256(json.dumps([facts, model, stamps], sort_keys=True).encode())
     for prompt in data.test_prompts:
         digest.update(len(prompt).to_bytes(8, "little") + prompt.tobytes())
-    return TextLog(path, key=digest.hexdigest())
+    return TextLog(path, key=digest.hexdigest(), check=check)
 
 
 def _texts(

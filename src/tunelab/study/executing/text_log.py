@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tunelab.files import write_atomically
@@ -13,9 +13,10 @@ class TextLog:
     """A file whose first line says what the texts are of. What was written for something else is forgotten, and so is
     a last line that a killed process left half written."""
 
-    def __init__(self, path: Path, *, key: str) -> None:
-        """`key`: everything that a text depends on (model, prompts, settings)."""
-        self.path = path
+    def __init__(self, path: Path, *, key: str, check: Callable[[], None] = lambda: None) -> None:
+        """`key`: everything that a text depends on (model, prompts, settings). `check`: asked before every write."""
+        self.path, self._check = path, check
+        check()
         self.known: dict[int, str] = {}
         """The texts by their example's place in the test set."""
         lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
@@ -28,6 +29,7 @@ class TextLog:
         write_atomically(path, b"".join(line + b"\n" for line in lines))
 
     def add(self, texts: Mapping[int, str]) -> None:
+        self._check()
         self.known |= texts
         lines = (json.dumps({"example": example, "text": text}) + "\n" for example, text in texts.items())
         with self.path.open("a", encoding="ascii") as file:

@@ -14,8 +14,9 @@ from tunelab.errors import ConfigError
 from tunelab.evaluation.evaluate import score
 from tunelab.near import did_you_mean
 from tunelab.records import RunResult
-from tunelab.study.executing.execute import scored_result, verified_rows
+from tunelab.study.executing.execute import verified_rows
 from tunelab.study.executing.harness import harness_results
+from tunelab.study.executing.outcome import scored_result
 from tunelab.study.executing.predict import Progress, open_log, predictions
 from tunelab.study.executing.prepare import prepare
 from tunelab.study.executing.provenance import provenance
