@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "tunelab"
 FLOORS = [
-    {"errors", "near", "files", "records", "device"},
+    {"errors", "near", "files", "records", "device", "cli_options"},
     {"entries", "ownership"},
     {"config"},
     {"backend_contract"},
@@ -22,7 +22,7 @@ FLOORS = [
     {"data/overlap", "significance"},
     {"kernels", "evaluation"},
     {"training", "models", "metrics", "tasks"},
-    {"methods", "study/store", "report"},
+    {"methods", "study/store", "report", "slurm"},
     {"backends", "study/planning"},
     {"study/executing"},
     {"study/verbs"},

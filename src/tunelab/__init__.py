@@ -20,7 +20,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from tunelab.launch.run import Outcome, View
+    from tunelab.launch.run import Outcome
+    from tunelab.launch.view import View
     from tunelab.records import Score
     from tunelab.report.frame import Comparison
     from tunelab.study.planning.planned import Plan
@@ -76,17 +77,19 @@ def run(
     until: Literal["decided"] | None = None,
     max_seeds: int = 10,
     hours: float | None = None,
+    wait: bool = False,
 ) -> Outcome:
     """Execute every run of a study that is not finished, and write the report.
 
     Args:
         out: the results folder; left out: results/<study name>. Calling again with the same folder resumes.
-        cluster: 'local' (a process a run) or 'in-process'; left out: as the study says.
+        cluster: 'local' (a process a run), 'slurm' (docs/slurm.md) or 'in-process'; left out: as the study says.
         view: told what happens; left out: lines on standard output.
         rehearse: execute stand-ins (a toy model, few rows, few steps) into OUT-rehearsal instead, in this process
             unless `cluster` says otherwise: what would break breaks in a minute or two.
         until: 'decided' adds seeds until every method is as good as the best or worse, the same for all that are
             undecided and for the best, up to `max_seeds` of a method or for `hours`; see docs/decisions.md.
+        wait: with 'slurm', return when nothing is left to run instead of after submission.
 
     Raises:
         ConfigError, DataError, ModelError: before anything is trained. A run that fails is in the outcome instead.
@@ -109,16 +112,19 @@ def run(
         from tunelab.study.planning.rehearse import rehearsal_folder
         from tunelab.study.planning.rehearse import rehearse as smaller
 
-        folder = rehearsal_folder(folder)
+        folder, cluster = rehearsal_folder(folder), None if cluster == "slurm" else cluster
         planned = smaller(planned, folder)
     count_parameters(planned)  # a method that does not fit the model is told before anything is trained
     view = view or PlainView(Console())
-    with own(folder):  # one at a time, also from several hosts
-        if until is not None:
-            from tunelab.launch.until import Limits, run_until_decided
+    limits = None
+    if until is not None:
+        from tunelab.launch.until import Limits, check_limits, run_until_decided
 
-            return run_until_decided(planned, out=folder, cluster=cluster, view=view, limits=Limits(max_seeds, hours))
-        return run_study(planned, out=folder, cluster=cluster, view=view)
+        check_limits(limits := Limits(max_seeds, hours), planned)
+    with own(folder):  # one at a time, also from several hosts
+        if limits is not None:
+            return run_until_decided(planned, out=folder, cluster=cluster, view=view, limits=limits, wait=wait)
+        return run_study(planned, out=folder, cluster=cluster, view=view, wait=wait)
 
 
 def generate(

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
-from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from tunelab import __version__
+from tunelab.cli_options import Cluster, Dtype, Json, Listed, ModelName, Overrides, StudyName, Until
 from tunelab.errors import ConfigError, TunelabError
 
 app = typer.Typer(
@@ -22,40 +23,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Fine-tunes one language model every way that fits, on your task, and tells which way to keep.",
 )
-
-
-class Cluster(str, Enum):
-    local = "local"
-    in_process = "in-process"
-
-
-class Until(str, Enum):
-    decided = "decided"
-
-
-class Dtype(str, Enum):
-    fp32 = "fp32"
-    bf16 = "bf16"
-    fp16 = "fp16"
-
-
-class Listed(str, Enum):
-    methods = "methods"
-    tasks = "tasks"
-    metrics = "metrics"
-    models = "models"
-    studies = "studies"
-
-
-StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A study file, or the name of a bundled study.")]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change the study: dotted path, numbers index lists. Repeatable."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-ModelName = Annotated[
-    str, typer.Argument(metavar="RUN|MODEL", help="A run's folder, an adapter, a model folder, or a hub id.")
-]
 
 
 def _version(wanted: bool) -> None:
@@ -87,6 +54,7 @@ def run(
     ] = None,
     max_seeds: Annotated[int | None, typer.Option(help="Of a method, with --until decided.", show_default="10")] = None,
     hours: Annotated[float | None, typer.Option(help="No seed is added later, with --until decided.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="With --cluster slurm: look on until nothing is left.")] = False,
 ) -> None:
     """Execute what is not finished of a study, and write the report."""
     import tunelab
@@ -97,19 +65,24 @@ def run(
         raise ConfigError("--until decided runs the study: give it without --dry-run and --rehearse")
     if dry_run and rehearse:
         raise ConfigError("--dry-run executes nothing and --rehearse executes stand-ins: give one of them")
+    place = None if cluster is None else cluster.value
     if dry_run:
         plan(study, overrides=overrides)
+        from tunelab.launch.waves import dry_text
+
+        planned = tunelab.load_study(study, overrides=overrides or ())
+        print(dry_text(planned, out=out or Path("results") / planned.study.name, cluster=place), end="")
         return
     from tunelab.launch.printing import console, outcome_text
     from tunelab.launch.view import view_for
 
-    place = None if cluster is None else cluster.value
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
     try:
         with view_for(console()) as view:
             outcome = tunelab.run(
                 study, out=out, cluster=place, overrides=overrides or (), view=view, rehearse=rehearse,
                 until=None if until is None else until.value, hours=hours,
-                max_seeds=10 if max_seeds is None else max_seeds,
+                max_seeds=10 if max_seeds is None else max_seeds, wait=wait,
             )  # fmt: skip
     except KeyboardInterrupt:
         print("Interrupted. The same command goes on where this one stopped: finished runs stay.", file=sys.stderr)

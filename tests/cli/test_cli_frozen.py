@@ -11,7 +11,18 @@ from tunelab.cli import app
 from tunelab.study.verbs.listing import KINDS
 
 VERBS = {
-    "run": ["STUDY", "--out", "--cluster", "--dry-run", "--set", "--rehearse", "--until", "--max-seeds", "--hours"],
+    "run": [
+        "STUDY",
+        "--out",
+        "--cluster",
+        "--dry-run",
+        "--set",
+        "--rehearse",
+        "--until",
+        "--max-seeds",
+        "--hours",
+        "--wait",
+    ],
     "plan": ["STUDY", "--json", "--set"],
     "init": ["--train", "--test", "--model", "--out", "--force"],
     "show": ["WHAT", "--examples", "--rows", "--set"],

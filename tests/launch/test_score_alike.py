@@ -3,7 +3,7 @@
 import pytest
 
 from tunelab.evaluation.evaluate import score
-from tunelab.launch.run import score_alike
+from tunelab.launch.scoring import score_alike
 from tunelab.metrics.exact_match import ExactMatch
 from tunelab.metrics.rouge_l import RougeL
 from tunelab.records import Prediction, Provenance, RunResult

@@ -110,6 +110,11 @@ class Slurm(SlurmResources):
     python: Word | None = None
     """The interpreter on the nodes; left out: the one that submits."""
 
+    @property
+    def asks_for_gpus(self) -> bool:
+        named = [self.gres or "", *(str(self.options.get(name, "")) for name in ("tres-per-job", "tres-per-task"))]
+        return any("gpu" in text for text in named) or any(name.startswith("gpus") for name in self.options)
+
     notice: Annotated[int, Field(ge=10)] = 120
     """Seconds before the time limit at which a run is told to write its checkpoint and to requeue."""
 
@@ -166,8 +171,13 @@ class Launch(Ranks):
         return self
 
 
-def unplaced(launch: Launch) -> list[str]:
-    """What cannot be where the study is started, with `--cluster` applied."""
-    if launch.nodes > 1 and launch.cluster != "slurm":
-        return [f"launch.nodes: {launch.nodes} nodes need cluster: slurm; here it is {launch.cluster}"]
+def unplaced(launch: Launch) -> list[tuple[str, str]]:
+    """What cannot be where the study is started, with `--cluster` applied: key and problem."""
+    if launch.cluster != "slurm":
+        problem = f"{launch.nodes} nodes need cluster: slurm; here it is {launch.cluster}"
+        return [("launch.nodes", problem)] if launch.nodes > 1 else []
+    gres = launch.slurm.gres or ""
+    number = gres.rpartition(":")[2] if gres.startswith("gpu") else ""
+    if number.isdigit() and int(number) < launch.devices:
+        return [("launch.devices", f"a run wants {launch.devices} devices a node, and slurm.gres asks for {gres}")]
     return []

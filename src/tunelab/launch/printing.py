@@ -64,6 +64,8 @@ def outcome_text(outcome: Outcome) -> str:
     failures = [f"FAILED {failure.run}: {failure.error}" for failure in outcome.comparison.failures]
     first = [f"{REHEARSED}.", ""] if outcome.rehearsed else []
     lines = [*first, terminal_text(outcome.comparison), *map(visible, failures), *_rehearsal_lines(outcome)]
+    if outcome.jobs is not None:
+        return "\n".join([*(lines if outcome.comparison.rows else []), *outcome.jobs.lines(outcome.folder)])
     return "\n".join([*lines, f"Report: {outcome.folder / 'report.html'}"])
 
 

@@ -3,6 +3,7 @@ reached. Every look at the data is paid for (significance/looks.py) and written 
 
 from __future__ import annotations
 
+import os
 import time
 from datetime import datetime, timezone
 from pathlib import Path
@@ -10,10 +11,13 @@ from typing import NamedTuple
 
 from tunelab.entries import Further, Look, Looks
 from tunelab.errors import ConfigError
-from tunelab.launch.run import Outcome, View, run_study, runs_to_report, write_study_report
+from tunelab.launch.run import Outcome, run_study, runs_to_report, write_study_report
+from tunelab.launch.view import View
 from tunelab.report.frame import Comparison, Group, build_comparison
 from tunelab.significance.beside_best import Comparison as Compared
 from tunelab.significance.looks import Taken, next_level
+from tunelab.slurm.ledger import Ledger
+from tunelab.study.executing.attempt import SUBMISSION
 from tunelab.study.planning.planned import Plan
 from tunelab.study.store import Store
 
@@ -29,14 +33,19 @@ class Limits(NamedTuple):
     hours: float | None = None
     """No seed is added after so many hours of this call."""
 
+    @property
+    def arguments(self) -> list[str]:
+        """As the command line has them."""
+        hours = [] if self.hours is None else ["--hours", f"{self.hours:g}"]
+        return ["--until", "decided", "--max-seeds", str(self.seeds), *hours]
+
 
 Cell = tuple[str, str, str]
 """Task, back end, label of the method."""
 
 
-def run_until_decided(plan: Plan, *, out: Path, cluster: str | None, view: View, limits: Limits) -> Outcome:
-    """As `run_study`, and again with further seeds.
-
+def check_limits(limits: Limits, plan: Plan) -> None:
+    """
     Raises:
         ConfigError: the limit is below the study's own seeds, or below the fewest that are looked at.
     """
@@ -44,11 +53,22 @@ def run_until_decided(plan: Plan, *, out: Path, cluster: str | None, view: View,
     if limits.seeds < max(own, FEWEST):
         fewest = f"the study's own {own} seeds" if own > FEWEST else f"{FEWEST}, the fewest that are looked at"
         raise ConfigError(f"--max-seeds {limits.seeds} is below {fewest}")
-    store, started = Store(out), time.monotonic()
-    missing = {cell: FEWEST - own - len(store.read_looks().seeds_of(*cell)) for cell in _cells(plan)}
+
+
+def run_until_decided(
+    plan: Plan, *, out: Path, cluster: str | None, view: View, limits: Limits, wait: bool = False
+) -> Outcome:
+    """As `run_study`, and again with further seeds. On a cluster a job that waits for each wave's runs does
+    the same then; hours count from submission.
+    """
+    store = Store(out)
+    started = Ledger(out).started(os.environ.get(SUBMISSION)) or time.time()
+    missing = {cell: FEWEST - len(plan.study.seeds) - len(store.read_looks().seeds_of(*cell)) for cell in _cells(plan)}
     _add(store, plan, {cell: number for cell, number in missing.items() if number > 0})
     while True:
-        outcome = run_study(plan, out=out, cluster=cluster, view=view)
+        outcome = run_study(plan, out=out, cluster=cluster, view=view, wait=wait, arguments=limits.arguments)
+        if outcome.jobs is not None:
+            return outcome
         if outcome.num_failed:
             view.told(f"{outcome.num_failed} runs failed: nothing is decided before they have finished.")
             return outcome
@@ -60,7 +80,7 @@ def run_until_decided(plan: Plan, *, out: Path, cluster: str | None, view: View,
         wanted = _wanted(plan, outcome.comparison, limits, view)
         if not wanted:
             return outcome
-        if limits.hours is not None and time.monotonic() - started >= 3600 * limits.hours:
+        if limits.hours is not None and time.time() - started >= 3600 * limits.hours:
             view.told(f"{limits.hours:g} hours are over. The same command goes on.")
             return outcome
         _add(store, plan, wanted)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -15,6 +15,18 @@ from rich.text import Text
 from tunelab.config.run import RunConfig
 from tunelab.study.planning.runs import StudyRun
 from tunelab.study.store import Store
+
+
+class View(Protocol):
+    """Shows what goes on."""
+
+    def planned(self, runs: list[StudyRun], store: Store) -> None:
+        """The runs as known now; called again when a search has chosen a learning rate."""
+
+    def event(self, run: RunConfig, event: dict[str, Any]) -> None: ...
+
+    def told(self, text: str) -> None:
+        """A line about the study as a whole."""
 
 
 def view_for(console: Console) -> LiveView | PlainView:

@@ -1,8 +1,9 @@
 """Executes one run from its folder, in a process of its own: `python -m tunelab.launch.worker OUT/runs/<run id>`.
 
 Standard output carries events, one JSON object a line; everything else that is printed goes to the run's log.txt.
-The process dies with its parent (on Linux by PR_SET_PDEATHSIG) and exits 1 when the run failed. SIGTERM, SIGINT (of a
-terminal: the whole process group gets it) and SIGUSR1 ask it to write its checkpoint and stop; it then exits 75.
+The process dies with its parent (on Linux by PR_SET_PDEATHSIG) and exits 1 when the run failed, 70 when by an error
+that nobody foresaw. SIGTERM, SIGUSR1 and SIGINT (of a terminal: the whole process group gets it) ask it to write its
+checkpoint and stop; it then exits 75.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from tunelab.study.store import RunFolder
 PR_SET_PDEATHSIG = 1
 STOPPED = 75
 """Exit status: to be tried again (EX_TEMPFAIL of sysexits.h)."""
+BROKEN = 70
+"""Exit status: by an error that nobody foresaw (EX_SOFTWARE); another attempt may do better."""
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
@@ -33,10 +36,10 @@ def work(
     folder: RunFolder, progress: Progress, *, notes: tuple[str, ...] = (), stop: Callable[[], bool] = never
 ) -> int:
     """Execute and leave either a result or a named failure, or where it was stopped; returns an exit status."""
-    divergence = None
+    divergence, status = None, 1
 
     def told(event: dict[str, Any]) -> None:
-        folder.tell(**{key: value for key, value in event.items() if key not in ("grad_norm", "seconds")})
+        folder.tell(**event)
         progress(event)
 
     try:
@@ -55,6 +58,7 @@ def work(
         message = str(error)
     except Exception as error:  # every other error is a defect: its traceback is kept, and the other runs go on
         traceback.print_exc()
+        status = BROKEN
         message = f"{type(error).__name__}: {error} (traceback in {folder.log})"
     try:
         folder.write_failure(" ".join(message.split()), divergence=divergence)
@@ -63,7 +67,7 @@ def work(
         return 0
     step = {} if divergence is None else {"diverged_at": divergence.step}
     progress({"event": "failed", "error": " ".join(message.split()), **step})
-    return 1
+    return status
 
 
 def main() -> int:

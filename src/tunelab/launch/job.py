@@ -1,0 +1,116 @@
+"""One run in a SLURM job: `python -m tunelab.launch.job OUT MANIFEST`, which the wave's script executes.
+
+The run's process is a child. What SLURM sends (USR1 before the time limit, TERM at preemption and scancel) asks it to
+write its checkpoint; after USR1 the job requeues itself and goes on there. A child that is killed or breaks is tried
+again in the same way, until `MOST` attempts of a submission in a row have brought nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tunelab.launch.executor import ending, worker_environment
+from tunelab.launch.worker import BROKEN, STOPPED
+from tunelab.ownership import this_process
+from tunelab.slurm import queue
+from tunelab.slurm.script import run_of_task
+from tunelab.study.executing.attempt import LOG, MOST, SUBMISSION, num_failed
+from tunelab.study.store import RunFolder, Store
+
+TAIL_LINES = 5
+"""Of a log, in the reason why a run failed."""
+
+
+def main(arguments: list[str]) -> int:
+    """Exit status: 0 the run has its result, 75 it goes on later, 1 it failed."""
+    out, manifest = Path(arguments[0]), Path(arguments[1])
+    first, task = int(os.environ.get("TUNELAB_FIRST", "0")), int(os.environ["SLURM_ARRAY_TASK_ID"])
+    folder = Store(out).run(run_of_task(manifest, task, first=first))
+    job = this_process().job or ""
+    if folder.finished:
+        print(f"{folder.path.name} has finished already")
+        return 0
+    if folder.failed:  # named before this restart
+        return 1
+    tried = attempts_of(folder, os.environ.get(SUBMISSION))
+    if num_failed(tried) >= MOST:
+        folder.write_failure(gave_up(folder, tried))
+        return 1
+    return _end(folder, job, *_execute(folder, f"slurm/{job}.log"))
+
+
+def attempts_of(folder: RunFolder, submission: str | None) -> list[Any]:
+    return [each for each in folder.attempts() if each.submission == submission]
+
+
+def gave_up(folder: RunFolder, tried: list[Any]) -> str:
+    """Why a run is not tried again."""
+    where = ", ".join(dict.fromkeys(f"job {each.job} on {each.host}" for each in tried[-MOST:]))
+    return f"{MOST} attempts in a row ended without a result ({where}){tail(folder)}"
+
+
+def tail(folder: RunFolder) -> str:
+    """The end of its log, and of its last job's, as part of a sentence."""
+    logs = [folder.log, *(folder.study_folder / each.log for each in folder.attempts()[-1:] if each.log)]
+    found = [(log, log.read_text(encoding="utf-8", errors="replace").split("\n")) for log in logs if log.exists()]
+    ends = [(log, [line.strip() for line in lines if line.strip()][-TAIL_LINES:]) for log, lines in found]
+    return "".join(f"; {log.name} ends: {' | '.join(lines)}" for log, lines in ends if lines)
+
+
+def _execute(folder: RunFolder, log: str) -> tuple[int, set[int]]:
+    """The child's exit status, and the signals that came meanwhile."""
+    came: set[int] = set()
+    child: subprocess.Popen[str] | None = None
+
+    def pass_on(number: int, frame: object) -> None:
+        came.add(number)
+        if child is not None:
+            child.terminate()
+
+    for number in (signal.SIGUSR1, signal.SIGTERM):
+        signal.signal(number, pass_on)
+    run = folder.read_run()
+    command = [sys.executable, "-m", "tunelab.launch.worker", str(folder.path)]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=worker_environment(run) | {LOG: log})
+    if came:  # between the two lines above
+        child.terminate()
+    assert child.stdout is not None
+    for line in child.stdout:
+        event = json.loads(line)
+        if event["event"] not in ("step", "generate"):
+            print(line, end="", flush=True)
+    return child.wait(), came
+
+
+def _end(folder: RunFolder, job: str, code: int, came: set[int]) -> int:
+    if folder.finished:
+        return 0
+    if code == STOPPED and signal.SIGUSR1 not in came:
+        print("stopped; where SLURM requeues the job it goes on from its checkpoint")
+        return STOPPED
+    again = code == STOPPED or code < 0 or code == BROKEN
+    tried = attempts_of(folder, os.environ.get(SUBMISSION))
+    if not again:
+        if not folder.failed and code:
+            folder.write_failure(ending(code, folder) + tail(folder))
+        return 1 if code else STOPPED  # 0 without a result: another process executes it
+    if code != STOPPED and num_failed(tried) >= MOST:
+        folder.write_failure(gave_up(folder, tried))
+        return 1
+    folder.forget_failure()
+    refused = queue.requeue(job)
+    if refused is not None:
+        folder.write_failure(f"its job could not be requeued: {refused}{tail(folder)}")
+        return 1
+    print("requeued; it goes on from its checkpoint", flush=True)
+    return STOPPED
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

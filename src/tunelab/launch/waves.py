@@ -1,0 +1,188 @@
+"""`tunelab run --cluster slurm`: the runs that are ready now are submitted as one job array, and behind it a job that
+continues the study in the same way, until nothing is left to run. Nobody need stay logged in."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import NamedTuple
+
+from tunelab.config.launch import Launch, unplaced
+from tunelab.config.run import RunConfig
+from tunelab.errors import ConfigError, RunBusy, RunError
+from tunelab.launch.job import attempts_of, gave_up, tail
+from tunelab.ownership import this_process
+from tunelab.slurm import queue
+from tunelab.slurm.ledger import Ledger, Submitted
+from tunelab.slurm.script import LARGEST_ARRAY, Script, planner_script, wave_script
+from tunelab.study.executing.attempt import MOST, SUBMISSION, num_failed
+from tunelab.study.planning.planned import Plan, Revisions
+from tunelab.study.planning.runs import study_runs
+from tunelab.study.store import RunFolder, Store
+
+
+def launch_of(plan: Plan, cluster: str | None) -> Launch:
+    """The study's section with the command's cluster.
+
+    Raises:
+        ConfigError: several nodes without a cluster.
+    """
+    launch = plan.study.launch.model_copy(update={"cluster": cluster} if cluster else {})
+    if problems := unplaced(launch):
+        raise ConfigError(*(plan.read.problem(key, problem) for key, problem in problems))
+    return launch
+
+
+class Jobs(NamedTuple):
+    """What was submitted, for whoever waits or looks."""
+
+    arrays: tuple[str, ...]
+    planner: str
+    num_runs: int
+
+    def lines(self, out: Path) -> list[str]:
+        """For the terminal: ids, and what a user needs next."""
+        arrays = ", ".join(self.arrays)
+        return [
+            f"Submitted {self.num_runs} runs as job {arrays}; job {self.planner} continues the study after them.",
+            f"  tunelab status {out}   how far it is (squeue --me: the queue)",
+            f"  tunelab cancel {out}   ends its jobs; what is finished stays",
+            f"  tunelab report {out}   the report of what is finished",
+        ]
+
+
+class Submission:
+    """One call of `tunelab run` with all that follows by itself."""
+
+    def __init__(self, launch: Launch, *, study: str, store: Store, arguments: Sequence[str] = ()) -> None:
+        """`arguments`: further ones of the call, which the jobs that continue it are given too.
+
+        Raises:
+            ConfigError: no SLURM here.
+            RunBusy: jobs of the study are in the queue.
+            Unreachable: SLURM does not answer, so it is unknown whether they are.
+        """
+        queue.require()
+        self.launch, self.study, self.store, self._arguments = launch, study, store, arguments
+        self.ledger = Ledger(store.folder)
+        self.continued = os.environ.get(SUBMISSION)
+        self.id = self.continued or uuid.uuid4().hex[:12]
+        live = self.ledger.live(besides=this_process().job)
+        if live:
+            ids = ", ".join(dict.fromkeys(job.array for job in live))
+            way = f"`tunelab status {store.folder}` tells how far it is, `tunelab cancel {store.folder}` ends it"
+            raise RunBusy(f"jobs of this study are in the queue ({ids}), and continue it by themselves: {way}")
+
+    def settled(self, run_id: str) -> bool:
+        """Whether it gets no other result by this submission."""
+        folder = self.store.run(run_id)
+        return folder.finished or folder.failed
+
+    def begin(self, run_ids: Sequence[str]) -> None:
+        """Failures before this call are tried again; those of its own waves are counted."""
+        if self.continued is None:
+            for run_id in run_ids:
+                if self.store.run(run_id).divergence() is None:
+                    self.store.run(run_id).forget_failure()
+            return
+        waves = [each for each in self.ledger.read() if each.kind == "wave" and each.submission == self.id]
+        if not waves:
+            return
+        known = self._known(waves)
+        for run_id in dict.fromkeys(run_id for wave in waves for run_id in wave.runs):
+            folder = self.store.run(run_id)
+            if not self.settled(run_id):
+                reason = self._given_up(folder, waves, known)
+                if reason is not None:
+                    folder.write_failure(reason)
+
+    def _known(self, waves: Sequence[Submitted]) -> dict[str, queue.Job]:
+        try:
+            return queue.jobs({wave.job for wave in waves})
+        except queue.Unreachable:
+            return {}
+
+    def _given_up(self, folder: RunFolder, waves: Sequence[Submitted], known: dict[str, queue.Job]) -> str | None:
+        """Why a run that has ended without a result is not submitted again; None: it is."""
+        own = [wave for wave in waves if folder.path.name in wave.runs]
+        ids = [f"{wave.job}_{wave.runs.index(folder.path.name)}" for wave in own]
+        state = known[ids[-1]].state if ids[-1] in known else ""
+        if state.startswith("CANCELLED"):
+            return f"its job {ids[-1]} was cancelled; `tunelab run` goes on with it"
+        tried = attempts_of(folder, self.id)
+        if num_failed(tried) >= MOST:
+            return gave_up(folder, tried)
+        if len(own) >= MOST:
+            said = f", the last one {state}" if state else ""
+            return f"its jobs {', '.join(ids)} ended without a result{said}{tail(folder)}"
+        return None
+
+    def submit(self, runs: Sequence[RunConfig]) -> Jobs:
+        """One wave and what continues after it.
+
+        Raises:
+            ConfigError: SLURM refuses, in its own words; nothing of the wave stays in the queue.
+        """
+        number, names = self.ledger.next_number(), tuple(run.id for run in runs)
+        manifest = self.ledger.write(f"{number:04d}.runs", "".join(f"{name}\n" for name in names))
+        made: list[str] = []
+        try:
+            for first, script in wave_scripts(
+                self.launch, self.study, self.ledger.folder, manifest, self.id, len(runs)
+            ):
+                own = names[first : first + LARGEST_ARRAY]
+                made.append(self._submit(script, f"{number:04d}-{first}.sh", "wave", own).job)
+            planner = planner_script(
+                self.launch, study=self.study, folder=self.ledger.folder, submission=self.id, after=made,
+                arguments=[*continue_arguments(self.store.folder), *self._arguments],
+            )  # fmt: skip
+            after = self._submit(planner, f"{number:04d}-next.sh", "next", ())
+        except (ConfigError, RunError):
+            queue.cancel(made)
+            raise
+        return Jobs(tuple(made), after.job, len(runs))
+
+    def _submit(self, script: Script, file: str, kind: str, runs: tuple[str, ...]) -> Submitted:
+        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        return self.ledger.submit(script, file, kind=kind, submission=self.id, when=now, runs=runs)  # type: ignore[arg-type]
+
+
+def wave_scripts(
+    launch: Launch, study: str, folder: Path, manifest: Path, submission: str, count: int
+) -> list[tuple[int, Script]]:
+    """Arrays of the size that SLURM takes, and the place of each one's first run."""
+    return [
+        (first, wave_script(
+            launch, study=study, folder=folder, manifest=manifest, submission=submission, first=first,
+            count=min(LARGEST_ARRAY, count - first),
+        ))
+        for first in range(0, count, LARGEST_ARRAY)
+    ]  # fmt: skip
+
+
+def continue_arguments(out: Path) -> list[str]:
+    """The command that continues a study from a compute node."""
+    folder = str(out.absolute())
+    return ["run", f"{folder}/study.yaml", "--out", folder, "--cluster", "slurm"]
+
+
+def dry_text(plan: Plan, *, out: Path, cluster: str | None) -> str:
+    """The scripts of a first wave, each under its file's name; names that only a submission has stand in <>."""
+    launch = launch_of(plan, cluster)
+    if launch.cluster != "slurm":
+        return ""
+    folder, submission, study = out.absolute() / "slurm", "<submission>", plan.study.name
+    known = study_runs(plan, Revisions(), Store(out), settled=lambda run_id: False)
+    first = [each.run for each in known if each.run and not each.run.parents]
+    manifest = folder / "0001.runs"
+    found = wave_scripts(launch, study, folder, manifest, submission, len(first))
+    after = planner_script(
+        launch, study=study, folder=folder, submission=submission, after=["<job>"], arguments=continue_arguments(out)
+    )
+    texts = [(folder / f"0001-{place}.sh", script.text) for place, script in found]
+    texts.append((manifest, "".join(f"{run.id}\n" for run in first)))
+    texts.append((folder / "0001-next.sh", after.text))
+    return "".join(f"\n# {path}\n{text}" for path, text in texts)

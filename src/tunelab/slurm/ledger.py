@@ -1,0 +1,89 @@
+"""OUT/slurm/: scripts, manifests, logs, and which jobs were submitted for a study. Its one writer holds OUT."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from tunelab.files import write_atomically
+from tunelab.slurm import queue
+from tunelab.slurm.script import Script
+
+Kind = Literal["wave", "next", "evaluate"]
+
+
+class Submitted(NamedTuple):
+    """A job that was submitted: a line of OUT/slurm/jobs.jsonl."""
+
+    job: str
+    kind: Kind
+    name: str
+    """In the queue: another job may get the id of one that is long over."""
+    submission: str
+    """Which call of `tunelab run` it belongs to, with all that follows by itself."""
+    runs: tuple[str, ...]
+    """Of a wave, the run of each task."""
+    script: str
+    when: str
+    """UTC, ISO 8601."""
+
+    def log(self, folder: Path, task: int | None = None) -> Path:
+        return folder / (f"{self.job}.log" if task is None else f"{self.job}_{task}.log")
+
+
+class Ledger:
+    def __init__(self, out: Path) -> None:
+        self.folder = (out / "slurm").absolute()
+        self._file = self.folder / "jobs.jsonl"
+
+    def read(self) -> list[Submitted]:
+        if not self._file.exists():
+            return []
+        lines = self._file.read_text(encoding="utf-8").splitlines()
+        found = (json.loads(line) for line in lines)
+        return [Submitted(**(facts | {"runs": tuple(facts["runs"])})) for facts in found]
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.folder / name
+        write_atomically(path, text)
+        return path
+
+    def started(self, submission: str | None) -> float | None:
+        """Seconds since 1970; None: not known here."""
+        times = [each.when for each in self.read() if each.submission == submission]
+        return datetime.fromisoformat(times[0]).timestamp() if times else None
+
+    def next_number(self) -> int:
+        """Of the next wave."""
+        return 1 + sum(1 for each in self.read() if each.kind == "wave")
+
+    def submit(
+        self, script: Script, file: str, *, kind: Kind, submission: str, when: str, runs: tuple[str, ...] = ()
+    ) -> Submitted:
+        """
+        Raises:
+            ConfigError: SLURM refuses it.
+        """
+        path = self.write(file, script.text)
+        job = queue.submit(path)
+        made = Submitted(job, kind, script.name, submission, runs, str(path), when)
+        lines = [json.dumps(each._asdict(), ensure_ascii=False) for each in (*self.read(), made)]
+        write_atomically(self._file, "".join(f"{line}\n" for line in lines))
+        return made
+
+    def live(self, *, besides: str | None = None) -> list[queue.Job]:
+        """Jobs of the study that are in the queue, each task of an array by itself.
+
+        Args:
+            besides: a job that does not count: the one that asks.
+
+        Raises:
+            Unreachable: SLURM's controller does not answer.
+        """
+        names = {each.job: each.name for each in self.read()}
+        if not names:
+            return []
+        found = queue.jobs(names).values()
+        return [job for job in found if not job.over and names[job.array] == job.name and job.array != besides]

@@ -1,0 +1,119 @@
+"""What SLURM is asked and told, by its own commands. Its silence is never taken for a job's end."""
+
+from __future__ import annotations
+
+import getpass
+import shutil
+import subprocess
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from tunelab.errors import ConfigError, RunError
+
+OVER = {
+    "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "REVOKED",
+    "TIMEOUT",
+}  # fmt: skip
+"""States of a job that will not run again by itself."""
+SECONDS = 60
+"""For a command's answer."""
+
+
+class Unreachable(RunError):
+    """The controller does not answer: what becomes of jobs is unknown."""
+
+
+class Job(NamedTuple):
+    """A job, or one task of an array, as the queue shows it."""
+
+    id: str
+    """'12' or '12_3'."""
+    name: str
+    state: str
+    """In SLURM's words: PENDING, RUNNING, COMPLETED."""
+    reason: str
+    """Why it waits, or where it runs."""
+
+    @property
+    def over(self) -> bool:
+        return self.state.split()[0] in OVER
+
+    @property
+    def array(self) -> str:
+        """The id that was given at submission."""
+        return self.id.partition("_")[0]
+
+
+def require() -> None:
+    """
+    Raises:
+        ConfigError: no SLURM here.
+    """
+    if shutil.which("sbatch") is None:
+        raise ConfigError(
+            "cluster: slurm: there is no sbatch here; start it on a login node of the cluster (some want `module load "
+            "slurm`), or use --cluster local"
+        )
+
+
+def submit(script: Path) -> str:
+    """The job's id.
+
+    Raises:
+        ConfigError: SLURM refuses it, in its own words.
+        Unreachable: the controller does not answer.
+    """
+    answer = _call("sbatch", "--parsable", str(script))
+    if answer.returncode:
+        raise ConfigError(f"launch.slurm: SLURM refuses {script}: {_words(answer)}")
+    return answer.stdout.strip().split(";")[0]
+
+
+def jobs(ids: Collection[str]) -> dict[str, Job]:
+    """Those of these jobs that the queue knows, each task of an array by itself; what ended some minutes ago is
+    forgotten by SLURM.
+
+    Args:
+        ids: as at submission; tasks of an array are found by its id.
+
+    Raises:
+        Unreachable: the controller does not answer.
+    """
+    answer = _call("squeue", "--noheader", "--array", "--states=all", f"--user={getpass.getuser()}",
+                   "--format=%i|%j|%T|%R")  # fmt: skip
+    if answer.returncode:
+        raise Unreachable(f"SLURM does not answer, so it is unknown what its jobs do: {_words(answer)}")
+    lines = (line.strip().split("|", 3) for line in answer.stdout.splitlines() if line.count("|") >= 3)
+    found = [Job(*line) for line in lines]
+    return {job.id: job for job in found if job.array in ids}
+
+
+def cancel(ids: Sequence[str]) -> None:
+    """
+    Raises:
+        Unreachable: the controller does not answer.
+    """
+    if ids:
+        answer = _call("scancel", *ids)
+        if answer.returncode:
+            raise Unreachable(f"scancel {' '.join(ids)}: {_words(answer)}")
+
+
+def requeue(job: str) -> str | None:
+    """Back into the queue; what SLURM says where it will not."""
+    answer = _call("scontrol", "requeue", job)
+    return _words(answer) if answer.returncode else None
+
+
+def _call(*command: str) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, stdin=subprocess.DEVNULL)
+    except subprocess.TimeoutExpired:
+        raise Unreachable(f"{command[0]} has not answered for {SECONDS} s, so it is unknown what jobs do") from None
+
+
+def _words(answer: subprocess.CompletedProcess[str]) -> str:
+    """One line, the command's name left out."""
+    text = " ".join((answer.stderr or answer.stdout).split())
+    return text.removeprefix("sbatch: ").removeprefix("error: ") or f"status {answer.returncode}"
