@@ -1,18 +1,18 @@
-# Nothing is needed but Python >= 3.10 with venv and pip; the tests of METEOR also use Java. A stamp in the environment
-# makes repeated calls quick.
+# Nothing is needed but Python >= 3.10 with venv and pip; the tests of METEOR also use Java, those of clusters SLURM. A
+# stamp in the environment makes repeated calls quick.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal -o faulthandler_timeout=300
 
-.PHONY: demo test test-fast lint types bench java
+.PHONY: demo test test-fast lint types bench java slurm
 
 # The embedded quickstart, to a finished report under results/quickstart.
 demo: $(VENV)/.tunelab
 	$(BIN)/tunelab run
 
 # Two processes; each test process computes with one thread (see tests/conftest.py).
-test: $(VENV)/.tunelab-dev java
+test: $(VENV)/.tunelab-dev java slurm
 	$(PYTEST)
 
 # For every edit: no process is started, no Java, no browser.
@@ -23,6 +23,11 @@ test-fast: $(VENV)/.tunelab-dev
 java:
 	@command -v java >/dev/null || test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null \
 	  || { apt-get update -qq && apt-get install -y -qq --no-install-recommends default-jre-headless; }
+
+# A real SLURM for tests/launch/slurm, 4 MB. Where it is missing and cannot be installed they skip.
+slurm:
+	@PATH="$$PATH:/usr/sbin" && command -v slurmctld slurmd munged sbatch >/dev/null || test "$$(id -u)" != 0 \
+	  || ! command -v apt-get >/dev/null || scripts/slurm-test-cluster install
 
 lint: $(VENV)/.tunelab-dev
 	$(BIN)/ruff check .
