@@ -9,7 +9,7 @@ from tunelab.config.read import read_study
 from tunelab.errors import ConfigError, RunError
 from tunelab.launch.report import rebuild_report
 from tunelab.launch.run import run_study
-from tunelab.launch.until import Limits, run_until_decided
+from tunelab.launch.until import Limits, check_limits, run_until_decided
 from tunelab.significance.looks import Taken, next_level
 from tunelab.study.planning.plan import make_plan
 from tunelab.study.store import Store
@@ -203,12 +203,11 @@ def test_hours_end_it_after_a_look(model, tmp_path):
     assert len(looks_of(tmp_path)["looks"]) == 1 and "hours are over" in seen.lines[-1]
 
 
-def test_a_limit_below_the_studys_own_seeds_is_refused_before_anything_runs(model, tmp_path):
+def test_a_limit_below_the_studys_own_seeds_is_refused(model):
     with pytest.raises(ConfigError, match="--max-seeds 3 is below the study's own 4 seeds"):
-        until(planned(model, seeds="[0, 1, 2, 3]"), tmp_path, most=3)
+        check_limits(Limits(3), planned(model, seeds="[0, 1, 2, 3]"))
     with pytest.raises(ConfigError, match="--max-seeds 2 is below 3, the fewest that are looked at"):
-        until(planned(model, seeds="[0]"), tmp_path, most=2)
-    assert not tmp_path.joinpath("study.yaml").exists()
+        check_limits(Limits(2), planned(model, seeds="[0]"))
 
 
 def test_looks_that_cannot_be_read_are_one_line(tmp_path):

@@ -65,7 +65,12 @@ def outcome_text(outcome: Outcome) -> str:
     first = [f"{REHEARSED}.", ""] if outcome.rehearsed else []
     lines = [*first, terminal_text(outcome.comparison), *map(visible, failures), *_rehearsal_lines(outcome)]
     if outcome.jobs is not None:
-        return "\n".join([*(lines if outcome.comparison.rows else []), *outcome.jobs.lines(outcome.folder)])
+        return "\n".join(
+            [
+                *(lines if any(row.num_seeds for row in outcome.comparison.rows) else []),
+                *outcome.jobs.lines(outcome.folder),
+            ]
+        )
     return "\n".join([*lines, f"Report: {outcome.folder / 'report.html'}"])
 
 
