@@ -47,6 +47,8 @@ def _line(value: str) -> str:
     return value
 
 
+LOOK_SECONDS = 30
+"""SLURM looks at limits so often, and sends a signal at the first look at which it is due before the next one."""
 Line = Annotated[str, Field(min_length=1), AfterValidator(_line)]
 Word = Annotated[str, Field(min_length=1, pattern=r"^\S+$"), AfterValidator(_line)]
 
@@ -55,6 +57,17 @@ def _time(value: str | int) -> str | int:
     if isinstance(value, str) and not re.fullmatch(r"(\d+-)?\d+(:\d+){0,2}", value):
         raise ValueError("must be minutes, or HOURS:MINUTES:SECONDS, or DAYS-HOURS:MINUTES:SECONDS")
     return value
+
+
+def seconds_of(time: str | int) -> int:
+    """Of a limit as SLURM reads it: minutes, minutes:seconds, hours:minutes:seconds, days-hours[:minutes[:seconds]]."""
+    days, dash, rest = str(time).rpartition("-")
+    parts = [int(part) for part in rest.split(":")]
+    if dash:
+        hours, minutes, seconds = (*parts, 0, 0)[:3]
+    else:
+        hours, minutes, seconds = {1: (0, *parts, 0), 2: (0, *parts), 3: tuple(parts)}[len(parts)]
+    return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds
 
 
 def _options(values: dict[str, str | int | bool]) -> dict[str, str | int | bool]:
@@ -117,6 +130,14 @@ class Slurm(SlurmResources):
 
     notice: Annotated[int, Field(ge=10)] = 120
     """Seconds before the time limit at which a run is told to write its checkpoint and to requeue."""
+
+    @model_validator(mode="after")
+    def _noticed(self) -> Slurm:
+        limit, least = None if self.time is None else seconds_of(self.time), self.notice + LOOK_SECONDS
+        if limit is not None and limit <= least:
+            rule = f"time {self.time} is {limit} s, and a run is told to stop {self.notice} to {least} s before its end"
+            raise ValueError(f"{rule}: it would never get further; give more time, or less notice")
+        return self
 
     planner: SlurmResources | None = None
     """Where it differs for the small job that continues a study after a wave of runs: one core, no gres, no memory of

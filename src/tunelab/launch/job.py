@@ -42,7 +42,8 @@ def main(arguments: list[str]) -> int:
     if num_failed(tried) >= MOST:
         folder.write_failure(gave_up(folder, tried))
         return 1
-    return _end(folder, job, *_execute(folder, f"slurm/{job}.log"))
+    code, came = _execute(folder, f"slurm/{job}.log")
+    return _end(folder, job, code, came, began=len(attempts_of(folder, os.environ.get(SUBMISSION))) > len(tried))
 
 
 def attempts_of(folder: RunFolder, submission: str | None) -> list[Any]:
@@ -88,13 +89,14 @@ def _execute(folder: RunFolder, log: str) -> tuple[int, set[int]]:
     return child.wait(), came
 
 
-def _end(folder: RunFolder, job: str, code: int, came: set[int]) -> int:
+def _end(folder: RunFolder, job: str, code: int, came: set[int], *, began: bool) -> int:
+    """`began`: whether there is a line of this attempt; what breaks before that would break for ever."""
     if folder.finished:
         return 0
     if code == STOPPED and signal.SIGUSR1 not in came:
         print("stopped; where SLURM requeues the job it goes on from its checkpoint")
         return STOPPED
-    again = code == STOPPED or code < 0 or code == BROKEN
+    again = code == STOPPED or (began and (code < 0 or code == BROKEN))
     tried = attempts_of(folder, os.environ.get(SUBMISSION))
     if not again:
         if not folder.failed and code:

@@ -66,6 +66,8 @@ def open_session(
     torch.set_num_threads(run.threads)
     if place.type == "cpu" and medium_is_exact():
         torch.set_float32_matmul_precision("medium")
+    if run.precision == "bf16" and place.type == "cuda" and not device.has_bf16(place):
+        raise ModelError(f"precision: bf16, and {device.name(place)} has no bf16: set precision: fp32")
     if method is not None and method.base_storage == "nf4":
         require_nf4(place)
     model: Any = load_model(run.model, located, seed=run.seed)
