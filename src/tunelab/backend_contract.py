@@ -170,7 +170,7 @@ class Session(ABC):
 
 
 class Memory(Protocol):
-    """Measures this process on one device."""
+    """Measures this process on one device, or a run over several on all of them."""
 
     method: str
     """vmhwm-reset, sampled, cuda-allocator: how peaks are read."""
@@ -179,7 +179,12 @@ class Memory(Protocol):
         """Forget the peak."""
 
     def peak_gib(self) -> float | None:
-        """Highest use since `reset`; None where it cannot be measured."""
+        """Highest use since `reset`, of a run's several devices the largest; None where it cannot be measured."""
+
+    def peak_all_gib(self) -> float | None:
+        """Each device's highest use since `reset`, added over the run's devices; asked only where there are several.
+        None: it cannot be measured."""
+        return None
 
     def current_gib(self) -> float | None: ...
 

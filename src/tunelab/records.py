@@ -199,9 +199,24 @@ class PhaseCost(Record):
 
     seconds: float
     peak_gib: float | None = None
-    """Absolute peak: resident memory on CPU, allocator peak on CUDA. None where it cannot be measured."""
+    """Absolute peak: resident memory on CPU, allocator peak on CUDA; of several devices the largest one's. None where
+    it cannot be measured."""
     peak_method: str | None = None
     """How it was measured: vmhwm-reset, sampled, cuda-allocator."""
+    peak_all_gib: float | None = None
+    """Peaks of all the run's devices, added. None where it ran on one, or where they cannot be measured."""
+    device_seconds: float | None = None
+    """Seconds times devices, as many as there were at each time. None where it ran on one."""
+
+    @property
+    def seconds_in_all(self) -> float:
+        """Of all devices."""
+        return self.seconds if self.device_seconds is None else self.device_seconds
+
+    @property
+    def peak_in_all_gib(self) -> float | None:
+        """Of all devices."""
+        return self.peak_gib if self.device_seconds is None else self.peak_all_gib
 
 
 class Divergence(Record):
@@ -295,15 +310,20 @@ class RunResult(Record):
     trainable_parameters: int
     total_parameters: int
     process_gib: float | None = None
-    """Memory of the process itself: its libraries and the tokenizer, before the model was loaded."""
+    """Memory of the process itself, one device's: its libraries and the tokenizer, before the model was loaded."""
     loaded_gib: float | None = None
-    """Memory right after the model was loaded, before anything was trained."""
+    """Memory of one device right after the model was loaded, before anything was trained."""
     saved_mib: float | None = None
     """Size of the saved adapter or weights, tokenizer not counted. None for the base."""
     tokens_per_second: float | None = None
-    """Non-padding tokens over the train phase's step seconds, the first steps left out."""
+    """Non-padding tokens of all devices over the train phase's step seconds, the first steps left out."""
     tokens_per_second_first: float | None = None
     """The same over the first steps (allocation, kernel choice)."""
+    num_devices: int = 1
+    """Over which the run, and so its training, was spread; where that changed in between, at its end."""
+    num_nodes: int = 1
+    sharded: bool = False
+    """Whether they cut weights, gradients and optimizer state too; else each held the whole model."""
     num_steps: int = 0
     num_tokens: int = 0
     num_supervised_tokens: int = 0

@@ -91,3 +91,73 @@ def test_resident_peak_sees_a_phase_and_forgets_the_one_before(method, monkeypat
     time.sleep(0.1)
     assert high - memory.peak_gib() > 60 * MIB
     assert memory.peak_gib() == pytest.approx(memory.current_gib(), abs=20 * MIB)
+
+
+class OnSeveral(Stepping):
+    """Each device has the same peak, but one has 1 GiB more; `knows` whether their sum can be measured."""
+
+    def __init__(self, devices: int, *, knows: bool = True) -> None:
+        super().__init__()
+        self.devices = devices
+        self.knows = knows
+
+    def peak_gib(self) -> float:
+        return self.value + 1
+
+    def peak_all_gib(self) -> float | None:
+        return self.devices * self.value + 1 if self.knows else None
+
+
+def trained(
+    memory: Stepping, clock: list[float], *, seconds: float, peak: float, devices: int = 1, state=None
+) -> Meter:
+    meter = Meter(memory, num_devices=devices)
+    if state is not None:
+        meter.restore(state)
+    with meter.phase("train"):
+        memory.value = peak
+        clock[0] += seconds
+    return meter
+
+
+def test_a_phase_over_several_devices_has_the_largest_peak_their_sum_and_seconds_of_all(clock):
+    cost = trained(OnSeveral(4), clock, seconds=5, peak=2.0, devices=4).costs()["train"]
+    assert (cost.seconds, cost.device_seconds, cost.peak_gib, cost.peak_all_gib) == (5, 20, 3.0, 9.0)
+    assert (cost.seconds_in_all, cost.peak_in_all_gib) == (20, 9.0)
+
+
+def test_a_phase_on_one_device_has_nothing_in_all_beside_its_own(clock):
+    cost = trained(Stepping(), clock, seconds=5, peak=2.0).costs()["train"]
+    assert (cost.device_seconds, cost.peak_all_gib) == (None, None)
+    assert (cost.seconds_in_all, cost.peak_in_all_gib) == (5, 2.0)
+
+
+def test_a_run_that_goes_on_over_another_number_of_devices_counts_each_for_its_time(clock):
+    state = trained(OnSeveral(4), clock, seconds=5, peak=2.0, devices=4).state()
+    cost = trained(Stepping(), clock, seconds=7, peak=6.0, state=state).costs()["train"]
+    assert (cost.seconds, cost.device_seconds, cost.peak_gib, cost.peak_all_gib) == (12, 27, 6.0, 9.0)
+
+
+def test_a_peak_that_was_not_known_in_all_for_some_time_is_not_known(clock):
+    state = trained(OnSeveral(4, knows=False), clock, seconds=5, peak=2.0, devices=4).state()
+    cost = trained(Stepping(), clock, seconds=7, peak=6.0, state=state).costs()["train"]
+    assert (cost.peak_gib, cost.peak_all_gib, cost.device_seconds) == (6.0, None, 27)
+
+
+def test_costs_of_a_checkpoint_that_knew_one_device_are_taken_up(clock):
+    state = {"train": [5.0, 2.0], "prepare": [1.0, None]}
+    costs = trained(OnSeveral(2), clock, seconds=3, peak=4.0, devices=2, state=state).costs()
+    train = costs["train"]
+    assert (train.seconds, train.device_seconds, train.peak_gib, train.peak_all_gib) == (8, 11, 5.0, 9.0)
+    assert (costs["prepare"].seconds, costs["prepare"].device_seconds, costs["prepare"].peak_gib) == (1, None, None)
+
+
+def test_a_phase_that_is_done_again_counts_once_and_with_its_own_devices(clock):
+    """prepare: 2 s on 4 devices, and again 3 s on one."""
+    memory = Stepping()
+    meter = Meter(memory)
+    with meter.phase("prepare"):
+        clock[0] += 3
+    meter.restore({"prepare": [2.0, 1.0, 4.0, 8.0]})
+    cost = meter.costs()["prepare"]
+    assert (cost.seconds, cost.device_seconds, cost.peak_gib) == (3, None, 1.0)

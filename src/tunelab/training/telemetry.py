@@ -1,5 +1,5 @@
-"""Seconds and peak memory by phase. Entering a phase inside another pauses the outer one: what validation or a
-checkpoint costs never counts as training.
+"""Seconds and peak memory by phase, of one device and of all. Entering a phase inside another pauses the outer one:
+what validation or a checkpoint costs never counts as training.
 
 On Linux the kernel's high-water mark of resident memory is reset at each phase's start (/proc/self/clear_refs);
 where that is not allowed a thread samples the resident memory. CUDA back ends bring a probe of their own.
@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from tunelab.backend_contract import Memory
 from tunelab.records import PhaseCost
@@ -31,7 +32,7 @@ def _status_gib(field: str) -> float | None:
     return None
 
 
-class ResidentMemory:
+class ResidentMemory(Memory):
     """Resident memory of this process."""
 
     def __init__(self) -> None:
@@ -67,13 +68,39 @@ class ResidentMemory:
                 self._highest = max(self._highest or 0.0, current)
 
 
-class Meter:
-    """Costs of the phases of one run; survives a restart through `state`."""
+class _Taken(NamedTuple):
+    """By one phase so far."""
 
-    def __init__(self, memory: Memory, *, on_phase: Callable[[str], None] = lambda name: None) -> None:
+    seconds: float = 0.0
+    peak: float | None = None
+    peak_all: float | None = None
+    device_seconds: float = 0.0
+
+    @property
+    def is_spread(self) -> bool:
+        """Whether it was over several devices at any time."""
+        return self.device_seconds != self.seconds
+
+    def with_peaks(self, *others: tuple[float | None, float | None]) -> _Taken:
+        """The highest; in all only where every time that has a peak has one in all."""
+        pairs = [pair for pair in ((self.peak, self.peak_all), *others) if pair != (None, None)]
+        peaks = [peak for peak, _ in pairs if peak is not None]
+        in_all = [peak for _, peak in pairs if peak is not None]
+        complete = len(in_all) == len(pairs)
+        return self._replace(peak=max(peaks, default=None), peak_all=max(in_all, default=None) if complete else None)
+
+
+class Meter:
+    """Costs of the phases of one run; survives a restart through `state`, also over another number of devices."""
+
+    def __init__(
+        self, memory: Memory, *, num_devices: int = 1, on_phase: Callable[[str], None] = lambda name: None
+    ) -> None:
+        """`memory` knows all of the `num_devices`."""
         self.memory = memory
+        self._num_devices = num_devices
         self._on_phase = on_phase
-        self._costs: dict[str, tuple[float, float | None]] = {}
+        self._costs: dict[str, _Taken] = {}
         self._open: list[str] = []
         self._since = 0.0
 
@@ -95,8 +122,14 @@ class Meter:
 
     def costs(self) -> dict[str, PhaseCost]:
         return {
-            name: PhaseCost(seconds=seconds, peak_gib=peak, peak_method=self.memory.method)
-            for name, (seconds, peak) in self._costs.items()
+            name: PhaseCost(
+                seconds=taken.seconds,
+                peak_gib=taken.peak,
+                peak_method=self.memory.method,
+                peak_all_gib=taken.peak_all if taken.is_spread else None,
+                device_seconds=taken.device_seconds if taken.is_spread else None,
+            )
+            for name, taken in self._costs.items()
         }
 
     def state(self) -> dict[str, list[float | None]]:
@@ -108,18 +141,24 @@ class Meter:
 
     def restore(self, state: dict[str, list[float | None]]) -> None:
         """Take up the costs of an interrupted run; of a phase done again here, in part or whole, the larger."""
-        for name, (seconds, peak) in state.items():
-            assert seconds is not None, "a peak alone can be missing"
-            again, peak_again = self._costs.get(name, (0.0, None))
-            peaks = [value for value in (peak, peak_again) if value is not None]
-            self._costs[name] = (max(seconds, again), max(peaks, default=None))
+        for name, cost in state.items():
+            if len(cost) == 2:  # of an older version, which knew one device
+                cost = [*cost, cost[1], cost[0]]
+            seconds, peak, peak_all, device_seconds = cost
+            assert seconds is not None and device_seconds is not None, "a peak alone can be missing"
+            before, again = _Taken(seconds, peak, peak_all, device_seconds), self._costs.get(name, _Taken())
+            longer = before if before.seconds >= again.seconds else again
+            self._costs[name] = longer.with_peaks((peak, peak_all), (again.peak, again.peak_all))
 
     def _start(self) -> None:
         self.memory.reset()
         self._since = time.perf_counter()
 
     def _close(self) -> None:
-        seconds, peak = self._costs.get(self._open[-1], (0.0, None))
-        measured = self.memory.peak_gib()
-        highest = max((value for value in (peak, measured) if value is not None), default=None)
-        self._costs[self._open[-1]] = (seconds + time.perf_counter() - self._since, highest)
+        taken = self._costs.get(self._open[-1], _Taken())
+        peak = self.memory.peak_gib()  # waits for the device: before the clock is read
+        peak_all = peak if self._num_devices == 1 else self.memory.peak_all_gib()
+        seconds = time.perf_counter() - self._since
+        self._costs[self._open[-1]] = taken.with_peaks((peak, peak_all))._replace(
+            seconds=taken.seconds + seconds, device_seconds=taken.device_seconds + seconds * self._num_devices
+        )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import torch
 
+from tunelab.backend_contract import Memory
+
 GIB = 1024**3
 
 
-class CudaMemory:
+class CudaMemory(Memory):
     """What torch's CUDA allocator has handed out."""
 
     method = "cuda-allocator"

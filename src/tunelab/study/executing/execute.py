@@ -21,8 +21,8 @@ from tunelab.files import write_atomically
 from tunelab.records import Batch, Provenance, RunResult, Score, TextSide, TokenRow
 from tunelab.study.executing.attempt import attempt
 from tunelab.study.executing.harness import harness_results
-from tunelab.study.executing.outcome import scored_result, speed
-from tunelab.study.executing.parents import Parent, finished_parents, training_cost, training_note
+from tunelab.study.executing.outcome import scored_result, speed, spread_of
+from tunelab.study.executing.parents import Parent, finished_parents, training_cost, training_note, training_spread
 from tunelab.study.executing.predict import Progress, general_losses, open_log, predictions
 from tunelab.study.executing.prepare import RunData, prepare, write_summary
 from tunelab.study.executing.provenance import provenance
@@ -107,7 +107,10 @@ def _load(
     notes: list[str],
     stop: Callable[[], bool],
 ) -> Work:
-    meter = Meter(parts.backend.memory(), on_phase=lambda name: progress({"event": "phase", "phase": name}))
+    meter = Meter(
+        parts.backend.memory(), num_devices=run.ranks.count,
+        on_phase=lambda name: progress({"event": "phase", "phase": name}),
+    )  # fmt: skip
     with meter.phase("load"):
         located = parts.backend.locate(run.model)
         if located.revision != run.model_revision:
@@ -150,6 +153,7 @@ def _train_and_evaluate(work: Work, where: Provenance) -> RunResult:
         "process_gib": work.process_gib,
         "saved_mib": saved_mib,
         **speed(folder.steps()),
+        **(training_spread(parents) if parents else spread_of(run)),
         "num_steps": state.step,
         "num_tokens": state.num_tokens,
         "num_supervised_tokens": state.num_supervised_tokens,

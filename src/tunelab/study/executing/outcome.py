@@ -39,6 +39,11 @@ def scored_result(
     )
 
 
+def spread_of(run: RunConfig) -> dict[str, int | bool]:
+    """Over what it is trained, as its result says it."""
+    return {"num_devices": run.ranks.count, "num_nodes": run.ranks.nodes, "sharded": run.ranks.shard}
+
+
 def speed(steps: list[StepRecord]) -> dict[str, float | None]:
     def rate(records: list[StepRecord]) -> float | None:
         seconds = sum(record.seconds for record in records)

@@ -40,12 +40,33 @@ def finished_parents(run: RunConfig, folder: RunFolder) -> list[Parent]:
 def training_cost(parents: Sequence[Parent]) -> PhaseCost:
     """The parents were trained one after the other: seconds are added, the peak is the highest."""
     costs = [parent.result.phases["train"] for parent in parents]
-    peaks = [cost.peak_gib for cost in costs if cost.peak_gib is not None]
-    return PhaseCost(
+    cost = PhaseCost(
         seconds=sum(cost.seconds for cost in costs),
-        peak_gib=max(peaks) if len(peaks) == len(costs) else None,
+        peak_gib=_highest([cost.peak_gib for cost in costs]),
         peak_method=costs[0].peak_method,
     )
+    if all(cost.device_seconds is None for cost in costs):
+        return cost
+    in_all = {
+        "device_seconds": sum(cost.seconds_in_all for cost in costs),
+        "peak_all_gib": _highest([cost.peak_in_all_gib for cost in costs]),
+    }
+    return cost.model_copy(update=in_all)
+
+
+def training_spread(parents: Sequence[Parent]) -> dict[str, int | bool]:
+    """Of the training that is this run's cost: where the parents' differ, the widest; their device seconds tell."""
+    results = [parent.result for parent in parents]
+    return {
+        "num_devices": max(result.num_devices for result in results),
+        "num_nodes": max(result.num_nodes for result in results),
+        "sharded": any(result.sharded for result in results),
+    }
+
+
+def _highest(peaks: Sequence[float | None]) -> float | None:
+    known = [peak for peak in peaks if peak is not None]
+    return max(known) if len(known) == len(peaks) else None
 
 
 def training_note(parents: Sequence[Parent]) -> str:
