@@ -1,9 +1,12 @@
-"""What `tunelab show STUDY` says of a split: sources, lengths, what is learned."""
+"""What `tunelab show STUDY` says of a split: sources, lengths, what is learned; what `show RUN` says of its costs."""
 
 import pytest
 from rich.console import Console
 
-from tunelab.launch.printing import print_tasks
+from report.study_folder import write_run
+from tunelab.entries import RunEntry
+from tunelab.launch.printing import print_tasks, result_text
+from tunelab.records import PhaseCost
 from tunelab.study.verbs.show import FirstStep, Piece, ShownExample, ShownTask
 
 CUTS = {"prompts_cut": 1, "targets_cut": 0}
@@ -42,3 +45,23 @@ def test_every_source_is_counted_and_lengths_are_drawn(shown):
 def test_a_task_of_one_source_names_none(shown):
     shown.summary["splits"]["train"]["sources"] = {}
     assert not [line for line in printed(shown) if "alpaca" in line]
+
+
+def costs_of(folder, **changes) -> list[str]:
+    entry = RunEntry("lora-0", "lora", "chats", 0, "torch", 2e-4, "run", 1)
+    lines = result_text(write_run(folder, entry, num_examples=2, **changes)).splitlines()
+    return [line for line in lines if " peak " in line or " device" in line]
+
+
+def test_a_run_over_several_devices_tells_its_costs_of_one_and_in_all(tmp_path):
+    train = PhaseCost(seconds=20.0, peak_gib=1.5, peak_all_gib=5.5, device_seconds=80.0)
+    several = {"num_devices": 4, "num_nodes": 2, "sharded": True, "tokens_per_second": 8000.0}
+    assert costs_of(tmp_path, phases={"train": train}, **several) == [
+        "  train            20.0 s, peak 1.50 GiB of one device; in all 80.0 s, 5.50 GiB",
+        "  over 4 devices (2 nodes, sharded), 8,000 tokens/s in all, 2,000 a device",
+    ]
+
+
+def test_a_run_on_one_device_names_no_device(tmp_path):
+    train = PhaseCost(seconds=20.0, peak_gib=1.5)
+    assert costs_of(tmp_path, phases={"train": train}) == ["  train            20.0 s, peak 1.50 GiB"]

@@ -13,8 +13,9 @@ from rich.text import Text
 from tunelab.config.study_yaml import dump_yaml
 from tunelab.launch.doctor import Finding
 from tunelab.launch.run import Outcome
-from tunelab.records import RunResult
+from tunelab.records import PhaseCost, RunResult
 from tunelab.report.decision import terminal_text
+from tunelab.report.devices import spread_of
 from tunelab.report.numbers import MISSING, count, duration, interval, memory, percent, rate, score_decimals
 from tunelab.report.tables import Cell, Column, Table, plain, visible, words
 from tunelab.study.planning.preview import PlannedRun, Preview
@@ -88,10 +89,20 @@ def result_text(result: RunResult) -> str:
         shown = interval(score.value, score.low, score.high, score_decimals([score.value]))
         lines.append(f"  {name:<16} {shown}  n={score.n}  {score.signature}")
     for name, cost in result.phases.items():
-        lines.append(f"  {name:<16} {duration(cost.seconds)}, peak {memory(cost.peak_gib)}")
+        lines.append(f"  {name:<16} {duration(cost.seconds)}, peak {memory(cost.peak_gib)}{_in_all(cost)}")
+    if result.num_devices > 1:
+        speed = result.tokens_per_second
+        each = "" if speed is None else f", {speed:,.0f} tokens/s in all, {speed / result.num_devices:,.0f} a device"
+        lines.append(f"  over {spread_of(result).text}{each}")
     unread = [f"{name}: {score.note}" for name, score in result.scores.items() if score.note]
     lines += [f"  note: {note}" for note in [*unread, *result.notes]]
     return "\n".join(map(visible, lines))
+
+
+def _in_all(cost: PhaseCost) -> str:
+    if cost.device_seconds is None:
+        return ""
+    return f" of one device; in all {duration(cost.device_seconds)}, {memory(cost.peak_all_gib)}"
 
 
 def run_text(folder: RunFolder) -> str:
