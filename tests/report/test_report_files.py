@@ -19,10 +19,11 @@ CELL_KEYS = {
     "needed_times", "beats_base",
 }  # fmt: skip
 ROW_KEYS = {
-    "study", "method", "task", "backend", "num_seeds", "num_seeds_planned", "scores", "train_seconds",
-    "evaluate_seconds", "peak_train_gib", "loaded_gib", "tokens_per_second", "trainable_parameters", "total_parameters",
-    "saved_mib", "learning_rate", "searched", "num_learning_rates_tried", "search_seconds", "failures", "marks",
-    "notes",
+    "study", "method", "task", "backend", "num_seeds", "num_seeds_planned", "scores", "num_devices",
+    "num_nodes", "sharded", "train_seconds", "train_device_seconds", "evaluate_seconds", "peak_train_gib",
+    "peak_train_all_gib", "loaded_gib", "tokens_per_second", "tokens_per_second_per_device", "trainable_parameters",
+    "total_parameters", "saved_mib", "learning_rate", "searched", "num_learning_rates_tried", "search_seconds",
+    "search_device_seconds", "failures", "marks", "notes",
 }  # fmt: skip
 
 

@@ -36,15 +36,15 @@ class Decision(Section):
 
     cost: Cost = "memory"
     """Of the methods that are as good the cheapest is kept. memory: peak of training. time: of training. size: of what
-    is saved. price: of everything a method took, its search included, at `price_per_hour`."""
+    is saved. price: of everything a method took on all its devices, its search included, at `price_per_hour`."""
 
     price_per_hour: PositiveFloat | None = None
-    """Of this machine, in any currency; for `cost: price`."""
+    """Of one device (a GPU; without one, the machine), in any currency; for `cost: price`."""
 
     @model_validator(mode="after")
     def _priced(self) -> Decision:
         if self.cost == "price" and self.price_per_hour is None:
-            raise ValueError("cost: price needs price_per_hour, what an hour of this machine costs")
+            raise ValueError("cost: price needs price_per_hour, what an hour of one device costs")
         return self
 
     @property

@@ -13,6 +13,7 @@ from tunelab.report.numbers import number, rate, score_decimals
 from tunelab.report.reading import finished
 from tunelab.report.search import edge_of_winner
 
+OTHER_MACHINE = ("hardware differs", "device differs", "number of threads differs")
 FEW_SEEDS_T = 2.0
 """Standard errors by which two methods' validation losses must differ to be told as different."""
 
@@ -54,8 +55,16 @@ def cautions(group: Group) -> list[str]:
             else []
         ),
         *(
+            [
+                "Rows were trained over different numbers of devices (see the marks), so their costs are compared in "
+                "all: seconds times devices, and the peaks of all devices added."
+            ]
+            if group.compares_in_all
+            else []
+        ),
+        *(
             ["Times and memory come from different machines or settings (see the marks)."]
-            if any("hardware differs" in mark or "number of threads differs" in mark for mark in marks)
+            if any(fact in mark for mark in marks for fact in OTHER_MACHINE)
             else []
         ),
     ]

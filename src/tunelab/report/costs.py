@@ -6,12 +6,14 @@ import math
 from collections.abc import Mapping, Sequence
 
 from tunelab.records import PhaseCost
-from tunelab.report.frame import Group
+from tunelab.report.devices import highest_in_all
+from tunelab.report.frame import Group, Row
 from tunelab.report.numbers import MISSING, Unit, duration, in_unit, memory_unit, number, rate, three_digits
 from tunelab.report.reading import RunRecords, whole_seconds
 from tunelab.report.search import Edge, candidates, edge_of_winner
 from tunelab.report.tables import Cell, Column, Table, words
 
+SPREAD = "In all: seconds times devices, and the peaks of all devices added."
 PHASES = ("load", "prepare", "train", "evaluate", "save")
 
 
@@ -24,28 +26,38 @@ def phases_table(group: Group) -> Table | None:
         return None
     names = [*PHASES, *sorted({name for runs in costs.values() for phases in runs for name in phases} - set(PHASES))]
     memory = memory_unit(cost.peak_gib for cost in everything)
-    speeds = {row.method: row.tokens_per_second for row in group.rows}
     rows = tuple(
-        (
-            Cell(method),
-            *(_phase(name, runs, memory=memory) for name in names),
-            Cell(MISSING if speeds[method] is None else f"{speeds[method]:,.0f}"),
-        )
-        for method, runs in costs.items()
+        (Cell(row.method), *(_phase(name, costs[row.method], memory=memory) for name in names), _speed(row))
+        for row in group.rows
+        if row.method in costs
     )
     feet = (
         "Mean wall time; below it the largest peak memory in that phase, absolute.",
         "Tokens per second of the train phase, padding and the first steps left out.",
+        *([SPREAD] if any(cost.device_seconds is not None for cost in everything) else []),
     )
     columns = (words("Method"), *(Column(name, "s") for name in names), Column("Tokens/s"))
     return Table("", columns, rows, feet)
+
+
+def _speed(row: Row) -> Cell:
+    speed, each = row.tokens_per_second, row.tokens_per_second_per_device
+    if speed is None:
+        return Cell(MISSING)
+    return Cell(f"{speed:,.0f}", below="" if each in (None, speed) else f"({each:,.0f} a device)")
 
 
 def _phase(name: str, runs: Sequence[Mapping[str, PhaseCost]], *, memory: Unit) -> Cell:
     costs = [phases[name] for phases in runs if name in phases]
     mean = math.fsum(cost.seconds for cost in costs) / len(costs) if costs else None
     peak = max((cost.peak_gib for cost in costs if cost.peak_gib is not None), default=None)
-    return Cell(three_digits(mean), below="" if peak is None else f"{in_unit(peak, memory)} {memory.name}")
+    below = "" if peak is None else f"{in_unit(peak, memory)} {memory.name}"
+    if any(cost.device_seconds is not None for cost in costs):
+        seconds = math.fsum(cost.seconds_in_all for cost in costs) / len(costs)
+        most = highest_in_all(costs)
+        peaks = "" if most is None else f", {in_unit(most, memory)} {memory.name}"
+        below = "; ".join(filter(None, (below, f"in all {three_digits(seconds)} s{peaks}")))
+    return Cell(three_digits(mean), below=below)
 
 
 def search_table(group: Group) -> Table | None:
@@ -87,9 +99,14 @@ def _tried(run: RunRecords, fields: Sequence[str], *, edge: Edge | None) -> tupl
         Cell(rate(run.entry.learning_rate)),
         *(Cell(dict(run.entry.setting).get(field, MISSING)) for field in fields),
         Cell(number(loss, 4), tone="best" if won else ""),
-        Cell(duration(whole_seconds(run))),
+        _whole(run),
         Cell(_kept(edge) if won else _outcome(run)),
     )
+
+
+def _whole(run: RunRecords) -> Cell:
+    seconds, in_all = whole_seconds(run), whole_seconds(run, in_all=True)
+    return Cell(duration(seconds), below="" if in_all == seconds else f"(in all {duration(in_all)})")
 
 
 def _kept(edge: Edge | None) -> str:

@@ -6,6 +6,7 @@ import textwrap
 from string import ascii_lowercase
 
 from tunelab.entries import BASE
+from tunelab.report.devices import either, spread_of
 from tunelab.report.frame import Comparison, Group, Row
 from tunelab.report.numbers import (
     MISSING,
@@ -30,6 +31,10 @@ from tunelab.report.verdict import overall, verdicts
 BOLD = "Bold: as good as the best (it lacks less than the margin, with 95 % over all methods together)."
 INTERVAL = "[low, high]: 95 % interval. ↑: higher is better, ↓: lower is better."
 STARRED = BOLD.replace("Bold", "*")
+SPREAD = (
+    "Where a row was trained over several devices, memory is the largest peak of one and time is by the clock; in all: "
+    "the peaks of all devices added, and seconds times devices."
+)
 COSTS = "Memory and time are of the train phase alone; memory is the absolute peak."
 
 
@@ -45,6 +50,7 @@ def decision_table(group: Group, *, caption: str, short: bool = False) -> Table:
         *(Column(f"{name} {'↑' if group.higher_is_better(name) else '↓'}") for name in metrics),
         Column("Memory" if short else "Peak memory", memory.name),
         Column("Time" if short else "Train time", time.name),
+        *([words("Trained over")] if group.is_spread else []),
         Column("Trained"),
         Column("Saved", "MiB"),
         Column("Rate" if short else "Learning rate"),
@@ -55,14 +61,17 @@ def decision_table(group: Group, *, caption: str, short: bool = False) -> Table:
             Cell(row.method, below=setting_text(row.searched), marks=", ".join(letters[mark] for mark in row.marks)),
             *([_word(row, group)] if group.comparisons else []),
             *(_score(row, name, group) for name in metrics),
-            *_costs(row, time=time, memory=memory, short=short),
+            *_costs(row, time=time, memory=memory),
+            *([_trained_over(row, group)] if group.is_spread else []),
+            _trained(row, short=short),
+            Cell(three_digits(row.saved_mib)),
             _learning_rate(row, short=short),
             Cell(_seeds(row)),
         )
         for row in group.rows
     ]
     hidden = {columns.index(column) for column in columns if short and column.title == "Saved"}
-    explained = [STARRED] if short else [BOLD, INTERVAL, COSTS]
+    explained = [*([STARRED] if short else [BOLD, INTERVAL, COSTS]), *([SPREAD] if group.is_spread else [])]
     unseen = [line for name in metrics for line in unread(name, finished(group.runs))]
     feet = (*explained, *unseen, *(f"{letter}: {mark}" for mark, letter in letters.items()))
     return Table(
@@ -115,16 +124,27 @@ def _score(row: Row, metric: str, group: Group) -> Cell:
     return Cell(number(cell.mean, decimals), below=bounds(cell.low, cell.high, decimals), tone=_tone(cell))
 
 
-def _costs(row: Row, *, time: Unit, memory: Unit, short: bool) -> tuple[Cell, ...]:
+def _costs(row: Row, *, time: Unit, memory: Unit) -> tuple[Cell, ...]:
+    """Of one device, and below them of all where there were several."""
+    cells = Cell(in_unit(row.peak_train_gib, memory)), Cell(in_unit(row.train_seconds, time))
+    if row.train_device_seconds == row.train_seconds:
+        return cells
+    in_all = in_unit(row.peak_train_all_gib, memory), in_unit(row.train_device_seconds, time)
+    return tuple(cell._replace(below=f"(in all {total})") for cell, total in zip(cells, in_all, strict=True))
+
+
+def _trained_over(row: Row, group: Group) -> Cell:
+    runs = [] if row.method == BASE else group.runs_of(row.method)
+    return Cell(either(spread_of(run.result) for run in runs) or MISSING)
+
+
+def _trained(row: Row, *, short: bool) -> Cell:
     trained = Cell(count(row.trainable_parameters), below=percent(row.trainable_parameters, row.total_parameters))
     if short:
         trained = trained._replace(below="")
     if row.method == BASE or row.trainable_parameters is None:
         trained = Cell(MISSING)
-    return (
-        Cell(in_unit(row.peak_train_gib, memory)), Cell(in_unit(row.train_seconds, time)), trained,
-        Cell(three_digits(row.saved_mib)),
-    )  # fmt: skip
+    return trained
 
 
 def _learning_rate(row: Row, *, short: bool) -> Cell:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tunelab.entries import BASE
+from tunelab.report.devices import Spread, spread_of
 from tunelab.report.frame import Group
 from tunelab.report.numbers import MISSING
 from tunelab.report.reading import RunRecords
@@ -45,6 +46,11 @@ FACTS: dict[str, Read] = {
 }
 
 
+ONE = Spread(1)
+DEVICES: dict[str, Read] = {"trained over": lambda run: spread_of(run.result).text}
+"""Said where anything was trained over more than one."""
+
+
 def fairness_table(group: Group) -> Table | None:
     """One line a fact; where methods differ for the same seed, each method's own value."""
     runs = {row.method: group.runs_of(row.method) for row in group.rows if row.method != BASE}
@@ -52,7 +58,11 @@ def fairness_table(group: Group) -> Table | None:
     if not runs:
         return None
     rows = []
-    for fact, read in FACTS.items():
+    facts = {
+        **FACTS,
+        **(DEVICES if any(spread_of(run.result) != ONE for done in runs.values() for run in done) else {}),
+    }
+    for fact, read in facts.items():
         values = {method: {run.entry.seed: read(run) for run in done} for method, done in runs.items()}
         same = _same_for_every_seed(values)
         value = _shown([each for seeds in values.values() for each in seeds.values()]) if same else _apart(values)

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from tunelab.contracts import Metric
 from tunelab.entries import BASE, Deciding, Look, RunEntry, StudyRuns
-from tunelab.records import RunResult
+from tunelab.records import PhaseCost, RunResult
+from tunelab.report.devices import Spread, highest_in_all, is_uneven, spread_of
 from tunelab.report.marks import Marked, marks_of
 from tunelab.report.quality import ScoreCell, assess
 from tunelab.report.reading import RunRecords, finished, read_runs, whole_seconds
@@ -45,13 +46,23 @@ class Row:
     num_seeds_planned: int
     scores: dict[str, ScoreCell]
     """The first metric decides."""
+    num_devices: int | None
+    """Over which each seed was trained; where seeds differ the most, and a mark. Of the base: over which it ran."""
+    num_nodes: int | None
+    sharded: bool | None
     train_seconds: float | None
-    """Mean of the train phase."""
+    """Mean of the train phase, by the clock."""
+    train_device_seconds: float | None
+    """The same of all devices, added."""
     evaluate_seconds: float | None
     peak_train_gib: float | None
-    """Largest over the seeds, absolute."""
+    """Largest over the seeds, absolute; of several devices the largest one's."""
+    peak_train_all_gib: float | None
+    """The same of all devices, added."""
     loaded_gib: float | None
     tokens_per_second: float | None
+    """Of all devices."""
+    tokens_per_second_per_device: float | None
     trainable_parameters: int | None
     total_parameters: int | None
     saved_mib: float | None
@@ -61,6 +72,7 @@ class Row:
     num_learning_rates_tried: int
     search_seconds: float | None
     """All phases of the candidates that lost or diverged; None where nothing was searched."""
+    search_device_seconds: float | None
     failures: tuple[Failure, ...]
     marks: tuple[str, ...]
     """What a reader must know before comparing this row with another."""
@@ -102,6 +114,25 @@ class Group:
         return next(
             run.result.scores[metric].higher_is_better for run in finished(self.runs) if metric in run.result.scores
         )
+
+    @property
+    def is_spread(self) -> bool:
+        """Whether anything was trained over more than one device."""
+        return self.compares_in_all or any(spread.num_devices > 1 for spread in self._spreads)
+
+    @property
+    def compares_in_all(self) -> bool:
+        """Trained over different numbers of devices: one device's memory and the clock cannot be compared."""
+        uneven = any(is_uneven(run.result) for run in self._trained)
+        return uneven or len({spread.num_devices for spread in self._spreads}) > 1
+
+    @property
+    def _trained(self) -> list[RunRecords]:
+        return [run for row in self.rows if row.method != BASE for run in self.runs_of(row.method)]
+
+    @property
+    def _spreads(self) -> set[Spread]:
+        return {spread_of(run.result) for run in self._trained}
 
     def runs_of(self, method: str) -> list[RunRecords]:
         """The finished runs that a row averages."""
@@ -199,22 +230,29 @@ def _row(
 ) -> Row:  # fmt: skip
     planned = [run for run in runs if run.entry.role != "candidate"]
     done = [run.result for run in finished(planned)]
-    lost = [seconds for run in runs if run.entry.role == "candidate" and (seconds := whole_seconds(run)) is not None]
+    lost = [run for run in runs if run.entry.role == "candidate" and whole_seconds(run) is not None]
     return Row(
         study=study, method=method, task=runs[0].entry.task, backend=runs[0].entry.backend,
         num_seeds=len(done), num_seeds_planned=len({run.entry.seed for run in planned}), scores=cells,
-        train_seconds=_mean([_seconds(result, "train") for result in done]),
-        evaluate_seconds=_mean([_seconds(result, "evaluate") for result in done]),
-        peak_train_gib=_largest([_peak(result, "train") for result in done]),
+        num_devices=_largest([result.num_devices for result in done]),
+        num_nodes=_largest([result.num_nodes for result in done]),
+        sharded=_largest([result.sharded for result in done]),
+        train_seconds=_mean([cost.seconds for cost in _costs(done, "train")]),
+        train_device_seconds=_mean([cost.seconds_in_all for cost in _costs(done, "train")]),
+        evaluate_seconds=_mean([cost.seconds for cost in _costs(done, "evaluate")]),
+        peak_train_gib=_largest([cost.peak_gib for cost in _costs(done, "train")]),
+        peak_train_all_gib=highest_in_all(_costs(done, "train")),
         loaded_gib=_largest([result.loaded_gib for result in done]),
         tokens_per_second=_mean([result.tokens_per_second for result in done]),
+        tokens_per_second_per_device=_mean([_speed_of_one(result) for result in done]),
         trainable_parameters=_largest([result.trainable_parameters for result in done]),
         total_parameters=_largest([result.total_parameters for result in done]),
         saved_mib=_largest([result.saved_mib for result in done]),
         learning_rate=_learning_rate(planned, done),
         searched=dict(next((run.entry.setting for run in finished(planned)), ())),
         num_learning_rates_tried=_num_tried(runs, method),
-        search_seconds=sum(lost) if lost else None,
+        search_seconds=sum(whole_seconds(run) or 0.0 for run in lost) if lost else None,
+        search_device_seconds=sum(whole_seconds(run, in_all=True) or 0.0 for run in lost) if lost else None,
         failures=tuple(_failure(run) for run in runs if run.state == "failed"),
         marks=marks,
         notes=tuple(dict.fromkeys([*notes, *(note for run in planned for note in _notes(run))])),
@@ -248,12 +286,13 @@ def _notes(run: RunRecords) -> list[str]:
     return [*own, *(f"{run.entry.id}: {problem}" for problem in run.problems)]
 
 
-def _seconds(result: RunResult, phase: str) -> float | None:
-    return result.phases[phase].seconds if phase in result.phases else None
+def _costs(done: Sequence[RunResult], phase: str) -> list[PhaseCost]:
+    return [result.phases[phase] for result in done if phase in result.phases]
 
 
-def _peak(result: RunResult, phase: str) -> float | None:
-    return result.phases[phase].peak_gib if phase in result.phases else None
+def _speed_of_one(result: RunResult) -> float | None:
+    speed = result.tokens_per_second
+    return None if speed is None or is_uneven(result) else speed / result.num_devices
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

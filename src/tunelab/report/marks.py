@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from tunelab.report.devices import either, is_uneven, spread_of
 from tunelab.report.numbers import number, score_decimals
 from tunelab.report.quality import ScoreCell
 from tunelab.report.reading import RunRecords
@@ -37,6 +38,7 @@ def marks_of(method: str, *, group: Mapping[str, Marked]) -> tuple[str, ...]:
         *_seeds(row, group),
         *_unsteady(row),
         *_search_effort(row, group),
+        *_devices(method, group),
         *_surroundings(method, group),
     )
 
@@ -74,6 +76,30 @@ def _search_effort(row: Marked, group: Mapping[str, Marked]) -> list[str]:
 def _has_rate(row: Marked) -> bool:
     """The base and what is made of finished runs have none to search for."""
     return any(run.result.learning_rate is not None for run in row.runs)
+
+
+def _devices(method: str, group: Mapping[str, Marked]) -> list[str]:
+    """Where the number of devices differs, time and memory are those of another machine."""
+    row, marks = group[method], []
+    spreads = {
+        name: Counter(spread_of(run.result) for run in other.runs) for name, other in group.items() if not other.is_base
+    }
+    here = spreads.get(method, Counter())
+    if len(here) > 1:
+        seeds = "; ".join(f"seed {run.entry.seed}: {spread_of(run.result).text}" for run in row.runs)
+        marks.append(f"its seeds were trained over different devices ({seeds})")
+    if not row.is_base and any(is_uneven(run.result) for run in row.runs):
+        marks.append("not trained over the same number of devices from start to end: its time counts in all alone")
+    everywhere = sum(spreads.values(), Counter())
+    most = max(everywhere.values(), default=0)
+    usual = [spread for spread, number in everywhere.items() if number == most]
+    if not here or set(here) == set(usual):
+        return marks
+    others = [spread for spread in everywhere if spread not in here] or usual
+    mark = f"trained over {either(here)}, elsewhere {either(others)}"
+    if len({spread.num_devices for spread in everywhere}) > 1:
+        mark += ": memory of one device and time by the clock are not comparable, those in all are"
+    return [*marks, mark]
 
 
 def _surroundings(method: str, group: Mapping[str, Marked]) -> list[str]:

@@ -21,6 +21,7 @@ from tunelab.report.labelling import LABEL_GAP, LETTER_WIDTH, Spot, free_labels
 from tunelab.report.numbers import Unit, memory_unit, number, score_decimals, time_unit
 from tunelab.report.rate_plot import rate_figure
 from tunelab.report.reading import RunRecords
+from tunelab.report.spending import kind_of
 from tunelab.report.verdict import place
 from tunelab.significance.beside_best import Word
 
@@ -33,6 +34,9 @@ FILLED: dict[Word | None, Literal["full", "left", "none"]] = {
 }  # fmt: skip
 """How a point says what its method is beside the best."""
 WORDS = "filled: as good; half: undecided; open: worse"
+
+
+CostOfQuality = Literal["memory", "time"]
 
 
 class Plot(NamedTuple):
@@ -137,7 +141,7 @@ def _curve(axes: Axes, curves: list[np.ndarray], method: str, look: Look, *, mar
         axes.fill_between(shared, values.min(axis=0), values.max(axis=0), color=look.colour, alpha=0.15, linewidth=0)
 
 
-def _quality(group: Group, title: str, look: dict[str, Look], cost: str) -> Figure | None:
+def _quality(group: Group, title: str, look: dict[str, Look], cost: CostOfQuality) -> Figure | None:
     """The first metric with its interval against what it costs; the base is a line."""
     if not group.metrics:
         return None
@@ -145,7 +149,7 @@ def _quality(group: Group, title: str, look: dict[str, Look], cost: str) -> Figu
     rows = [
         (row, spent)
         for row in group.rows
-        if (spent := _cost(row, cost)) is not None and row.scores[metric].mean is not None
+        if (spent := _cost(row, cost, in_all=group.compares_in_all)) is not None and row.scores[metric].mean is not None
     ]
     if not rows:
         return None
@@ -160,7 +164,7 @@ def _quality(group: Group, title: str, look: dict[str, Look], cost: str) -> Figu
     better = "higher" if group.higher_is_better(metric) else "lower"
     _margin_band(axes, group, metric)
     told = f"\n{WORDS}" if any(row.scores[metric].word for row, _ in rows) else ""
-    axes.set(xlabel=_cost_label(cost, unit) + told, ylabel=f"{metric} ({better} is better)", title=title)
+    axes.set(xlabel=_cost_label(cost, unit, group) + told, ylabel=f"{metric} ({better} is better)", title=title)
     return figure
 
 
@@ -227,12 +231,14 @@ def _point(axes: Axes, across: float, row: Row, metric: str, look: Look) -> Name
     return NamedPoint(row.method, across, mean, low, high, handle)
 
 
-def _cost(row: Row, cost: str) -> float | None:
+def _cost(row: Row, cost: CostOfQuality, *, in_all: bool) -> float | None:
+    if in_all:
+        return row.peak_train_all_gib if cost == "memory" else row.train_device_seconds
     return row.peak_train_gib if cost == "memory" else row.train_seconds
 
 
-def _cost_label(cost: str, unit: Unit) -> str:
-    return f"peak training memory ({unit.name})" if cost == "memory" else f"training time ({unit.name})"
+def _cost_label(cost: CostOfQuality, unit: Unit, group: Group) -> str:
+    return f"{kind_of(cost, group).name} ({unit.name})"
 
 
 def _slug(title: str, used: set[str]) -> str:

@@ -131,10 +131,11 @@ def read_runs(study: StudyRuns) -> tuple[RunRecords, ...]:
     return tuple(RunRecords(entry=entry, folder=study.folder / "runs" / entry.id) for entry in study.runs)
 
 
-def whole_seconds(run: RunRecords) -> float | None:
-    """All phases of a run that is over: of one that diverged, until then. None: not known."""
+def whole_seconds(run: RunRecords, *, in_all: bool = False) -> float | None:
+    """All phases of a run that is over, by the clock or of all its devices: of one that diverged, until then. None: not
+    known."""
     phases = run.result.phases if run.state == "finished" else run.divergence.phases if run.divergence else {}
-    return sum(cost.seconds for cost in phases.values()) if phases else None
+    return sum(cost.seconds_in_all if in_all else cost.seconds for cost in phases.values()) if phases else None
 
 
 def finished(runs: Sequence[RunRecords]) -> list[RunRecords]:

@@ -11,7 +11,7 @@ from tunelab.report.cautions import against, cautions, is_are, listing
 from tunelab.report.choice import Choice, choose, costs_less, first_cell
 from tunelab.report.frame import Comparison, Group, Row
 from tunelab.report.numbers import count, interval, number, score_decimals, setting_text
-from tunelab.report.spending import KINDS, NEXT, compared, spent
+from tunelab.report.spending import NEXT, compared, kind_of, spent
 
 RULE = (
     "As good: with 95 %, jointly over the methods, it lacks less than the margin to the best method, whichever that "
@@ -45,7 +45,8 @@ class Verdict(NamedTuple):
             "margin": None if found is None else found.margin,
             "margin_is": "number" if deciding.share is None else f"{100 * deciding.share:g} % of the gain",
             "in_logarithms": found is not None and found.in_logarithms,
-            "cost": deciding.cost, "best": None if found is None else found.best, "keep": self.keep,
+            "cost": deciding.cost, "costs_in_all": group.compares_in_all,
+            "best": None if found is None else found.best, "keep": self.keep,
             "because": self.choice.reason, "sentences": list(self.sentences),
         }  # fmt: skip
 
@@ -177,7 +178,7 @@ def _beside(choice: Choice, group: Group) -> list[str]:
 def _kept(choice: Choice, group: Group) -> list[str]:
     rows = {row.method: row for row in group.rows}
     kept, best = rows[choice.keep or ""], choice.best
-    cost = KINDS[group.deciding.cost].name
+    cost = kind_of(group.deciding.cost, group).name
     rivals = [row for row in choice.good if row is not kept]
     instead = [row for row in choice.undecided if costs_less(row, kept, group)]
     label = f"{kept.method} with {setting_text(kept.searched)}" if kept.searched else kept.method
@@ -190,7 +191,8 @@ def _kept(choice: Choice, group: Group) -> list[str]:
         beside = compared(kept, rivals[0], group) or "costs are not known"
         sentences = [f"Keep {label}: the best mean; beside {rivals[0].method}, {beside}."]
     if choice.same_cost:
-        same, then = listing(row.method for row in choice.same_cost), KINDS[NEXT[group.deciding.cost]].name
+        same = listing(row.method for row in choice.same_cost)
+        then = kind_of(NEXT[group.deciding.cost], group).name
         known = spent(kept, group.deciding.cost, group) is not None
         equal = f"{same} {'has' if len(choice.same_cost) == 1 else 'have'} about the same {cost}"
         sentences.append(f"{equal if known else f'No {cost} was measured'}: {then}, then the mean, decided.")
