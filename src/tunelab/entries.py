@@ -122,3 +122,28 @@ class StudyRuns(NamedTuple):
     """Those that were taken until it was decided; their words stay."""
     level: float | None = None
     """At which words are given now; None: the usual 5 %, or of a study with looks what they left."""
+
+
+class Attempt(Record):
+    """One time that a run was executed: a line of attempts.jsonl at its start and one at its end, with one nonce."""
+
+    nonce: str
+    host: str
+    pid: int
+    started: str
+    """UTC, ISO 8601."""
+    progress: tuple[int, int]
+    """Steps and texts that were written down at its start."""
+    job: str | None = None
+    """Of SLURM."""
+    restart: int = 0
+    """How often SLURM had started that job again."""
+    submission: str | None = None
+    """Which call of `tunelab run` submitted it."""
+    log: str | None = None
+    """Of the job, beside the run's own."""
+    ended: str | None = None
+    how: Literal["finished", "stopped", "failed"] | None = None
+    """None: it has not ended, or was killed."""
+    reached: tuple[int, int] | None = None
+    """Steps and texts at its end."""

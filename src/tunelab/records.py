@@ -270,31 +270,6 @@ class Provenance(Record):
     """UTC, ISO 8601."""
 
 
-class Attempt(Record):
-    """One time that a run was executed: a line of attempts.jsonl at its start and one at its end, with one nonce."""
-
-    nonce: str
-    host: str
-    pid: int
-    started: str
-    """UTC, ISO 8601."""
-    progress: tuple[int, int]
-    """Steps and texts that were written down at its start."""
-    job: str | None = None
-    """Of SLURM."""
-    restart: int = 0
-    """How often SLURM had started that job again."""
-    submission: str | None = None
-    """Which call of `tunelab run` submitted it."""
-    log: str | None = None
-    """Of the job, beside the run's own."""
-    ended: str | None = None
-    how: Literal["finished", "stopped", "failed"] | None = None
-    """None: it has not ended, or was killed."""
-    reached: tuple[int, int] | None = None
-    """Steps and texts at its end."""
-
-
 class RunResult(Record):
     """result.json: written last, so that its presence means finished."""
 

@@ -13,11 +13,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from tunelab.config.run import RunConfig
-from tunelab.entries import Looks
+from tunelab.entries import Attempt, Looks
 from tunelab.errors import RunError
 from tunelab.files import write_atomically
 from tunelab.ownership import Held, Ownership, holder_of, own
-from tunelab.records import Attempt, Divergence, Prediction, RunResult, StepRecord, ValidationRecord
+from tunelab.records import Divergence, Prediction, RunResult, StepRecord, ValidationRecord
 
 
 class RunFolder:

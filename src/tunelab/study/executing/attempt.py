@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 
+from tunelab.entries import Attempt
 from tunelab.errors import RunBusy, Stopped
 from tunelab.ownership import this_process
-from tunelab.records import Attempt
 from tunelab.study.store import RunFolder
 
 SUBMISSION, LOG = "TUNELAB_SUBMISSION", "TUNELAB_JOB_LOG"
