@@ -5,9 +5,14 @@ import os
 import pytest
 
 import tiny
-from launch.test_resume import STUDY
+import tunelab
+from launch.test_resume import STUDY, execute_run, prepared
+from tunelab.config.launch import Launch
 from tunelab.config.read import read_study
+from tunelab.errors import RunBusy
+from tunelab.launch.executor import Executor, visible_gpus
 from tunelab.launch.run import run_study
+from tunelab.ownership import own
 from tunelab.study.planning.plan import make_plan
 from tunelab.study.store import Store
 
@@ -77,3 +82,38 @@ def process_stats():
             continue
         if "python" in stat.split("(")[1]:
             yield stat
+
+
+def test_each_run_has_gpus_of_its_own_and_more_runs_than_that_share_them():
+    def places(launch, count):
+        executor = Executor(launch, events=lambda run, event: None, gpus=[str(number) for number in range(count)])
+        return sorted(executor._free)
+
+    assert places(Launch(), 0) == [()]
+    assert places(Launch(workers=2), 0) == [(), ()]
+    assert places(Launch(), 3) == [("0",), ("1",), ("2",)]
+    assert places(Launch(devices=2), 5) == [("0", "1"), ("2", "3")]
+    assert places(Launch(workers=1), 3) == [("0",)]
+    assert places(Launch(workers=3), 2) == [("0",), ("0",), ("1",)]
+
+
+def test_of_a_schedulers_gpus_runs_get_those_alone(monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert visible_gpus(2) == ["0", "1"] and visible_gpus(0) == []
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, GPU-5f")
+    assert visible_gpus(2) == ["3", "GPU-5f"]
+
+
+def test_a_second_call_for_a_study_is_told_who_runs_it_and_starts_nothing(tmp_path):
+    (tmp_path / "study.yaml").write_text(STUDY.format(model=tiny.model_folder(tmp_path / "model")))
+    with own(tmp_path / "out"), pytest.raises(RunBusy, match="is being written by .*process .*last sign of life"):
+        tunelab.run(tmp_path / "study.yaml", out=tmp_path / "out")
+    assert not (tmp_path / "out" / "study.yaml").exists()
+
+
+def test_a_run_that_another_process_has_finished_meanwhile_is_not_executed_again(tmp_path):
+    run, folder = prepared(tmp_path / "out", tiny.model_folder(tmp_path / "model"), "base")
+    execute_run(run, folder, events=lambda run, event: None)
+    events = []
+    execute_run(run, folder, events=lambda run, event: events.append(event))
+    assert events == [] and folder.finished and [each.how for each in folder.attempts()] == ["finished"] * 2
