@@ -12,7 +12,25 @@ from typing import Annotated, Any
 import typer
 
 from tunelab import __version__
-from tunelab.cli_options import Cluster, Dtype, Json, Listed, ModelName, Overrides, StudyName, Until
+from tunelab.cli_options import (
+    Cluster,
+    Dtype,
+    Hypotheses,
+    Json,
+    Listed,
+    MetricNames,
+    ModelName,
+    Overrides,
+    References,
+    Results,
+    ResultsOut,
+    Rows,
+    StudyName,
+    Tasks,
+    TestFile,
+    TrainFile,
+    Until,
+)
 from tunelab.errors import ConfigError, TunelabError
 
 app = typer.Typer(
@@ -92,6 +110,31 @@ def run(
 
 
 @app.command()
+def status(study: Results, out: ResultsOut = None, as_json: Json = False) -> None:
+    """Tell how every run of a study stands: here, elsewhere, or in a cluster's queue."""
+    from tunelab.launch.control.status import study_status
+
+    found = study_status(study, out=out)
+    if as_json:
+        _print_json(found.as_json())
+        return
+    from tunelab.launch.control.status_text import print_status
+    from tunelab.launch.printing import console
+
+    print_status(found, console())
+
+
+@app.command()
+def cancel(study: Results, out: ResultsOut = None) -> None:
+    """End what executes a study; running steps write their checkpoints, finished runs stay."""
+    from tunelab.launch.control.cancel import cancel_study
+
+    cancelled = cancel_study(study, out=out)
+    print("\n".join(cancelled.lines))
+    raise typer.Exit(1 if cancelled.remaining else 0)
+
+
+@app.command()
 def plan(study: StudyName, as_json: Json = False, overrides: Overrides = None) -> None:
     """Check a study, and print its runs with their parameters."""
     import tunelab
@@ -107,10 +150,8 @@ def plan(study: StudyName, as_json: Json = False, overrides: Overrides = None) -
 
 @app.command()
 def init(
-    train: Annotated[Path, typer.Option(metavar="FILE", help="Rows to train on: jsonl, json, csv, tsv, parquet, txt.")],
-    test: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Rows to score on; without it a tenth of train is split off.")
-    ] = None,
+    train: TrainFile,
+    test: TestFile = None,
     model: Annotated[str, typer.Option(help="A hub id, a local folder, or an embedded model.")] = "tunelab/tiny",
     out: Annotated[Path, typer.Option(metavar="FILE", help="The study file to write.")] = Path("study.yaml"),
     force: Annotated[bool, typer.Option("--force", help="Overwrite.")] = False,
@@ -128,10 +169,7 @@ def init(
 def show(
     what: Annotated[str | None, typer.Argument(metavar="[STUDY|RUN]", help="A study, or a run's folder.")] = None,
     examples: Annotated[int, typer.Option(min=0, metavar="N", help="Tokenised examples per task.")] = 3,
-    rows: Annotated[
-        str | None,
-        typer.Option(metavar="FILE|SOURCE", help="A data file, or a named data set (--set path=DIR): columns, rows."),
-    ] = None,
+    rows: Rows = None,
     overrides: Overrides = None,
 ) -> None:
     """Show tokenised examples, a run's settings, or the columns of a file or a named data set."""
@@ -158,10 +196,7 @@ def show(
 @app.command()
 def evaluate(
     model: ModelName,
-    tasks: Annotated[
-        list[str] | None,
-        typer.Option("--task", metavar="TASK", help="A task, or STUDY:TASK; a run's own when left out. Repeatable."),
-    ] = None,
+    tasks: Tasks = None,
     overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write predictions and result there.")] = None,
     as_json: Json = False,
@@ -200,17 +235,9 @@ def generate(
 
 @app.command()
 def score(
-    hypotheses: Annotated[Path, typer.Argument(metavar="HYPOTHESES", help="Outputs: one a line, or .jsonl.")],
-    references: Annotated[
-        Path,
-        typer.Argument(
-            metavar="REFERENCES",
-            help="One a line (tabs separate several), groups separated by blank lines, the E2E table, or .jsonl.",
-        ),
-    ],
-    metrics: Annotated[
-        str, typer.Option(metavar="NAMES", help="Separated by commas, a variant after a colon: bleu:e2e,nist.")
-    ] = "bleu,rouge_l",
+    hypotheses: Hypotheses,
+    references: References,
+    metrics: MetricNames = "bleu,rouge_l",
     as_json: Json = False,
 ) -> None:
     """Score text files, without a model."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -33,6 +34,10 @@ class Listed(str, Enum):
 
 
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A study file, or the name of a bundled study.")]
+Results = Annotated[str, typer.Argument(metavar="STUDY|DIR", help="A study, or the results folder of `tunelab run`.")]
+ResultsOut = Annotated[
+    Path | None, typer.Option("--out", help="Results folder of the study.", show_default="results/<study name>")
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change the study: dotted path, numbers index lists. Repeatable."),
@@ -40,4 +45,27 @@ Overrides = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 ModelName = Annotated[
     str, typer.Argument(metavar="RUN|MODEL", help="A run's folder, an adapter, a model folder, or a hub id.")
+]
+Hypotheses = Annotated[Path, typer.Argument(metavar="HYPOTHESES", help="Outputs: one a line, or .jsonl.")]
+References = Annotated[
+    Path,
+    typer.Argument(
+        metavar="REFERENCES",
+        help="One a line (tabs separate several), groups separated by blank lines, the E2E table, or .jsonl.",
+    ),
+]
+MetricNames = Annotated[
+    str, typer.Option(metavar="NAMES", help="Separated by commas, a variant after a colon: bleu:e2e,nist.")
+]
+TrainFile = Annotated[Path, typer.Option(metavar="FILE", help="Rows to train on: jsonl, json, csv, tsv, parquet, txt.")]
+TestFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Rows to score on; without it a tenth of train is split off.")
+]
+Rows = Annotated[
+    str | None,
+    typer.Option(metavar="FILE|SOURCE", help="A data file, or a named data set (--set path=DIR): columns, rows."),
+]
+Tasks = Annotated[
+    list[str] | None,
+    typer.Option("--task", metavar="TASK", help="A task, or STUDY:TASK; a run's own when left out. Repeatable."),
 ]

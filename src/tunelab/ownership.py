@@ -68,6 +68,8 @@ class Held(NamedTuple):
     alive: bool
     facts: dict[str, Any]
     """What the holder last told of itself."""
+    idle_seconds: float = 0.0
+    """Since it told something new: a process that hangs may still give signs of life."""
 
 
 class Ownership:
@@ -77,6 +79,7 @@ class Ownership:
         self._folder, self._file, self._me = folder, file, me
         self._number, self._next = number, _file(folder, number + 1)
         self._facts: dict[str, Any] = {}
+        self._told = time.monotonic()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True, name="heartbeat")
 
@@ -98,12 +101,14 @@ class Ownership:
     def tell(self, **facts: Any) -> None:
         """What others may read of this process with its next heartbeat."""
         self._facts = self._facts | facts
+        self._told = time.monotonic()
 
     def _beat(self) -> None:
         while True:
             with suppress(OSError, RunBusy):  # a full or absent file system is for the writes to tell
                 self.check()
-                beat = {"nonce": self._me.nonce, "when": time.time(), "facts": self._facts}
+                idle = time.monotonic() - self._told
+                beat = {"nonce": self._me.nonce, "when": time.time(), "idle": idle, "facts": self._facts}
                 write_atomically(self._folder / HEARTBEAT, json.dumps(beat))
             if self._ended.wait(BEAT_SECONDS):
                 return
@@ -186,27 +191,36 @@ def _last(folder: Path) -> tuple[int, Holder | None]:
 
 def _held(folder: Path, number: int, holder: Holder, *, now: float, me: Holder) -> Held:
     """`now`: by the clock of the file system, where that is known: this host's may differ."""
-    beat, facts = _heartbeat(folder, holder)
-    silent = max(0.0, now - max(beat, _changed(_file(folder, number))))
-    return Held(holder, silent, _lives(holder, silent, me), facts)
+    beat, facts, idle = _heartbeat(folder, holder)
+    began = _changed(_file(folder, number))
+    silent = max(0.0, now - max(beat, began))
+    return Held(holder, silent, _lives(holder, silent, me), facts, max(0.0, now - beat) + idle if beat else silent)
 
 
 def _lives(holder: Holder, silent: float, me: Holder) -> bool:
     if holder.job is not None and holder.job == me.job and holder.restart < me.restart:
         return False
-    if (holder.host, holder.boot, holder.namespace) == (me.host, me.boot, me.namespace):
-        return process_start(holder.pid) == holder.start
-    return silent < STALE_SECONDS
+    return process_start(holder.pid) == holder.start if _same_place(holder, me) else silent < STALE_SECONDS
 
 
-def _heartbeat(folder: Path, holder: Holder) -> tuple[float, dict[str, Any]]:
+def is_here(holder: Holder) -> bool:
+    """Whether its process can be seen, and so be ended, by this one: same host, boot and process namespace."""
+    return _same_place(holder, this_process())
+
+
+def _same_place(holder: Holder, me: Holder) -> bool:
+    return (holder.host, holder.boot, holder.namespace) == (me.host, me.boot, me.namespace)
+
+
+def _heartbeat(folder: Path, holder: Holder) -> tuple[float, dict[str, Any], float]:
+    """When it was written, what it tells, and for how long it had told the same then."""
     try:
         with (folder / HEARTBEAT).open() as file:  # opening asks the server: a name's attributes may be an old copy
             beat = json.load(file)
             changed = os.fstat(file.fileno()).st_mtime
     except (OSError, ValueError):
-        return 0.0, {}
-    return (changed, beat["facts"]) if beat["nonce"] == holder.nonce else (0.0, {})
+        return 0.0, {}, 0.0
+    return (changed, beat["facts"], beat.get("idle", 0.0)) if beat["nonce"] == holder.nonce else (0.0, {}, 0.0)
 
 
 def _changed(file: Path) -> float:

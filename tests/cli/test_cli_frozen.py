@@ -23,6 +23,8 @@ VERBS = {
         "--hours",
         "--wait",
     ],
+    "status": ["STUDY", "--out", "--json"],
+    "cancel": ["STUDY", "--out"],
     "plan": ["STUDY", "--json", "--set"],
     "init": ["--train", "--test", "--model", "--out", "--force"],
     "show": ["WHAT", "--examples", "--rows", "--set"],

@@ -73,6 +73,26 @@ class Ledger:
         write_atomically(self._file, "".join(f"{line}\n" for line in lines))
         return made
 
+    @property
+    def owner(self) -> str | None:
+        """Who submitted the jobs; None: nobody has, or a user that this machine does not know."""
+        try:
+            return self._file.owner()
+        except (FileNotFoundError, KeyError):
+            return None
+
+    def known(self) -> dict[str, queue.Job]:
+        """Jobs of the study that SLURM knows, over or not, each task of an array by itself.
+
+        Raises:
+            Unreachable: SLURM's controller does not answer.
+        """
+        names = {each.job: each.name for each in self.read()}
+        if not names:
+            return {}
+        found = queue.jobs(names, users=[self.owner] if self.owner else [])
+        return {job.id: job for job in found.values() if names[job.array] == job.name}
+
     def live(self, *, besides: str | None = None) -> list[queue.Job]:
         """Jobs of the study that are in the queue, each task of an array by itself.
 
@@ -82,8 +102,4 @@ class Ledger:
         Raises:
             Unreachable: SLURM's controller does not answer.
         """
-        names = {each.job: each.name for each in self.read()}
-        if not names:
-            return []
-        found = queue.jobs(names).values()
-        return [job for job in found if not job.over and names[job.array] == job.name and job.array != besides]
+        return [job for job in self.known().values() if not job.over and job.array != besides]

@@ -70,18 +70,19 @@ def submit(script: Path) -> str:
     return answer.stdout.strip().split(";")[0]
 
 
-def jobs(ids: Collection[str]) -> dict[str, Job]:
+def jobs(ids: Collection[str], *, users: Collection[str] = ()) -> dict[str, Job]:
     """Those of these jobs that the queue knows, each task of an array by itself; what ended some minutes ago is
     forgotten by SLURM.
 
     Args:
         ids: as at submission; tasks of an array are found by its id.
+        users: who may have submitted them, beside this process's user.
 
     Raises:
         Unreachable: the controller does not answer.
     """
-    answer = _call("squeue", "--noheader", "--array", "--states=all", f"--user={getpass.getuser()}",
-                   "--format=%i|%j|%T|%R")  # fmt: skip
+    names = ",".join({getpass.getuser(), *users})
+    answer = _call("squeue", "--noheader", "--array", "--states=all", f"--user={names}", "--format=%i|%j|%T|%R")
     if answer.returncode:
         raise Unreachable(f"SLURM does not answer, so it is unknown what its jobs do: {_words(answer)}")
     lines = (line.strip().split("|", 3) for line in answer.stdout.splitlines() if line.count("|") >= 3)
@@ -111,6 +112,8 @@ def _call(*command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, stdin=subprocess.DEVNULL)
     except subprocess.TimeoutExpired:
         raise Unreachable(f"{command[0]} has not answered for {SECONDS} s, so it is unknown what jobs do") from None
+    except FileNotFoundError:
+        raise Unreachable(f"there is no {command[0]} on this machine, so it is unknown what SLURM's jobs do") from None
 
 
 def _words(answer: subprocess.CompletedProcess[str]) -> str:

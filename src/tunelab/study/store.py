@@ -19,6 +19,9 @@ from tunelab.files import write_atomically
 from tunelab.ownership import Held, Ownership, holder_of, own
 from tunelab.records import Divergence, Prediction, RunResult, StepRecord, ValidationRecord
 
+LAST_BYTES = 8192
+"""Of steps.jsonl, longer than two of its lines."""
+
 
 class RunFolder:
     """OUT/runs/<run id>."""
@@ -92,6 +95,16 @@ class RunFolder:
     def steps(self) -> list[StepRecord]:
         path = self.path / "steps.jsonl"
         return [StepRecord.model_validate_json(line) for line in _complete_lines(path)] if path.exists() else []
+
+    def last_step(self) -> StepRecord | None:
+        """Without reading the others, which may be many."""
+        path = self.path / "steps.jsonl"
+        if not path.exists():
+            return None
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - LAST_BYTES))
+            lines = file.read().split(b"\n")[1 if file.tell() > LAST_BYTES else 0 : -1]
+        return StepRecord.model_validate_json(lines[-1]) if lines else None
 
     def write_predictions(self, predictions: list[Prediction]) -> None:
         text = "".join(f"{prediction.model_dump_json()}\n" for prediction in predictions)
@@ -170,6 +183,15 @@ class RunFolder:
     @property
     def failed(self) -> bool:
         return (self.path / "failure.json").exists() and not self.finished
+
+    def failure(self) -> str | None:
+        """Why it failed."""
+        try:
+            return (
+                json.loads((self.path / "failure.json").read_text(encoding="utf-8"))["error"] if self.failed else None
+            )
+        except FileNotFoundError:  # it is tried again since
+            return None
 
     def divergence(self) -> Divergence | None:
         """Of a run that ended because its loss was no longer finite."""

@@ -207,6 +207,11 @@ def setting_text(candidate: Candidate) -> tuple[tuple[str, str], ...]:
 def runs_on_disk(plan: Plan, store: Store) -> list[RunEntry]:
     """The study's runs found by what study.yaml says, whatever the revisions of model and data were when they ran;
     of several the newest. For a report that needs neither model nor data."""
+    return [each.entry for each in study_runs_on_disk(plan, store, settled=lambda run_id: True)]
+
+
+def study_runs_on_disk(plan: Plan, store: Store, *, settled: Callable[[str], bool]) -> list[StudyRun]:
+    """As `study_runs`, without a model or data on this machine."""
     known: dict[str, tuple[float, str]] = {}
     for folder in store.all_runs():
         run, age = folder.read_run(), (folder.path / "run.json").stat().st_mtime
@@ -216,5 +221,4 @@ def runs_on_disk(plan: Plan, store: Store) -> list[RunEntry]:
     def place(run: RunConfig) -> RunConfig:
         return run.model_copy(update={"id": known.get(identity(run, revisions=False), (0.0, run.id))[1]})
 
-    found = study_runs(plan, Revisions(), store, settled=lambda run_id: True, place=place)
-    return [study_run.entry for study_run in found]
+    return study_runs(plan, Revisions(), store, settled=settled, place=place)
