@@ -14,14 +14,19 @@ import typer
 from tunelab import __version__
 from tunelab.cli_options import (
     Cluster,
-    Dtype,
+    EvaluationCluster,
     Hypotheses,
     Json,
     Listed,
+    MergedDtype,
     MetricNames,
     ModelName,
     Overrides,
+    Place,
+    PromptFile,
     References,
+    Rehearse,
+    ReportOut,
     Results,
     ResultsOut,
     Rows,
@@ -29,7 +34,7 @@ from tunelab.cli_options import (
     Tasks,
     TestFile,
     TrainFile,
-    Until,
+    UntilDecided,
 )
 from tunelab.errors import ConfigError, TunelabError
 
@@ -64,12 +69,8 @@ def run(
     cluster: Annotated[Cluster | None, typer.Option(help="Where runs execute; in-process is for debugging.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and execute nothing.")] = False,
     overrides: Overrides = None,
-    rehearse: Annotated[
-        bool, typer.Option("--rehearse", help="Execute stand-ins instead, in a minute or two: what breaks, breaks now.")
-    ] = False,
-    until: Annotated[
-        Until | None, typer.Option(help="decided: add seeds until every method is as good or worse.")
-    ] = None,
+    rehearse: Rehearse = False,
+    until: UntilDecided = None,
     max_seeds: Annotated[int | None, typer.Option(help="Of a method, with --until decided.", show_default="10")] = None,
     hours: Annotated[float | None, typer.Option(help="No seed is added later, with --until decided.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="With --cluster slurm: look on until nothing is left.")] = False,
@@ -113,15 +114,11 @@ def run(
 def status(study: Results, out: ResultsOut = None, as_json: Json = False) -> None:
     """Tell how every run of a study stands: here, elsewhere, or in a cluster's queue."""
     from tunelab.launch.control.status import study_status
-
-    found = study_status(study, out=out)
-    if as_json:
-        _print_json(found.as_json())
-        return
     from tunelab.launch.control.status_text import print_status
     from tunelab.launch.printing import console
 
-    print_status(found, console())
+    found = study_status(study, out=out)
+    _print_json(found.as_json()) if as_json else print_status(found, console())
 
 
 @app.command()
@@ -200,8 +197,18 @@ def evaluate(
     overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write predictions and result there.")] = None,
     as_json: Json = False,
+    cluster: EvaluationCluster = Place.local,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --cluster slurm: print the job's script.")] = False,
 ) -> None:
     """Score a run, an adapter, or any model on tasks."""
+    if cluster is Place.slurm:
+        from tunelab.study.verbs import evaluate_job as jobs
+
+        job = jobs.planned_job(model, tasks=tasks or (), overrides=overrides or (), out=out)
+        print(job.script.text.rstrip() if dry_run else jobs.submitted_text(job, jobs.submit_evaluation(job)))
+        return
+    if dry_run:
+        raise ConfigError("--dry-run prints a job's script: give --cluster slurm too, or leave it out")
     from tunelab.study.verbs.evaluate import evaluate as evaluate_model
 
     results = evaluate_model(model, tasks=tasks or (), overrides=overrides or (), out=out)
@@ -218,9 +225,7 @@ def evaluate(
 def generate(
     model: ModelName,
     prompt: Annotated[str | None, typer.Option(metavar="TEXT", help="One prompt.")] = None,
-    file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A prompt a line; .jsonl: a text or a row of columns a line.")
-    ] = None,
+    file: PromptFile = None,
     max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Longest text, in tokens.")] = None,
     beams: Annotated[int | None, typer.Option(min=1, help="1 is greedy.")] = None,
 ) -> None:
@@ -257,10 +262,7 @@ def score(
 @app.command()
 def report(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Results folders of `tunelab run`.")],
-    out: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Where to.", show_default="its own; results/report for several"),
-    ] = None,
+    out: ReportOut = None,
 ) -> None:
     """Rebuild the report from records, also over several studies."""
     from tunelab.launch.report import rebuild_report
@@ -276,9 +278,7 @@ def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run's folder.")],
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder to write.")],
     merge: Annotated[bool, typer.Option("--merge", help="Plain weights that transformers loads by itself.")] = False,
-    dtype: Annotated[
-        Dtype | None, typer.Option(help="Of merged weights.", show_default="that of the base's files")
-    ] = None,
+    dtype: MergedDtype = None,
     as_json: Json = False,
 ) -> None:
     """Take a run's model out of its study: adapter or weights, with tokenizer and model card, checked."""

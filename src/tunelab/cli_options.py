@@ -15,6 +15,11 @@ class Cluster(str, Enum):
     in_process = "in-process"
 
 
+class Place(str, Enum):
+    local = "local"
+    slurm = "slurm"
+
+
 class Until(str, Enum):
     decided = "decided"
 
@@ -68,4 +73,16 @@ Rows = Annotated[
 Tasks = Annotated[
     list[str] | None,
     typer.Option("--task", metavar="TASK", help="A task, or STUDY:TASK; a run's own when left out. Repeatable."),
+]
+EvaluationCluster = Annotated[Place, typer.Option("--cluster", help="slurm: as a job, into --out.")]
+ReportOut = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Where to.", show_default="its own; results/report for several")
+]
+MergedDtype = Annotated[Dtype | None, typer.Option(help="Of merged weights.", show_default="that of the base's files")]
+PromptFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="A prompt a line; .jsonl: a text or a row of columns a line.")
+]
+UntilDecided = Annotated[Until | None, typer.Option(help="decided: add seeds until every method is as good or worse.")]
+Rehearse = Annotated[
+    bool, typer.Option("--rehearse", help="Execute stand-ins instead, in a minute or two: what breaks, breaks now.")
 ]

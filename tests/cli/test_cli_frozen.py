@@ -28,7 +28,7 @@ VERBS = {
     "plan": ["STUDY", "--json", "--set"],
     "init": ["--train", "--test", "--model", "--out", "--force"],
     "show": ["WHAT", "--examples", "--rows", "--set"],
-    "evaluate": ["MODEL", "--task", "--set", "--out", "--json"],
+    "evaluate": ["MODEL", "--task", "--set", "--out", "--json", "--cluster", "--dry-run"],
     "generate": ["MODEL", "--prompt", "--file", "--max-new-tokens", "--beams"],
     "score": ["HYPOTHESES", "REFERENCES", "--metrics", "--json"],
     "report": ["FOLDERS", "--out"],

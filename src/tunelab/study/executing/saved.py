@@ -37,6 +37,8 @@ class Saved(NamedTuple):
     """The run it comes from."""
     revision: str | None = None
     """The base's revision; None: unknown, or as the run says."""
+    run_folder: Path | None = None
+    """Where the run's own records lie."""
 
     @property
     def trained_on(self) -> str | None:
@@ -115,7 +117,8 @@ def _from_run(folder: RunFolder) -> Saved:
     method = parts(run).method
     if method is not None and not folder.model.is_dir():
         raise ModelError(f"{folder.path}: the run has saved no model; `tunelab run` its study to the end first")
-    return Saved(run.model, method, run.method, None if method is None else folder.model, run)
+    model = None if method is None else folder.model
+    return Saved(run.model, method, run.method, model, run, run_folder=folder.path)
 
 
 def _from_adapter(folder: Path) -> Saved:

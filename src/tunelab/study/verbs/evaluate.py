@@ -53,11 +53,7 @@ def evaluate(
         ConfigError, DataError, ModelError: nothing is written then of the task, and every task is planned first.
     """
     saved = find_saved(model)
-    plans = [_plan(saved, task, overrides) for task in (tasks or (None,))]
-    if missing := dict.fromkeys(
-        f"{key}: {fault}" for plan in plans for key, fault in missing_packages(plan.study.evaluation)
-    ):
-        raise ConfigError(*missing)
+    plans = _plans(saved, tasks, overrides)
     planned = [_run(saved, plan) for plan in plans]
     folders = _folders(out, [run.task for run, _ in planned])
     if out is None and any(run.evaluation.harness for run, _ in planned):
@@ -67,6 +63,29 @@ def evaluate(
         note = f"evaluated from {model}, nothing was trained"
         results.append(_evaluate(saved, run, task_parts, progress, folder=folder, note=note))
     return results
+
+
+def planned_evaluations(model: str, *, tasks: Sequence[str], overrides: Sequence[str], out: Path) -> list[Plan]:
+    """What `evaluate` would do, a plan with one task each, checked without loading anything.
+
+    Raises:
+        ConfigError, DataError, ModelError: as `evaluate`.
+    """
+    saved = find_saved(model)
+    plans = _plans(saved, tasks, overrides, more=_resources(saved))
+    _folders(out, [plan.tasks[0].name for plan in plans])
+    return plans
+
+
+def _plans(
+    saved: Saved, tasks: Sequence[str], overrides: Sequence[str], *, more: dict[str, Any] | None = None
+) -> list[Plan]:
+    plans = [_plan(saved, task, overrides, more or {}) for task in (tasks or (None,))]
+    if missing := dict.fromkeys(
+        f"{key}: {fault}" for plan in plans for key, fault in missing_packages(plan.study.evaluation)
+    ):
+        raise ConfigError(*missing)
+    return plans
 
 
 def _evaluate(
@@ -115,8 +134,8 @@ def _folders(out: Path | None, tasks: Sequence[str]) -> list[RunFolder | None]:
     return [_checked(out / task if len(tasks) > 1 else out) for task in tasks]
 
 
-def _plan(saved: Saved, task: str | None, overrides: Sequence[str]) -> Plan:
-    """A plan with the one task to score on."""
+def _plan(saved: Saved, task: str | None, overrides: Sequence[str], more: dict[str, Any]) -> Plan:
+    """A plan with the one task to score on. `more`: settings that are not of the run whose model it is."""
     if task is None and saved.run is None:
         raise ConfigError("which task? Give --task TASK (see `tunelab list tasks`) or --task STUDY.yaml:TASK")
     own = saved.run if saved.run is not None and task in (None, saved.run.task) else None
@@ -129,11 +148,19 @@ def _plan(saved: Saved, task: str | None, overrides: Sequence[str]) -> Plan:
         entry = {"name": own.task, **own.task_options}
         entry.pop("generation")  # as the study's section, where `--set generation.beams=4` reaches it
         settings["generation"] = own.generation.model_dump(mode="json")
-    study = {"model": saved.source.model_dump(mode="json"), "tasks": [entry], "methods": ["full"], **settings}
+    study = {"model": saved.source.model_dump(mode="json"), "tasks": [entry], "methods": ["full"], **settings, **more}
     try:
         return make_plan(read_study(text=dump_yaml(study), overrides=overrides))
     except ConfigError as error:
         raise ConfigError(*(re.sub(r"^study text:\d+: ", "", problem) for problem in error.problems)) from None
+
+
+def _resources(saved: Saved) -> dict[str, Any]:
+    """Of a job that evaluates: those of the run's study, where it still stands there and can be read."""
+    file = None if saved.run_folder is None else RunFolder(saved.run_folder).study_folder / "study.yaml"
+    if file is None or not file.exists():
+        return {}
+    return {"launch": {"slurm": read_study(file).config.launch.slurm.model_dump(mode="json", exclude_defaults=True)}}
 
 
 def _plan_of_study(saved: Saved, study: str, name: str, overrides: Sequence[str]) -> Plan:
