@@ -3,9 +3,10 @@
 import pytest
 from rich.console import Console
 
+from launch.control.test_status import Started
 from report.study_folder import write_run
-from tunelab.entries import RunEntry
-from tunelab.launch.printing import print_tasks, result_text
+from tunelab.entries import Attempt, RunEntry
+from tunelab.launch.printing import print_tasks, result_text, run_text
 from tunelab.records import PhaseCost
 from tunelab.study.verbs.show import FirstStep, Piece, ShownExample, ShownTask
 
@@ -65,3 +66,22 @@ def test_a_run_over_several_devices_tells_its_costs_of_one_and_in_all(tmp_path):
 def test_a_run_on_one_device_names_no_device(tmp_path):
     train = PhaseCost(seconds=20.0, peak_gib=1.5)
     assert costs_of(tmp_path, phases={"train": train}) == ["  train            20.0 s, peak 1.50 GiB"]
+
+
+def test_show_run_tells_who_executed_it_how_it_ended_and_which_logs_say_more(tmp_path):
+    folder = Started(tmp_path / "out")["lora 3"]
+    begun = {"nonce": "a", "host": "node7", "pid": 5, "started": "2026-01-01T10:00:00+00:00", "progress": (0, 0)}
+    job = {"job": "12_3", "log": "slurm/12_3.log"}
+    folder.write_attempt(Attempt(**begun, **job, how="stopped", ended="2026-01-01T11:00:00+00:00", reached=(40, 0)))
+    folder.write_attempt(Attempt(**(begun | {"nonce": "b", "progress": (40, 0)}), **job, restart=1))
+    folder.log.write_text("loading\n")
+    log = f"log: {tmp_path}/out/slurm/12_3.log"
+    assert run_text(folder).splitlines()[-4:] == [
+        "attempts:",
+        "  2026-01-01T10:00:00+00:00 node7, process 5, job 12_3, from step 0: stopped at step 40, "
+        f"2026-01-01T11:00:00+00:00; {log}",
+        f"  2026-01-01T10:00:00+00:00 node7, process 5, job 12_3, restart 1, from step 40: ended without a word; {log}",
+        f"log: {folder.log}",
+    ]
+    with folder.lock():
+        assert ": runs; log: " in run_text(folder)

@@ -106,18 +106,36 @@ def _in_all(cost: PhaseCost) -> str:
 
 
 def run_text(folder: RunFolder) -> str:
-    """Effective settings of a run, its effective optimizer, and its result as far as there is one."""
+    """Effective settings of a run, its effective optimizer, its result as far as there is one, and who executed it."""
     lines = [dump_yaml(folder.read_run().model_dump(mode="json"))]
     result = folder.read_result()
     if result is None:
-        failure = folder.path / "failure.json"
-        error = json.loads(failure.read_text(encoding="utf-8"))["error"] if failure.exists() else None
-        word = "FAILED" if folder.divergence() is None else "DIVERGED"
-        return "\n".join([*lines, "not finished" if error is None else f"{word}: {error}"])
-    trained = f"{count(result.trainable_parameters)} of {count(result.total_parameters)} parameters trained"
-    groups = [f"  {', '.join(f'{key} {value}' for key, value in group.items())}" for group in result.optimizer]
-    effective = ["effective optimizer:", *groups] if groups else []
-    return "\n".join([*lines, result_text(result), f"  {trained}, {result.num_steps} steps", *effective])
+        error, word = folder.failure(), "FAILED" if folder.divergence() is None else "DIVERGED"
+        lines.append("not finished" if error is None else f"{word}: {error}")
+    else:
+        trained = f"{count(result.trainable_parameters)} of {count(result.total_parameters)} parameters trained"
+        groups = [f"  {', '.join(f'{key} {value}' for key, value in group.items())}" for group in result.optimizer]
+        effective = ["effective optimizer:", *groups] if groups else []
+        lines += [result_text(result), f"  {trained}, {result.num_steps} steps", *effective]
+    return "\n".join([*lines, *_attempt_lines(folder)])
+
+
+def _attempt_lines(folder: RunFolder) -> list[str]:
+    """When, where and as which job it was executed, how each attempt ended, and which logs say more."""
+    attempts, held = folder.attempts(), folder.held()
+    lines = ["attempts:"] if attempts else []
+    for each in attempts:
+        job = f", job {each.job}" if each.job else ""
+        restart = f", restart {each.restart}" if each.restart else ""
+        begun = f"  {each.started} {each.host}, process {each.pid}{job}{restart}, from step {each.progress[0]}"
+        goes_on = each is attempts[-1] and held is not None and held.alive
+        end = "runs" if goes_on else "ended without a word"
+        if each.how is not None:
+            step = "" if each.reached is None else f" at step {each.reached[0]}"
+            end = f"{each.how}{step}, {each.ended}"
+        log = f"; log: {folder.study_folder / each.log}" if each.log else ""
+        lines.append(visible(f"{begun}: {end}{log}"))
+    return [*lines, f"log: {folder.log}"] if folder.log.exists() else lines
 
 
 def finding_lines(findings: Iterable[Finding]) -> str:
