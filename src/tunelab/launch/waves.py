@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from tunelab.config.launch import Launch, unplaced
 from tunelab.config.run import RunConfig
-from tunelab.errors import ConfigError, RunBusy, RunError
+from tunelab.errors import ConfigError, RunBusy
 from tunelab.launch.job import attempts_of, gave_up, tail
 from tunelab.ownership import this_process
 from tunelab.slurm import queue
@@ -140,7 +140,7 @@ class Submission:
                 arguments=[*continue_arguments(self.store.folder), *self._arguments],
             )  # fmt: skip
             after = self._submit(planner, f"{number:04d}-next.sh", "next", ())
-        except (ConfigError, RunError):
+        except BaseException:  # Ctrl-C too: a wave that nothing continues
             queue.cancel(made)
             raise
         return Jobs(tuple(made), after.job, len(runs))

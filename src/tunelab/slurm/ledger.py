@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -67,10 +72,11 @@ class Ledger:
             ConfigError: SLURM refuses it.
         """
         path = self.write(file, script.text)
-        job = queue.submit(path)
-        made = Submitted(job, kind, script.name, submission, runs, str(path), when)
-        lines = [json.dumps(each._asdict(), ensure_ascii=False) for each in (*self.read(), made)]
-        write_atomically(self._file, "".join(f"{line}\n" for line in lines))
+        with _to_the_end():
+            job = queue.submit(path)
+            made = Submitted(job, kind, script.name, submission, runs, str(path), when)
+            lines = [json.dumps(each._asdict(), ensure_ascii=False) for each in (*self.read(), made)]
+            write_atomically(self._file, "".join(f"{line}\n" for line in lines))
         return made
 
     @property
@@ -103,3 +109,24 @@ class Ledger:
             Unreachable: SLURM's controller does not answer.
         """
         return [job for job in self.known().values() if not job.over and job.array != besides]
+
+
+@contextmanager
+def _to_the_end() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait: a job that nobody has written down could not be found, nor ended, by what the records
+    say."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda received, frame: came.append(received))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for number in came[:1]:
+        os.kill(os.getpid(), number)

@@ -109,7 +109,10 @@ def requeue(job: str) -> str | None:
 
 def _call(*command: str) -> subprocess.CompletedProcess[str]:
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, stdin=subprocess.DEVNULL)
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=SECONDS, stdin=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for tunelab: an interrupted sbatch may have submitted, and not said so
+        )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise Unreachable(f"{command[0]} has not answered for {SECONDS} s, so it is unknown what jobs do") from None
     except FileNotFoundError:
