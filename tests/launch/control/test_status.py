@@ -13,11 +13,12 @@ import pytest
 from rich.console import Console
 
 from tunelab.config.read import dump, read_study
+from tunelab.entries import Attempt
 from tunelab.errors import ConfigError
 from tunelab.launch.control.status import study_status
 from tunelab.launch.control.status_text import print_status
 from tunelab.ownership import HEARTBEAT, STALE_SECONDS, own, this_process
-from tunelab.records import Attempt, StepRecord
+from tunelab.records import StepRecord
 from tunelab.study.planning.plan import make_plan
 from tunelab.study.planning.planned import Revisions
 from tunelab.study.planning.runs import study_runs

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
-from tunelab.entries import RunEntry
+from tunelab.entries import Attempt, RunEntry
 from tunelab.files import last_lines
 from tunelab.ownership import Held, is_here
-from tunelab.records import Attempt
 from tunelab.report.numbers import rate
 from tunelab.slurm.ledger import Submitted
 from tunelab.slurm.queue import Job
