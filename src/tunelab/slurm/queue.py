@@ -103,7 +103,10 @@ def cancel(ids: Sequence[str]) -> None:
 
 def requeue(job: str) -> str | None:
     """Back into the queue; what SLURM says where it will not."""
-    answer = _call("scontrol", "requeue", job)
+    try:
+        answer = _call("scontrol", "requeue", job)
+    except Unreachable as error:
+        return str(error)
     return _words(answer) if answer.returncode else None
 
 
