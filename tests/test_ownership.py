@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -65,6 +66,14 @@ def test_a_process_that_cannot_be_seen_is_judged_by_its_heartbeat_never_by_its_i
     with own(tmp_path):
         assert holder_of(tmp_path).holder.nonce != holder.nonce
     assert holder_of(tmp_path) is None
+
+
+def test_a_patient_process_waits_until_the_folder_is_free(tmp_path):
+    held = own(tmp_path)
+    held.__enter__()
+    threading.Timer(0.3, held.__exit__, (None, None, None)).start()
+    with own(tmp_path, patience=60) as mine, pytest.raises(RunBusy), own(tmp_path, patience=0.1):
+        mine.check()
 
 
 def test_another_ones_heartbeat_is_no_sign_of_life(tmp_path):

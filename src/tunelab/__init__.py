@@ -101,8 +101,10 @@ def run(
     """
     from rich.console import Console
 
+    from tunelab.launch.follow import follow
     from tunelab.launch.run import run_study
     from tunelab.launch.view import PlainView
+    from tunelab.launch.waves import patience
     from tunelab.ownership import own
     from tunelab.study.planning.preview import count_parameters
 
@@ -121,10 +123,12 @@ def run(
         from tunelab.launch.until import Limits, check_limits, run_until_decided
 
         check_limits(limits := Limits(max_seeds, hours), planned)
-    with own(folder):  # one at a time, also from several hosts
+    with own(folder, patience=patience()):  # one at a time, also from several hosts
         if limits is not None:
-            return run_until_decided(planned, out=folder, cluster=cluster, view=view, limits=limits, wait=wait)
-        return run_study(planned, out=folder, cluster=cluster, view=view, wait=wait)
+            outcome = run_until_decided(planned, out=folder, cluster=cluster, view=view, limits=limits)
+        else:
+            outcome = run_study(planned, out=folder, cluster=cluster, view=view)
+    return follow(outcome, view) if wait and outcome.jobs is not None else outcome
 
 
 def generate(

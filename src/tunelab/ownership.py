@@ -31,6 +31,7 @@ BEAT_SECONDS = 10.0
 STALE_SECONDS = 90.0
 """Without a sign of life for so long a holder that cannot be seen counts as dead. File systems of clusters may show a
 file's change up to a minute late."""
+AGAIN_SECONDS = 0.5
 HEARTBEAT = "heartbeat.json"
 
 
@@ -123,8 +124,11 @@ class Ownership:
 
 
 @contextmanager
-def own(folder: Path) -> Iterator[Ownership]:
+def own(folder: Path, *, patience: float = 0) -> Iterator[Ownership]:
     """Hold a folder.
+
+    Args:
+        patience: seconds for which it is tried again while another process holds it.
 
     Raises:
         RunBusy: another process holds it, and lives.
@@ -134,7 +138,7 @@ def own(folder: Path) -> Iterator[Ownership]:
     mine = folder / f".owner.{me.nonce}"
     mine.write_text(json.dumps(me._asdict()))
     try:
-        file, number = _link(folder, mine, me)
+        file, number = _patient_link(folder, mine, me, patience)
     finally:
         mine.unlink()
     ownership = Ownership(folder, file, me, number)
@@ -143,6 +147,18 @@ def own(folder: Path) -> Iterator[Ownership]:
         yield ownership
     finally:
         ownership._release()
+
+
+def _patient_link(folder: Path, mine: Path, me: Holder, patience: float) -> tuple[Path, int]:
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return _link(folder, mine, me)
+        except RunBusy:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(AGAIN_SECONDS)
+        mine.touch()  # its time is what the file system's clock says
 
 
 def _link(folder: Path, mine: Path, me: Holder) -> tuple[Path, int]:

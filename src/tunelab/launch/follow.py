@@ -6,37 +6,55 @@ import json
 import time
 from typing import Any
 
+from tunelab.config.read import read_study
+from tunelab.launch.run import Outcome, has_result, write_study_report
 from tunelab.launch.view import View
-from tunelab.launch.waves import Submission
+from tunelab.ownership import own
+from tunelab.slurm.ledger import Ledger
 from tunelab.slurm.queue import Unreachable
-from tunelab.study.planning.planned import Plan, Revisions
-from tunelab.study.planning.runs import StudyRun, study_runs
+from tunelab.study.planning.plan import make_plan
+from tunelab.study.planning.runs import StudyRun, study_runs_on_disk
 from tunelab.study.store import RunFolder, Store
 
 SECONDS = 2.0
 
 
-def follow(plan: Plan, revisions: Revisions, store: Store, submission: Submission, view: View) -> bool:
-    """Until no job of the study is in the queue; False at Ctrl-C, which ends the looking alone."""
-    told: dict[str, Any] = {}
+def follow(submitted: Outcome, view: View) -> Outcome:
+    """Until no job of the study is in the queue: its outcome then. At Ctrl-C, which ends the looking alone, as it was.
+    The study's folder is not held meanwhile: the jobs that continue it do.
+
+    Raises:
+        RunBusy: another process has taken the study up since.
+    """
+    store = Store(submitted.folder)
+    plan = make_plan(read_study(store.study_file))
+    ledger, told = Ledger(store.folder), dict[str, Any]()
     view.told("Looking on; Ctrl-C ends that alone, the jobs go on.")
     try:
         while True:
-            in_queue = _in_queue(submission, view, told)
-            runs = study_runs(plan, revisions, store, settled=submission.settled)
+            in_queue = _in_queue(ledger, view, told)
+            runs = study_runs_on_disk(plan, store, settled=lambda run_id: _settled(store.run(run_id)))
             view.planned(runs, store)
             for each in runs:
                 _tell(each, store, view, told)
             if not in_queue:
-                return True
+                break
             time.sleep(SECONDS)
     except KeyboardInterrupt:
-        return False
+        return submitted
+    with own(store.folder):
+        comparison = write_study_report(plan, store)
+    failed = sum(1 for each in runs if not has_result(each, store))
+    return submitted._replace(comparison=comparison, num_failed=failed, jobs=None)
 
 
-def _in_queue(submission: Submission, view: View, told: dict[str, Any]) -> bool:
+def _settled(folder: RunFolder) -> bool:
+    return folder.finished or folder.failed
+
+
+def _in_queue(ledger: Ledger, view: View, told: dict[str, Any]) -> bool:
     try:
-        found = bool(submission.ledger.live())
+        found = bool(ledger.live())
     except Unreachable as error:  # that is not the jobs' end
         if told.get("") != str(error):
             view.told(str(error))

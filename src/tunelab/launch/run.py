@@ -14,7 +14,6 @@ from tunelab.config.read import dump
 from tunelab.entries import Deciding, StudyRuns
 from tunelab.files import write_atomically
 from tunelab.launch.executor import Executor, visible_gpus
-from tunelab.launch.follow import follow
 from tunelab.launch.rounds import next_runs
 from tunelab.launch.scoring import score_all
 from tunelab.launch.view import View
@@ -44,14 +43,12 @@ def run_study(
     out: Path,
     cluster: str | None,
     view: View,
-    wait: bool = False,
     arguments: Sequence[str] = (),
 ) -> Outcome:
     """Execute what is not finished, evaluate, report. Failed runs are named in the report and tried again next time; a
     candidate of a search that diverged is its outcome, and is not.
 
     Args:
-        wait: of a cluster: return when nothing is left to run, not after submission.
         arguments: of a cluster: what the command has said beside the study, for the jobs that continue it.
 
     Raises:
@@ -69,15 +66,13 @@ def run_study(
         runs, jobs = _execute(plan, revisions, store, launch, view), None
     else:
         runs, jobs = _submit(plan, revisions, store, submission, view)
-    if jobs is not None and submission is not None and wait and follow(plan, revisions, store, submission, view):
-        runs, jobs = study_runs(plan, revisions, store, settled=submission.settled), None
     score_all(plan, store, runs)
     comparison = write_study_report(plan, store)
-    failed = 0 if jobs else sum(1 for each in runs if each.run and not _has_result(each, store))
+    failed = 0 if jobs else sum(1 for each in runs if each.run and not has_result(each, store))
     return Outcome(comparison, out, failed, rehearsed(out), jobs)
 
 
-def _has_result(each: StudyRun, store: Store) -> bool:
+def has_result(each: StudyRun, store: Store) -> bool:
     return each.is_outcome or (each.run is not None and store.run(each.run.id).finished)
 
 

@@ -66,7 +66,7 @@ def run_until_decided(
     missing = {cell: FEWEST - len(plan.study.seeds) - len(store.read_looks().seeds_of(*cell)) for cell in _cells(plan)}
     _add(store, plan, {cell: number for cell, number in missing.items() if number > 0})
     while True:
-        outcome = run_study(plan, out=out, cluster=cluster, view=view, wait=wait, arguments=limits.arguments)
+        outcome = run_study(plan, out=out, cluster=cluster, view=view, arguments=limits.arguments)
         if outcome.jobs is not None:
             return outcome
         if outcome.num_failed:

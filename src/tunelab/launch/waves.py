@@ -36,6 +36,11 @@ def launch_of(plan: Plan, cluster: str | None) -> Launch:
     return launch
 
 
+def patience() -> float:
+    """Seconds for which a job that continues a study waits until whoever submitted it has written its report."""
+    return 600 if SUBMISSION in os.environ else 0
+
+
 class Jobs(NamedTuple):
     """What was submitted, for whoever waits or looks."""
 

@@ -10,6 +10,7 @@ from launch.control.test_cancel import LONG, checkpoints, steps_of
 from slurm_cluster import wait_for
 from tunelab.launch.control.cancel import cancel_study
 from tunelab.launch.control.status import study_status
+from tunelab.slurm.ledger import Ledger
 from tunelab.study.store import RunFolder, Store
 from tunelab.study.verbs.evaluate_job import planned_job, submit_evaluation, submitted_text
 
@@ -52,6 +53,18 @@ def test_a_study_in_the_queue_is_seen_and_cancelled_and_the_next_run_completes_i
 
     assert tunelab.run(study, out=out, cluster="local").num_failed == 0
     assert study_status(str(out)).counts == {"finished": 3}
+
+
+def test_who_looks_on_is_not_in_the_way_of_the_job_that_continues_the_study(slurm, tmp_path):
+    """Two waves: the second seed waits for the search."""
+    study, out = study_in(tmp_path), tmp_path / "out"
+    text = study.read_text().replace("at_once: 1", "at_once: 3").replace("steps: 40", "steps: 2")
+    study.write_text(text.replace("learning_rate: 1e-3", "learning_rate: [1e-3, 3e-4]"))
+    outcome = tunelab.run(study, out=out, cluster="slurm", wait=True)
+    assert (outcome.jobs, outcome.num_failed) == (None, 0)
+    assert study_status(str(out)).counts == {"finished": 4}
+    kinds = [each.kind for each in Ledger(out).read()]
+    assert kinds == ["wave", "next", "wave", "next"]
 
 
 def test_an_evaluation_is_a_job_with_a_log_and_a_result(slurm, tmp_path):
