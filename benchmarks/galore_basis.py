@@ -24,7 +24,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from tunelab.config.schema import Optimizer
 from tunelab.data.tokens.batching import micro_batches
 from tunelab.kernels.projector import Projector, overlap
-from tunelab.training.projected import FloatMatrix, Projected, ProjectedRule, Settings, inner_optimizer
+from tunelab.training.matrices import FloatMatrix
+from tunelab.training.projected import Projected, ProjectedRule, Settings, inner_optimizer
 from tunelab.training.step import accumulate
 from tunelab.training.telemetry import Meter, ResidentMemory
 

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -82,6 +82,8 @@ class Session(ABC):
     """The framework's own, method attached."""
     part: int = 0
     """Which part of a method of several is attached."""
+    num_ranks: int = 1
+    """Processes that make each step together (launch.devices x launch.nodes)."""
 
     def part_at(self, number: int, num_steps: int) -> int:
         return 0
@@ -106,6 +108,24 @@ class Session(ABC):
     @abstractmethod
     def accumulate(self, batch: Batch, *, denominator: int, last: bool) -> float:
         """Forward and backward of (summed token loss / denominator); returns the summed token loss in nats."""
+
+    def accumulate_shares(
+        self, shares: Sequence[Sequence[Batch]], *, denominator: int, key: tuple[int, ...], rank: int = 0
+    ) -> float:
+        """`accumulate` over a step's micro-batches: each rank its own share, which may be empty. Returns the summed
+        token loss of all ranks. Draws are a function of `key`, the rank where there are several, and the batch's
+        place in its share."""
+        loss_sum, batches = 0.0, shares[rank]
+        for index, batch in enumerate(batches):
+            self.seed(*key, *([rank] if len(shares) > 1 else []), index)
+            loss_sum += self.accumulate(batch, denominator=denominator, last=index == len(batches) - 1)
+        return loss_sum
+
+    @contextmanager
+    def alone(self) -> Iterator[Session]:
+        """A session of this process only, for what a method does before step 1 (`Method.prepare`). Afterwards every
+        rank is as this one."""
+        yield self
 
     def wants_look(self, *, num_batches: int) -> bool:
         """The updater's answer."""
@@ -193,9 +213,23 @@ class Backend(ABC):
     """A framework that can load a model and train it. Its `backend.py` imports that framework inside functions: studies
     are planned and reports are made where it is not installed."""
 
+    parallel: ClassVar[bool] = False
+    """Whether it can spread one run over several devices; where not, a study that asks for it is refused."""
+
     def supports(self, method: str) -> bool:
         """Whether it can train the method of that name; where not, a study leaves their run out and says so."""
         return True
+
+    @contextmanager
+    def joined(self, run: RunConfig) -> Iterator[int]:
+        """Meet the other ranks of the run; gives this process's rank, and at the end nothing of the meeting is left.
+        Rank 0 then executes the run, and the others `serve` its session."""
+        yield 0
+
+    def serve(self, run: RunConfig, method: AnyMethod | None) -> None:
+        """On every rank but 0: load the same model, do this rank's share of what rank 0's session is asked, until it
+        says that this is all."""
+        raise NotImplementedError(f"{type(self).__name__} trains on one device")
 
     @abstractmethod
     def resolve(self, *, precision: Precision, threads: int | None) -> tuple[Products, int]:

@@ -55,6 +55,10 @@ class Stopped(RunError):
     """A run that was asked to stop; it goes on from where it is when it is executed again."""
 
 
+class RankLost(RunError):
+    """Of a run over several devices: another of its processes has ended, which names its reason itself."""
+
+
 class CannotScore(TunelabError):
     """A metric that cannot be computed from these texts or on this machine (no Java); the message says why. The score
     is then missing with that reason, and nothing else fails."""

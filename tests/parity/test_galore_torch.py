@@ -6,7 +6,8 @@ from galore_torch import GaLoreAdamW
 
 from tunelab.config.schema import Optimizer
 from tunelab.kernels.projector import Projector
-from tunelab.training.projected import FloatMatrix, Projected, ProjectedRule, Settings, inner_optimizer
+from tunelab.training.matrices import FloatMatrix
+from tunelab.training.projected import Projected, ProjectedRule, Settings, inner_optimizer
 
 SHAPES = {"tall": (48, 32), "wide": (32, 48), "square": (32, 32)}
 

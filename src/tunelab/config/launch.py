@@ -10,6 +10,9 @@ from pydantic import AfterValidator, Field, PositiveInt, model_validator
 from tunelab.config.section import Section
 from tunelab.near import did_you_mean
 
+MEETING = "TUNELAB_MEETING"
+"""In the environment of a run over several devices of one node: the file where its processes meet."""
+
 Cluster = Literal["local", "in-process", "slurm"]
 
 KNOWN_OPTIONS = frozenset(

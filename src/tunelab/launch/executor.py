@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ from typing import Any
 
 from tunelab.config.launch import Launch
 from tunelab.config.run import RunConfig
+from tunelab.launch.ranks import worker_command
 from tunelab.study.store import RunFolder
 
 Events = Callable[[RunConfig, dict[str, Any]], None]
@@ -112,7 +112,7 @@ class Executor:
 
     def _run(self, run: RunConfig, folder: RunFolder, gpus: Sequence[str]) -> None:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tunelab.launch.worker", str(folder.path)],
+            worker_command(run, folder),
             stdout=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
             text=True,

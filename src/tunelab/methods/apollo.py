@@ -53,6 +53,7 @@ class Apollo(WholeModel):
     """Which matrices; every other parameter is trained by the shared rule."""
 
     short_names: ClassVar[dict[str, str]] = {"rank": "r", "update_gap": "gap"}
+    parallel: ClassVar[bool] = True
 
     @classmethod
     def example(cls) -> dict[str, Any]:
@@ -130,11 +131,11 @@ class ScaledRule(Updater):
         return [parameter for parameter in found if parameter.grad is not None]
 
     def _sum_over_ranks(self) -> None:
-        from tunelab.training.optim import gradients
-        from tunelab.training.projected import sum_over_ranks
+        from tunelab.training.ranks import sum_gradients
 
         if not self.summed:
-            sum_over_ranks(gradients(self._parameters()))
+            sum_gradients([matrix.weight for matrix in self.matrices.values()])
+            self.others.sum_over_ranks()
             self.summed = True
 
     def gradient_norm(self) -> float:

@@ -35,6 +35,7 @@ class Dora(Method):
     """Which linear layers are adapted: all-linear, attention, a list of names, or a regular expression."""
 
     short_names: ClassVar[dict[str, str]] = {"rank": "r"}
+    parallel: ClassVar[bool] = True
 
     def attach(self, model: PreTrainedModel, *, seed: int) -> PreTrainedModel:
         import peft

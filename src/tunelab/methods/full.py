@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import PositiveFloat
 
@@ -21,6 +21,9 @@ class Full(WholeModel):
     """Bytes of optimizer state a weight: 8, about 2 (Dettmers et al. 2022, arXiv:2110.02861), or nearly none: a row and
     a column for each matrix (Shazeer and Stern 2018, arXiv:1804.04235). Adafactor's learning rate is relative to the
     size of the weights: it wants 100 times AdamW's or more."""
+
+    parallel: ClassVar[bool] = True
+    shards: ClassVar[bool] = True
 
     @property
     def documented_rate(self) -> float:

@@ -61,6 +61,8 @@ class Galore(WholeModel):
     """Learning rate of those, as a multiple of `learning_rate`."""
 
     short_names: ClassVar[dict[str, str]] = {"rank": "r", "update_gap": "gap"}
+    parallel: ClassVar[bool] = True
+    shards: ClassVar[bool] = True
 
     @classmethod
     def example(cls) -> dict[str, Any]:
@@ -101,8 +103,9 @@ class Galore(WholeModel):
     def updater(self, model: PreTrainedModel, rule: Optimizer) -> Updater:
         from tunelab.kernels.projector import Projector
         from tunelab.models.targets import is_transposed, select
+        from tunelab.training.matrices import matrix_of
         from tunelab.training.optim import SharedRule, trained_parameters
-        from tunelab.training.projected import FloatMatrix, Projected, ProjectedRule, Settings, inner_optimizer
+        from tunelab.training.projected import Projected, ProjectedRule, Settings, inner_optimizer
 
         settings = Settings(
             update_gap=self.update_gap,
@@ -115,7 +118,7 @@ class Galore(WholeModel):
         targets = {}
         for name, layer in select(model, self.targets, left_out=None).items():
             name = f"{name}.weight"
-            matrix = FloatMatrix(layer.get_parameter("weight"), transposed=is_transposed(layer))
+            matrix = matrix_of(layer.get_parameter("weight"), transposed=is_transposed(layer))
             targets[name] = Projected(matrix, Projector(matrix.shape, name=name, **basis), settings, inner)
         others = None
         if set(trained_parameters(model)) - set(targets):

@@ -67,6 +67,8 @@ class Lora(Method):
     """Which linear layers are adapted: all-linear, attention, a list of names, or a regular expression."""
 
     short_names: ClassVar[dict[str, str]] = {"rank": "r"}
+    parallel: ClassVar[bool] = True
+    shards: ClassVar[bool] = True
     written_by: ClassVar[str] = "lora"
     """`tunelab_method` in adapter_config.json, where a method derived from this one writes the same format."""
 

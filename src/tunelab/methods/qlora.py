@@ -43,6 +43,7 @@ class Qlora(Lora):
     quantisation's error, so the result computes something else than what was trained."""
 
     written_by: ClassVar[str] = "qlora"
+    shards: ClassVar[bool] = False
 
     @classmethod
     def example(cls) -> dict[str, int]:

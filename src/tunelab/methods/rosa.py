@@ -76,6 +76,7 @@ class Rosa(Method):
     """Low-rank steps before the gradients are measured; default: a tenth of the run's, at most 64."""
 
     short_names: ClassVar[dict[str, str]] = {"rank": "r", "density": "d"}
+    parallel: ClassVar[bool] = True
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Rosa:

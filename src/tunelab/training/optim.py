@@ -12,6 +12,7 @@ from tunelab import device
 from tunelab.backend_contract import Updater
 from tunelab.config.schema import Optimizer
 from tunelab.contracts import OptimizerKind
+from tunelab.training.ranks import clip, sum_gradients, total_norm
 
 KINDS = get_args(OptimizerKind)
 """adamw: torch's, fused. adamw8bit: moments in 8 bits (bitsandbytes; tensors below 4,096 values stay in 32).
@@ -66,23 +67,32 @@ class SharedRule(Updater):
         nothing = [{"name": "nothing", "params": [], "weight_decay": 0.0, "rate": 1.0}]
         self.optimizer = make_optimizer(chosen or nothing, rule, kind=kind)
         self._norm: Tensor | None = None
+        self._summed = False
 
     def before_backward(self, *, last: bool) -> None:
-        self._norm = None
+        self._norm, self._summed = None, False
+
+    def sum_over_ranks(self) -> None:
+        """Once a step, before anything is made of the gradients."""
+        if not self._summed:
+            sum_gradients(self.parameters.values())
+            self._summed = True
 
     def _total_norm(self) -> Tensor:
         """Taken once a step: the record and the clip both want it."""
         if self._norm is None:
-            self._norm = nn.utils.get_total_norm(gradients(self.parameters.values()))
+            self.sum_over_ranks()
+            self._norm = total_norm(gradients(self.parameters.values()))
         return self._norm
 
     def gradient_norm(self) -> float:
         return float(self._total_norm())
 
     def update(self, *, learning_rate: float, max_norm: float | None) -> None:
+        self.sum_over_ranks()
         if max_norm is not None:
-            nn.utils.clip_grads_with_norm_(list(self.parameters.values()), max_norm, self._total_norm())
-        self._norm = None
+            clip(list(self.parameters.values()), max_norm, self._total_norm())
+        self._norm, self._summed = None, False
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate * group["rate"]
         self.optimizer.step()

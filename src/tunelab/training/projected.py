@@ -16,10 +16,10 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, distributed, nn
@@ -29,56 +29,14 @@ from tunelab.config.schema import Optimizer
 from tunelab.contracts import OptimizerKind
 from tunelab.training.looks import Looks
 from tunelab.training.low_rank import Inner, LowRankOptimizer
+from tunelab.training.matrices import CutMatrix, Matrix
 from tunelab.training.optim import SharedRule, gradients, make_optimizer, plain
+from tunelab.training.ranks import clip, num_ranks, somewhere, sum_gradients, sum_over_ranks, total_norm
 
 if TYPE_CHECKING:
     from tunelab.kernels.projector import Projector
 
 Moments = Literal["keep", "rotate", "reset"]
-
-
-class Matrix(Protocol):
-    """A weight that is trained through projected gradients."""
-
-    shape: tuple[int, int]
-    """(O, I)"""
-    dtype: torch.dtype
-
-    @property
-    def device(self) -> torch.device: ...
-
-    def watch(self, take: Callable[[Tensor], None]) -> Callable[[], None]:
-        """Have every gradient (O, I) computed, handed to `take` and not kept; returns what ends this."""
-        ...
-
-    def move(self, change: Callable[[Tensor], None]) -> None:
-        """Let `change` work on the weight (O, I) in place."""
-
-
-class FloatMatrix:
-    """A parameter; `transposed` where it lies as (I, O)."""
-
-    def __init__(self, parameter: nn.Parameter, *, transposed: bool) -> None:
-        self.parameter, self.transposed = parameter, transposed
-        outputs, inputs = self._oriented(parameter).shape
-        self.shape = outputs, inputs
-        self.dtype, self.device = parameter.dtype, parameter.device
-
-    def _oriented(self, tensor: Tensor) -> Tensor:
-        return tensor.t() if self.transposed else tensor
-
-    def watch(self, take: Callable[[Tensor], None]) -> Callable[[], None]:
-        def hook(parameter: nn.Parameter) -> None:
-            assert parameter.grad is not None
-            take(self._oriented(parameter.grad))
-            parameter.grad = None
-
-        self.parameter.requires_grad_(True)
-        return self.parameter.register_post_accumulate_grad_hook(hook).remove
-
-    def move(self, change: Callable[[Tensor], None]) -> None:
-        with torch.no_grad():
-            change(self._oriented(self.parameter))
 
 
 class Settings(NamedTuple):
@@ -123,9 +81,14 @@ class Projected:
         """Whether a basis is to be found from this step's gradient."""
         return self.due and self.projector.follows_gradients and self.looked_in_vain_at != self.step
 
+    @property
+    def comes_summed(self) -> bool:
+        """Whether the gradients it is given are those of all ranks."""
+        return isinstance(self.matrix, CutMatrix)
+
     def find(self, grad_OI: Tensor | None) -> None:
         """The basis from the step's whole gradient on this rank (None: nothing came), which is no further used."""
-        if _num_ranks() > 1:
+        if num_ranks() > 1 and not self.comes_summed:
             grad_OI = torch.zeros(self.matrix.shape, device=self.matrix.device) if grad_OI is None else grad_OI
             sum_over_ranks([grad_OI])
             grad_OI = grad_OI if grad_OI.any() else None
@@ -142,10 +105,15 @@ class Projected:
                 self._refresh(grad_OI)
             self.low.add(self.projector.project(grad_OI))
 
+    def catch_up(self) -> None:
+        """Draw the basis that is due where the step's gradient came on other ranks only: the same as theirs."""
+        if self.due and not self.projector.follows_gradients:
+            self._refresh(torch.empty(0))
+
     def _refresh(self, grad_OI: Tensor) -> None:
         projector, old = self.projector, dict(self.projector.bases)
         projector.refresh(grad_OI)
-        if _num_ranks() > 1:
+        if num_ranks() > 1 and projector.follows_gradients:  # in a look, of which every rank is a part
             for held in projector.stored.values():
                 distributed.broadcast(held, src=0)
         self.refreshed_at = self.step
@@ -222,7 +190,7 @@ class ProjectedRule(Updater):
         self._ends.extend(self.targets[name].matrix.watch(take) for name, take in takes.items())
 
     def wants_look(self, *, num_batches: int) -> bool:
-        return (num_batches > 1 or _num_ranks() > 1) and any(target.wants_look for target in self.targets.values())
+        return (num_batches > 1 or num_ranks() > 1) and any(target.wants_look for target in self.targets.values())
 
     @contextmanager
     def look(self) -> Iterator[None]:
@@ -242,21 +210,30 @@ class ProjectedRule(Updater):
         return [tensor for tensor in found if tensor.grad is not None]
 
     def _sum_over_ranks(self) -> None:
-        if not self._summed:
-            sum_over_ranks(gradients(self._tensors()))
-            self._summed = True
+        if self._summed:
+            return
+        targets = list(self.targets.values())
+        for target, there in zip(
+            targets, somewhere([one.low.stand_in.grad is not None for one in targets]), strict=True
+        ):
+            if there:
+                target.catch_up()
+        sum_gradients([target.low.stand_in for target in targets if not target.comes_summed])
+        if self.others is not None:
+            self.others.sum_over_ranks()
+        self._summed = True
 
     def gradient_norm(self) -> float:
         """Of what the update sees: projected gradients of the matrices, whole ones of the rest. The full gradient's
         norm is at least this, and is never known: no full gradient outlives its layer."""
         self._sum_over_ranks()
-        return float(nn.utils.get_total_norm(gradients(self._tensors())))
+        return float(total_norm(gradients(self._tensors())))
 
     def update(self, *, learning_rate: float, max_norm: float | None) -> None:
         self._sum_over_ranks()
         tensors = self._tensors()
         if max_norm is not None:
-            nn.utils.clip_grads_with_norm_(tensors, max_norm, nn.utils.get_total_norm(gradients(tensors)))
+            clip(tensors, max_norm, total_norm(gradients(tensors)))
         for target in self.targets.values():
             target.update(learning_rate=learning_rate, weight_decay=self.rule.weight_decay)
         if self.others is not None:
@@ -303,17 +280,6 @@ def inner_optimizer(rule: Optimizer, *, kind: OptimizerKind) -> Inner:
 def _end_all(ends: list[Callable[[], None]]) -> None:
     while ends:
         ends.pop()()
-
-
-def sum_over_ranks(tensors: Iterable[Tensor]) -> None:
-    """Sum in place: the loss is divided by the tokens of all ranks beforehand."""
-    if _num_ranks() > 1:
-        for tensor in tensors:
-            distributed.all_reduce(tensor)
-
-
-def _num_ranks() -> int:
-    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
 
 
 def join(parts: dict[str, dict[str, Tensor]], separator: str = ".") -> dict[str, Tensor]:

@@ -39,27 +39,25 @@ def run_order(run: RunConfig, rows: Sequence[TokenRow]) -> batching.Order:
 
 
 def accumulate(session: Session, batches: Sequence[Batch], *, key: tuple[int, ...]) -> Accumulated:
-    """Add the gradient of the mean loss over the supervised tokens of all `batches`; random draws follow `key`.
+    """Add the gradient of the mean loss over the supervised tokens of all `batches`; random draws follow `key`."""
+    return _accumulate(session, [batches], key=key)
+
+
+def _accumulate(session: Session, shares: Sequence[Sequence[Batch]], *, key: tuple[int, ...]) -> Accumulated:
+    """The same of micro-batches of which each rank has a share.
 
     Where the session wants to look at the whole step first, it is given the same batches with the same draws as often
     as it asks; they count once.
     """
+    batches = [batch for share in shares for batch in share]
     num_supervised = sum(batch.num_supervised for batch in batches)
     num_tokens = sum(batch.num_tokens for batch in batches)
     denominator = max(num_supervised, 1)
     while session.wants_look(num_batches=len(batches)):
         with session.look():
-            _pass(session, batches, denominator, key=key)
-    loss_sum = _pass(session, batches, denominator, key=key)
+            session.accumulate_shares(shares, denominator=denominator, key=key)
+    loss_sum = session.accumulate_shares(shares, denominator=denominator, key=key)
     return Accumulated(loss_sum / denominator, num_tokens, num_supervised)
-
-
-def _pass(session: Session, batches: Sequence[Batch], denominator: int, *, key: tuple[int, ...]) -> float:
-    loss_sum = 0.0
-    for index, batch in enumerate(batches):
-        session.seed(*key, index)
-        loss_sum += session.accumulate(batch, denominator=denominator, last=index == len(batches) - 1)
-    return loss_sum
 
 
 def take_step(session: Session, run: RunConfig, order: Order, number: int, *, peak: float) -> Taken:
@@ -69,8 +67,9 @@ def take_step(session: Session, run: RunConfig, order: Order, number: int, *, pe
         Diverged: the loss or the gradient norm is not finite; nothing after it would mean anything.
         RunError: a gradient that is looked at is not finite.
     """
-    batches = batching.micro_batches(order.step(number), max_tokens=run.batch.max_tokens)
-    done = accumulate(session, batches, key=(run.seed, number))
+    rows, most = order.step(number), run.batch.max_tokens
+    shares = batching.ranks_batches(rows, max_tokens=most, num_ranks=session.num_ranks)
+    done = _accumulate(session, shares, key=(run.seed, number))
     norm = session.gradient_norm()
     rate = learning_rate(number, peak=peak, schedule=run.schedule, num_steps=order.num_steps)
     if not (math.isfinite(done.loss) and math.isfinite(norm)):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import final
 
 from tunelab import device
@@ -15,6 +17,8 @@ from tunelab.records import Limits, Located, ParameterCount, TextSide
 
 @final
 class TorchHf(Backend):
+    parallel = True
+
     def resolve(self, *, precision: Precision, threads: int | None) -> tuple[Products, int]:
         if precision == "auto":
             precision = "bf16" if device.has_bf16(device.chosen()) else "fp32"
@@ -41,13 +45,11 @@ class TorchHf(Backend):
         return load_text(model, located)
 
     def memory(self) -> Memory:
-        if device.on_gpu():
-            from tunelab.backends.torch.memory import CudaMemory
+        from tunelab.backends.torch.memory import own_memory
+        from tunelab.backends.torch.peers import RankedMemory, met
 
-            return CudaMemory()
-        from tunelab.training.telemetry import ResidentMemory
-
-        return ResidentMemory()
+        peers = met()
+        return own_memory() if peers is None else RankedMemory(own_memory(), peers)
 
     def device(self) -> str:
         return device.name(device.chosen())
@@ -59,5 +61,34 @@ class TorchHf(Backend):
         self, run: RunConfig, method: Method | None, *, located: Located, text: TextSide, notes: list[str]
     ) -> Session:
         from tunelab.backends.torch.loading import open_session
+        from tunelab.backends.torch.peers import OPEN, met
+        from tunelab.backends.torch.ranked import behind
 
-        return open_session(run, method, located=located, text=text, notes=notes)
+        peers = met()
+        if peers is None:
+            return open_session(run, method, located=located, text=text, notes=notes)
+        peers.busy = True
+        peers.tell(OPEN)
+        return behind(open_session(run, method, located=located, text=text, notes=notes), peers)
+
+    @contextmanager
+    def joined(self, run: RunConfig) -> Iterator[int]:
+        from tunelab.backends.torch.peers import joined
+
+        with joined(run) as rank:
+            yield rank
+
+    def serve(self, run: RunConfig, method: Method | None) -> None:
+        from tunelab.backends.torch.loading import open_session
+        from tunelab.backends.torch.memory import own_memory
+        from tunelab.backends.torch.peers import END, met
+        from tunelab.backends.torch.share import serve
+
+        peers = met()
+        assert peers is not None, "served outside of joined()"
+        peers.memory = own_memory()
+        if peers.listen()[0] == END:  # before rank 0 had a model
+            return
+        located = self.locate(run.model)
+        session = open_session(run, method, located=located, text=self.text(run.model, located), notes=[])
+        serve(session, peers)

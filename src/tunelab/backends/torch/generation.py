@@ -76,13 +76,17 @@ def largest_difference(plain: Any, trained: Callable[[Inputs], torch.Tensor], in
     return largest
 
 
+def ends_of_length(prompts: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The shortest and the longest prompt; none where there are no prompts."""
+    known = sorted((ids for ids in prompts if len(ids) > 1), key=len)
+    return [known[0], known[-1]] if known else []
+
+
 def probes(prompts: Sequence[np.ndarray], vocabulary: int, *, pairs: bool) -> list[TokenRow]:
     """A short and a long prompt, cut to PROBE_TOKENS; tokens that are always the same where there is no prompt."""
-    known = sorted((ids for ids in prompts if len(ids) > 1), key=len)
     fixed = np.arange(7, 7 + 13 * PROBE_TOKENS, 13, dtype=np.int32) % vocabulary
-    chosen = [ids[:PROBE_TOKENS] for ids in (known[0], known[-1])] if known else [fixed]
     rows = []
-    for number, ids in enumerate(chosen):
+    for number, ids in enumerate([ids[:PROBE_TOKENS] for ids in ends_of_length(prompts)] or [fixed]):
         supervised = np.ones(len(ids), dtype=bool)
         supervised[0] = pairs  # nothing predicts the first token of a decoder-only model
         rows.append(TokenRow(number, ids, supervised, ids if pairs else None))

@@ -8,6 +8,7 @@ import torch
 
 from tunelab import device
 from tunelab.backends.torch.inputs import decoder_inputs
+from tunelab.backends.torch.peers import check_same_model, local_ranks, met
 from tunelab.backends.torch.products import medium_is_exact
 from tunelab.backends.torch.session import TorchSession
 from tunelab.backends.torch.storage import parameter_count, set_storage
@@ -63,7 +64,7 @@ def open_session(
 ) -> TorchSession:
     """As Backend.session."""
     place = device.chosen()
-    torch.set_num_threads(run.threads)
+    torch.set_num_threads(max(1, run.threads // local_ranks()))
     if place.type == "cpu" and medium_is_exact():
         torch.set_float32_matmul_precision("medium")
     if run.precision == "bf16" and place.type == "cuda" and not device.has_bf16(place):
@@ -85,6 +86,9 @@ def open_session(
     set_storage(model, precision=run.precision)
     if run.activation_checkpointing and (method is None or method.trains):
         checkpoint_activations(model)
+    peers = met()
+    if peers is not None:
+        check_same_model(peers, model)
     return TorchSession(model, method, run, text.tokenizer, notes)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import torch
 
+from tunelab import device
 from tunelab.backend_contract import Memory
+from tunelab.training.telemetry import ResidentMemory
 
 GIB = 1024**3
 
@@ -24,3 +26,8 @@ class CudaMemory(Memory):
 
     def current_gib(self) -> float:
         return torch.cuda.memory_allocated() / GIB
+
+
+def own_memory() -> Memory:
+    """Of this process on the chosen device."""
+    return CudaMemory() if device.on_gpu() else ResidentMemory()

@@ -1,16 +1,8 @@
-"""One model being trained by PyTorch: forward, backward and update for the loop, losses and text for evaluation.
-
-Fast path: rows are padded on the right without a mask (a causal model never looks there), and the output head sees
-only the supervised positions; where the head is a plain linear layer with nothing behind it, a block of them at a time.
-Documents packed into a row are kept apart by positions that begin again, from which transformers makes the mask.
-Reference path: the model's own forward with mask and full logits. `verify` compares them on real rows before the first
-step; where they disagree the run says so and takes the reference path.
-"""
-# B batch, T tokens, S supervised positions of the batch, H hidden, V vocabulary
+"""One model being trained by PyTorch: backward and update for the loop, losses and text for evaluation."""
+# S supervised positions of the batch, V vocabulary
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,9 +15,8 @@ from torch.nn import functional as F
 
 from tunelab.backend_contract import Session, Updater
 from tunelab.backends.torch.generation import GENERATION_BATCH, LIMITS, folded, largest_difference, probes
-from tunelab.backends.torch.head import before, difference
 from tunelab.backends.torch.idle import idle_notes
-from tunelab.backends.torch.inputs import APART, Inputs, collate
+from tunelab.backends.torch.paths import Paths
 from tunelab.backends.torch.storage import parameter_count, set_storage, write_tensors
 from tunelab.config.run import RunConfig
 from tunelab.config.schema import Generation
@@ -38,28 +29,27 @@ from tunelab.models.hiding import frozen_but
 from tunelab.records import Batch, Decoded, ParameterCount, TokenLoss
 from tunelab.training.composite import updater_of
 from tunelab.training.optim import trained_parameters
+from tunelab.training.ranks import put_whole
 
 if TYPE_CHECKING:
     from tunelab.backend_contract import Order
 
 MIB = 1024**2
-TOLERANCE = {"fp32": 1e-4, "bf16": 5e-2}
-"""Largest difference of fast and reference logits, as a share of the largest logit."""
 
 
-class TorchSession(Session):
+class TorchSession(Paths, Session):
+    sharded = False
+    """Whether each rank holds a part of the weights (sharded.py)."""
+
     def __init__(self, model: Any, method: Method | None, run: RunConfig, tokenizer: Any, notes: list[str]) -> None:
-        self.model, self.method, self.run, self.tokenizer, self.notes = model, method, run, tokenizer, notes
+        super().__init__(model, run, tokenizer, notes)
+        self.method = method
         self.updater: Updater | None = None
         self._earlier: list[dict[str, Any]] = []
         """What the updaters of earlier parts said of themselves."""
         self._counts: list[ParameterCount] = []
         """Parameters of earlier parts."""
         self.restart()
-        self.pairs = bool(model.config.is_encoder_decoder)
-        self.fast, self.plain_head = True, False
-        self.packs = "position_ids" in inspect.signature(model.forward).parameters
-        """Whether documents that share a row are kept apart by their positions."""
         self._generator: Any = None  # what generates, made when first needed after a change
 
     # -------------------------------------------------------------- training
@@ -148,6 +138,11 @@ class TorchSession(Session):
     # -------------------------------------------------------------- evaluation
 
     def evaluate(self, batches: Iterable[Batch]) -> list[TokenLoss]:
+        losses = self.losses(batches)
+        return [losses[example] for example in sorted(losses)]
+
+    def losses(self, batches: Iterable[Batch], *, num_passes: int | None = None) -> dict[int, TokenLoss]:
+        """By example. `num_passes`: of the rank that has most batches."""
         self.model.eval()
         losses: dict[int, TokenLoss] = {}
         for batch in batches:
@@ -163,7 +158,7 @@ class TorchSession(Session):
             for row, total in zip(batch.rows, sums, strict=True):
                 known = losses.get(row.example, TokenLoss(0.0, 0))  # a long document lies in several rows
                 losses[row.example] = TokenLoss(known.loss_sum + total, known.num_tokens + row.num_supervised)
-        return [losses[example] for example in sorted(losses)]
+        return losses
 
     def logits(self, batch: Batch) -> Tensor:
         """The model's own, of evaluation mode, at the supervised positions: fp32, shape (S, V)."""
@@ -207,111 +202,30 @@ class TorchSession(Session):
             )
         return self._generator.eval()
 
-    # -------------------------------------------------------------- fast and reference path
-
-    def verify(self, batch: Batch) -> None:
-        self.model.eval()
-        with torch.no_grad():
-            reference = self._reference_logits(self._collate(batch, apart=True))
-            self._verify_packing(batch, reference)
-            inputs = self._collate(batch)
-            fast = self._fast_logits(inputs)
-        if fast is not None and fast.shape == reference.shape:
-            share = difference(fast, reference)
-            self.fast = share <= TOLERANCE[self.run.precision]
-            self.plain_head = self.fast and self._has_plain_head(inputs, fast)
-            reason = f"they differ by {share:.1e} of the largest logit"
-        else:
-            self.fast = self.plain_head = False
-            reason = "the model's output head is not a layer of its own"
-        if not self.fast:
-            self.notes.append(f"reference path: logits at supervised positions only do not match the model's; {reason}")
-
-    def _verify_packing(self, batch: Batch, reference_SV: Tensor) -> None:
-        """Documents of a row against each document as a row of its own."""
-        if not any(row.starts for row in batch.rows):
-            return
-        if self.packs:
-            share = difference(self._reference_logits(self._collate(batch)), reference_SV)
-            self.packs = share <= TOLERANCE[self.run.precision]
-        if not self.packs:
-            self.notes.append(APART)
-
-    def _logits(self, inputs: Inputs) -> Tensor:
-        """fp32, shape (S, V)."""
-        fast_SV = self._fast_logits(inputs) if self.fast else None
-        return self._reference_logits(inputs) if fast_SV is None else fast_SV
-
-    def _fast_logits(self, inputs: Inputs) -> Tensor | None:
-        """The head's input is gathered in front of it: what the model does after its head (scaling, capping) stays."""
-        head = self.model.get_output_embeddings()
-        if head is None:
-            return None
-        with before(head, lambda hidden_NH: hidden_NH[inputs.index_S]):
-            return self._forward(self._unmasked(inputs)).reshape(-1, head.weight.shape[0])
-
-    def _head_inputs(self, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Hidden states at the supervised positions (S, H), and the head's weight and bias. The model's own head sees
-        a single position, because its logits are not wanted."""
-        head = self.model.get_output_embeddings()
-        caught = []
-
-        def catch(hidden_NH: Tensor) -> Tensor:
-            caught.append(hidden_NH[inputs.index_S])
-            return hidden_NH[:1].detach()
-
-        with before(head, catch):
-            self._forward(self._unmasked(inputs))
-        return caught[0], head.weight, head.bias
-
-    def _has_plain_head(self, inputs: Inputs, fast_SV: Tensor) -> bool:
-        """The logits are the head's product and nothing else, to the last bit: capping hardly shows in small ones."""
-        head = self.model.get_output_embeddings()
-        if type(head) is not nn.Linear or hasattr(head, "parametrizations"):
-            return False
-        with torch.no_grad(), self._autocast():
-            hidden_SH, weight_VH, bias_V = self._head_inputs(inputs)
-            return bool(F.linear(hidden_SH[None], weight_VH, bias_V)[0].float().equal(fast_SV))
-
-    def _unmasked(self, inputs: Inputs) -> dict[str, Tensor]:
-        """Right padding cannot be seen by a causal model."""
-        if self.pairs:
-            return inputs.forward
-        return {key: value for key, value in inputs.forward.items() if key != "attention_mask"}
-
-    def _reference_logits(self, inputs: Inputs) -> Tensor:
-        logits_BTV = self._forward(inputs.forward)
-        return logits_BTV.reshape(-1, logits_BTV.shape[-1])[inputs.index_S]
-
-    def _forward(self, forward: dict[str, Tensor]) -> Tensor:
-        with self._autocast():
-            return self.model(**forward, use_cache=False).logits.float()
-
-    def _autocast(self, *, enabled: bool = True) -> torch.autocast:
-        enabled = enabled and self.run.precision == "bf16"
-        return torch.autocast(self.model.device.type, torch.bfloat16, enabled=enabled)
-
-    def _collate(self, batch: Batch, *, apart: bool = False) -> Inputs:
-        """`apart`: each document of a packed row as a row of its own."""
-        return collate(batch, self.model, pad=self.tokenizer.pad_token_id, apart=apart or not self.packs)
-
     # -------------------------------------------------------------- state
 
+    def tensors(self) -> dict[str, dict[str, Tensor]]:
+        """All that the next step depends on, by kind and name."""
+        method, rule = self._attached.state(self.model), self._rule.state()
+        return {"parameters": dict(trained_parameters(self.model)), "method": method, "updater": rule}
+
+    def put_back(self, tensors: dict[str, dict[str, Tensor]]) -> None:
+        """What `tensors` gave, whole ones."""
+        self._attached.load_state(self.model, tensors["method"])
+        for name, parameter in trained_parameters(self.model).items():
+            put_whole(parameter, tensors["parameters"][name])
+        self._rule.load_state(tensors["updater"])
+        self._generator = None
+
     def save(self, folder: Path) -> None:
-        write_tensors(folder / "parameters.safetensors", trained_parameters(self.model))
-        write_tensors(folder / "method.safetensors", self._attached.state(self.model))
-        write_tensors(folder / "updater.safetensors", self._rule.state())
+        for kind, tensors in self.tensors().items():
+            write_tensors(folder / f"{kind}.safetensors", tensors)
 
     def load(self, folder: Path) -> None:
         from safetensors.torch import load_file
 
-        saved = load_file(folder / "parameters.safetensors")
-        self._attached.load_state(self.model, load_file(folder / "method.safetensors"))
-        with torch.no_grad():
-            for name, parameter in trained_parameters(self.model).items():
-                parameter.copy_(saved[name])
-        self._rule.load_state(load_file(folder / "updater.safetensors"))
-        self._generator = None
+        kinds = ("parameters", "method", "updater")
+        self.put_back({kind: load_file(folder / f"{kind}.safetensors") for kind in kinds})
 
     def write_model(self, folder: Path) -> float:
         self._attached.save(self.model, folder)

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from tunelab.records import ParameterCount
+from tunelab.training.ranks import rank, whole
 
 
 def parameter_count(model: torch.nn.Module) -> ParameterCount:
@@ -27,7 +28,14 @@ def set_storage(model: torch.nn.Module, *, precision: str) -> None:
 
 
 def write_tensors(file: Path, tensors: Mapping[str, torch.Tensor]) -> None:
-    """As safetensors."""
+    """As safetensors, whole ones whatever the number of ranks. Every rank must come where a tensor is cut over ranks;
+    rank 0 writes, and has in the host's memory what it writes."""
     from safetensors.torch import save_file
 
-    save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, file)
+    held = {}
+    for key, value in tensors.items():
+        value = whole(value.detach())
+        if rank() == 0:
+            held[key] = value.cpu().contiguous()
+    if rank() == 0:
+        save_file(held, file)

@@ -57,6 +57,26 @@ class Order:
         return step
 
 
+def shares(costs: Sequence[int], count: int) -> list[list[int]]:
+    """Places of the costs, cut into `count` shares of about the same sum: the dearest first, each to the share that has
+    the least so far. A share may be empty."""
+    sums = [0] * count
+    found: list[list[int]] = [[] for _ in range(count)]
+    for place in sorted(range(len(costs)), key=lambda place: (-costs[place], place)):
+        least = min(range(count), key=lambda share: (sums[share], share))
+        sums[least] += costs[place]
+        found[least].append(place)
+    return found
+
+
+def ranks_batches(rows: Sequence[TokenRow], *, max_tokens: int, num_ranks: int) -> list[Sequence[Batch]]:
+    """The micro-batches of each rank, which gets rows by their tokens, not by their count."""
+    if num_ranks == 1:
+        return [micro_batches(rows, max_tokens=max_tokens)]
+    cut = shares([row.num_tokens for row in rows], num_ranks)
+    return [list(micro_batches([rows[place] for place in own], max_tokens=max_tokens)) for own in cut]
+
+
 def micro_batches(rows: Sequence[TokenRow], *, max_tokens: int) -> Sequence[Batch]:
     """Cut rows, longest first, so that each micro-batch holds at most `max_tokens` with its padding.
 

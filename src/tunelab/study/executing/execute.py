@@ -133,7 +133,8 @@ def _train_and_evaluate(work: Work, where: Provenance) -> RunResult:
         checkpoints = Checkpoints(folder.checkpoint, seconds=run.checkpoint.seconds, check=folder.check)
         if trainer is not None and checkpoints.latest() is None:
             folder.texts.unlink(missing_ok=True)  # of weights that nobody has any more
-            trainer.prepare(session, run_order(run, data.train), run)
+            with session.alone() as local:
+                trainer.prepare(local, run_order(run, data.train), run)
             checkpoints.save(LoopState(costs=meter.state()), session.save)
     state, saved_mib = LoopState(), None
     if trainer is not None:

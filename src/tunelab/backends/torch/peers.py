@@ -1,0 +1,200 @@
+"""The processes of one run over several devices: how they meet, what rank 0 tells the others, what they answer.
+
+Orders are small (names, token rows) and go over gloo whatever the device; tensors go by training/ranks.py, on CUDA over
+NCCL. Others wait for the next order as long as it takes; a sum that one of them does not join ends after SUM_TIMEOUT.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import torch
+from torch import Tensor, distributed, nn
+
+from tunelab import device
+from tunelab.backend_contract import Memory
+from tunelab.config.launch import MEETING
+from tunelab.config.run import RunConfig
+from tunelab.errors import RankLost, RunError
+
+SUM_TIMEOUT = timedelta(hours=1)
+ORDER_TIMEOUT = timedelta(days=100)
+OPEN, END, FAILED = "open", "end", "failed"
+
+_met: Peers | None = None
+
+
+def met() -> Peers | None:
+    """The other ranks, where this process has met some."""
+    return _met
+
+
+@contextmanager
+def joined(run: RunConfig) -> Iterator[int]:
+    """As Backend.joined."""
+    global _met
+    if run.ranks.count == 1:
+        yield 0
+        return
+    _met = _meet(run)
+    yield _met.rank
+    if _met.busy:  # the others are in the middle of something and learn it by the connection's end
+        return
+    if _met.rank == 0:
+        _met.tell(END)
+    distributed.barrier(_met.group)
+    distributed.destroy_process_group()
+    _met = None
+
+
+def _meet(run: RunConfig) -> Peers:
+    if "RANK" not in os.environ:
+        raise RunError(f"run {run.id} is for {run.ranks.count} devices and was not started as that many processes")
+    rank, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    if count != run.ranks.count:
+        raise RunError(f"run {run.id} is for {run.ranks.count} devices and was started as {count} processes")
+    on_gpu = device.on_gpu()
+    if on_gpu:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    if place := os.environ.get(MEETING):
+        store: distributed.Store = distributed.FileStore(place, count)
+    else:
+        address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        store = distributed.TCPStore(address, port, count, is_master=rank == 0)
+    distributed.init_process_group(
+        "cpu:gloo,cuda:nccl" if on_gpu else "gloo", store=store, rank=rank, world_size=count, timeout=SUM_TIMEOUT
+    )
+    return Peers(rank, count, store)
+
+
+class Peers:
+    """What every rank has of the meeting."""
+
+    def __init__(self, rank: int, count: int, store: distributed.Store) -> None:
+        self.rank, self.count, self.store = rank, count, store
+        self.group = distributed.new_group(backend="gloo", timeout=ORDER_TIMEOUT)
+        self.busy = False
+        """On rank 0: an order was given and not finished. So it stays where that failed."""
+        self.memory: Memory | None = None
+        self.forget_peaks = False
+        """With the next order."""
+        self.peaks: list[float | None] = [None] * count
+
+    def tell(self, name: str, *arguments: Any) -> None:
+        """Rank 0's order to all others."""
+        order = [(name, arguments, self.forget_peaks)]
+        with lost():
+            distributed.broadcast_object_list(order, src=0, group=self.group)
+        self.forget_peaks = False
+
+    def listen(self) -> tuple[str, tuple[Any, ...]]:
+        order: list[Any] = [None]
+        with lost():
+            distributed.broadcast_object_list(order, src=0, group=self.group)
+        name, arguments, forget = order[0]
+        if forget and self.memory is not None:
+            self.memory.reset()
+        return name, arguments
+
+    def answers(self, own: Any) -> list[Any]:
+        """Of all ranks, on rank 0; on the others nothing. Peaks of memory come with them."""
+        peak = None if self.memory is None else self.memory.peak_gib()
+        found: list[Any] | None = [None] * self.count if self.rank == 0 else None
+        with lost():
+            distributed.gather_object((own, peak), found, dst=0, group=self.group)
+        if found is None:
+            return []
+        known = zip(self.peaks, (peak for _, peak in found), strict=True)
+        self.peaks = [max((peak for peak in pair if peak is not None), default=None) for pair in known]
+        return [answer for answer, _ in found]
+
+    def share(self, value: Any) -> list[Any]:
+        """Everyone's value, on every rank."""
+        found: list[Any] = [None] * self.count
+        with lost():
+            distributed.all_gather_object(found, value, group=self.group)
+        return found
+
+    def post(self, topic: str, number: int, value: Any) -> None:
+        """Leave something that rank 0 reads when it has time (`posted`)."""
+        self.store.set(f"{topic}/{self.rank}/{number}", pickle.dumps(value))
+
+    def posted(self, topic: str, rank: int, number: int) -> Any | None:
+        key = f"{topic}/{rank}/{number}"
+        return pickle.loads(self.store.get(key)) if self.store.check([key]) else None
+
+    def fail(self, reason: str) -> None:
+        """Leave word of why this rank ends."""
+        self.store.set(FAILED, f"rank {self.rank}: {reason}")
+
+    def check_failure(self) -> None:
+        """Raises RankLost: a rank has left word."""
+        if self.store.check([FAILED]):
+            raise RankLost(self.store.get(FAILED).decode())
+
+
+@contextmanager
+def lost() -> Iterator[None]:
+    """A broken connection is named as what it is."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not (isinstance(error, distributed.DistError) or "gloo" in str(error)):
+            raise
+        text = " ".join(str(error).split())[:200]
+        raise RankLost(f"another rank of the run has ended or does not answer ({text}); see the run's log") from error
+
+
+class RankedMemory:
+    """The largest peak of all ranks, each of which measures its own device; those of the others come with their
+    answers, so that none is waited for."""
+
+    def __init__(self, own: Memory, peers: Peers) -> None:
+        self.own, self.peers, self.method = own, peers, own.method
+
+    def reset(self) -> None:
+        self.own.reset()
+        self.peers.peaks, self.peers.forget_peaks = [None] * self.peers.count, True
+
+    def peak_gib(self) -> float | None:
+        known = [peak for peak in (self.own.peak_gib(), *self.peers.peaks[1:]) if peak is not None]
+        return max(known, default=None)
+
+    def current_gib(self) -> float | None:
+        return self.own.current_gib()
+
+
+def local_ranks() -> int:
+    """Ranks on this machine, this one included."""
+    return 1 if _met is None else int(os.environ.get("LOCAL_WORLD_SIZE", _met.count))
+
+
+def check_same_model(peers: Peers, model: nn.Module) -> None:
+    """Ranks must start from the same values, adapters and quantised weights included.
+
+    Raises:
+        RunError: they do not.
+    """
+
+    values = peers.share(checksum(model.state_dict()))
+    odd = ", ".join(str(rank) for rank, value in enumerate(values) if value != values[0])
+    if odd:
+        rule = "the model's files must be the same everywhere"
+        raise RunError(f"ranks start from different weights (rank {odd} from others than rank 0); {rule}")
+
+
+def checksum(tensors: dict[str, Tensor]) -> str:
+    """Of every bit, by sums of whole numbers a tensor: the same on every device, and cheap on a GPU."""
+    digest = hashlib.sha256()
+    kinds = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+    for name in sorted(tensors):
+        value = tensors[name].detach()
+        bits = value.reshape(-1).contiguous().view(kinds[value.element_size()])
+        digest.update(f"{name} {tuple(value.shape)} {value.dtype} {int(bits.sum(dtype=torch.int64))}".encode())
+    return digest.hexdigest()
