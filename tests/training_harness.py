@@ -1,9 +1,11 @@
 """Trains a method on a tiny model through the real loop, without task, store or process."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import tiny
+from tunelab.backend_contract import Session
 from tunelab.backends.torch.session import TorchSession
 from tunelab.backends.torch.storage import set_storage
 from tunelab.contracts import Method
@@ -54,7 +56,7 @@ class NoMemory:
 
 class Trained(NamedTuple):
     model: Any
-    session: TorchSession
+    session: Any
     records: Records
 
 
@@ -75,12 +77,15 @@ def run_training(
     validation: list | None = None,
     validation_settings: dict[str, Any] | None = None,
     stop_after: int | None = None,
+    over: Callable[[TorchSession], Session] = lambda session: session,
     **changes: Any,
 ) -> Trained:
-    """Train; `validation` are rows; `stop_after` ends it right after that step's record, whatever was going on."""
+    """Train; `validation` are rows; `stop_after` ends it right after that step's record, whatever was going on; `over`
+    gives the session that the loop drives."""
     if validation_settings is not None:
         changes["validation"] = validation_settings
-    session = make_session(method, model, **changes)
+    local = make_session(method, model, **changes)
+    session = over(local)
     session.verify(verified_rows(rows))
     records = records or Records()
 
@@ -88,7 +93,7 @@ def run_training(
         if event["event"] == "step" and event["step"] == stop_after:
             raise Stopped
 
-    run = session.run
+    run = local.run
     loop = Loop(
         run=run,
         peak_learning_rate=method.learning_rate,
@@ -102,10 +107,11 @@ def run_training(
     if folder is None:
         loop = loop._replace(checkpoints=NoCheckpoints())
     if loop.checkpoints.latest() is None:  # as study/executing/execute.py
-        method.prepare(session, run_order(run, rows), run)
+        with session.alone() as alone:
+            method.prepare(alone, run_order(run, rows), run)
         loop.checkpoints.save(LoopState(), session.save)
     train(session, loop)
-    return Trained(session.model, session, records)
+    return Trained(local.model, session, records)
 
 
 class NoCheckpoints:

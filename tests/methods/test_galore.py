@@ -14,8 +14,8 @@ from tunelab.errors import ConfigError
 from tunelab.kernels.projector import Projector
 from tunelab.methods.full import Full
 from tunelab.methods.galore import Galore
-from tunelab.training.optim import SharedRule, trained_parameters
 from tunelab.training.matrices import FloatMatrix
+from tunelab.training.optim import SharedRule, trained_parameters
 from tunelab.training.projected import Projected, ProjectedRule, Settings, inner_optimizer
 from tunelab.training.step import accumulate
 

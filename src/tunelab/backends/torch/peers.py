@@ -81,6 +81,7 @@ class Peers:
         self.group = distributed.new_group(backend="gloo", timeout=ORDER_TIMEOUT)
         self.busy = False
         """On rank 0: an order was given and not finished. So it stays where that failed."""
+        self._topics = 0
         self.memory: Memory | None = None
         self.forget_peaks = False
         """With the next order."""
@@ -120,6 +121,11 @@ class Peers:
         with lost():
             distributed.all_gather_object(found, value, group=self.group)
         return found
+
+    def topic(self) -> str:
+        """A name under which nothing was posted yet."""
+        self._topics += 1
+        return f"topic-{self._topics}"
 
     def post(self, topic: str, number: int, value: Any) -> None:
         """Leave something that rank 0 reads when it has time (`posted`)."""

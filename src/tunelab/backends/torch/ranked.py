@@ -41,8 +41,6 @@ class RankedSession(Session):
     def __init__(self, local: TorchSession, peers: Peers) -> None:
         self.local, self.peers, self.share = local, peers, Share(local, peers)
         self.num_ranks = peers.count
-        self._asked = 0
-        """How often for texts."""
 
     def _all(self, name: str, *arguments: Any, own: tuple[Any, ...] = ()) -> Any:
         """Done by every rank; `own`: what rank 0 does it with beside."""
@@ -143,8 +141,7 @@ class RankedSession(Session):
         examples = range(len(prompts)) if examples is None else examples
         places = shares([len(ids) + settings.max_new_tokens for ids in prompts], self.num_ranks)
         cut = [Texts([prompts[each] for each in own], [examples[each] for each in own], own) for own in places]
-        self._asked += 1
-        gathered = Gathered(self.peers, f"texts-{self._asked}", cut, progress)
+        gathered = Gathered(self.peers, self.peers.topic(), cut, progress)
         known = ends_of_length(prompts)
         for notes in self._all("generate", gathered.topic, cut, known, settings, own=(gathered,))[1:]:
             self.notes.extend(note for note in notes if note not in self.notes)

@@ -21,6 +21,7 @@ from tunelab.contracts import Method, Metric
 from tunelab.errors import ConfigError, DataError
 from tunelab.near import did_you_mean
 from tunelab.study.planning.deciding import decision_problems
+from tunelab.study.planning.devices import devices_problems
 from tunelab.study.planning.engines import engine_problems
 from tunelab.study.planning.labels import labels
 from tunelab.study.planning.needs import missing_needs, with_needed
@@ -53,6 +54,8 @@ def make_plan(read: ReadStudy) -> Plan:
                 fault = f"'{name}' stands there twice (first at {first}); delete one, or let them differ"
                 problems.append(read.problem(f"{kind}.{index}", fault))
     planned = [method._replace(label=label) for method, label in zip(methods, named, strict=False)]
+    for key, fault in devices_problems(read.config, methods, load_backend):
+        problems.append(read.problem(key, fault))
     for index, fault in missing_needs(planned):
         problems.append(read.problem(f"methods.{index}.{planned[index].name}", fault))
     asked = [task.task.generation for task in tasks]

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tunelab.config.run import ParentRun, RunConfig
+from tunelab.study.planning.devices import ranks_of
 from tunelab.study.planning.plan import identity, load_backend
 from tunelab.study.planning.planned import BASE, Candidate, Plan, PlannedMethod, PlannedTask, Revisions
 
@@ -74,7 +75,7 @@ def _run(
         data_revision=revisions.tasks.get(task.name, ""),
         precision=revisions.precision,
         threads=revisions.threads,
-        ranks=study.launch.ranks,
+        ranks=ranks_of(study, method["name"]),
         generation=task.task.generation,
         evaluation=study.evaluation,
         checkpoint=study.checkpoint,

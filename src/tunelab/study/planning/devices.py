@@ -1,0 +1,57 @@
+"""Runs over several devices: which methods and back ends can, and what a study that asks for more is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from tunelab import catalogue
+from tunelab.backend_contract import Backend
+from tunelab.config.launch import Ranks
+from tunelab.config.schema import StudyConfig
+from tunelab.contracts import Method
+from tunelab.study.planning.planned import BASE, PlannedMethod
+
+
+def ranks_of(study: StudyConfig, method: str) -> Ranks:
+    """A method that makes its model of finished runs takes no step: it has one device."""
+    trains = method == BASE["name"] or catalogue.load("methods", method).trains
+    return study.launch.ranks if trains else Ranks()
+
+
+def devices_problems(
+    study: StudyConfig, methods: Sequence[PlannedMethod], backend: Callable[[str], Backend]
+) -> Iterator[tuple[str, str]]:
+    """Keys of the study and what is wrong with them."""
+    ranks = study.launch.ranks
+    if ranks.count == 1:
+        return
+    known = set(catalogue.names("backends"))
+    for index, name in enumerate(study.backends):
+        if name in known and not backend(name).parallel:
+            yield f"backends.{index}", f"{name} trains on one device, and launch asks for {_asked(ranks)}"
+    for index, planned in enumerate(methods):
+        faults = dict.fromkeys(_fault(planned.name, each.method, ranks) for each in planned.candidates)
+        for fault in filter(None, faults):
+            yield f"methods.{index}.{planned.name}", fault
+
+
+def _fault(name: str, method: Method, ranks: Ranks) -> str:
+    if not method.trains:
+        return ""
+    if not method.parallel:
+        way = f"give it a study of its own without launch.devices and nodes; over several train {_able('parallel')}"
+        return f"trains on one device, and launch asks for {_asked(ranks)}; {way}"
+    if ranks.shard and not method.shards:
+        way = f"launch.shard: false, or a study of its own; cut over devices train {_able('shards')}"
+        return f"cannot be cut over devices (launch.shard: true); {way}"
+    if ranks.shard and method.optimizer_kind != "adamw":
+        return f"optimizer {method.optimizer_kind} cannot be cut over devices (launch.shard: true), adamw can"
+    return ""
+
+
+def _asked(ranks: Ranks) -> str:
+    return f"{ranks.count} devices" if ranks.nodes == 1 else f"{ranks.count} devices on {ranks.nodes} nodes"
+
+
+def _able(flag: str) -> str:
+    return ", ".join(name for name in catalogue.names("methods") if getattr(catalogue.load("methods", name), flag))
