@@ -2,30 +2,44 @@
 
 import multiprocessing
 import os
+import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, distributed
 
 import tiny
-from training_harness import make_session, run_training
+from training_harness import Stopped, make_session, run_training
 from tunelab.backends.torch import peers as meeting
 from tunelab.backends.torch.ranked import behind
 from tunelab.backends.torch.session import TorchSession
+from tunelab.backends.torch.sharded import ShardedSession, cut_over_ranks
 from tunelab.backends.torch.share import serve
 from tunelab.config.launch import MEETING
 from tunelab.contracts import Method
 from tunelab.training.optim import trained_parameters
+from tunelab.training.ranks import is_cut, whole
 
 ROWS, PROMPTS = 25, 9
 BATCH = {"examples": 6, "max_tokens": 64}
 """Several micro-batches a step; the last step of an epoch has one row, so that a rank has none."""
 
 
-def measure(method: Method, model: str, *, over: Callable[[TorchSession], Any] = lambda local: local, **changes) -> Any:
-    """What a run leaves: losses, the first step's gradient, weights, evaluation, texts."""
+def measure(
+    method: Method,
+    model: str,
+    *,
+    over: Callable[[TorchSession], Any] = lambda local: local,
+    shard: bool = False,
+    folder: Path | None = None,
+    **changes,
+) -> Any:
+    """What a run leaves: losses, the first step's gradient, weights, evaluation, texts. `shard`: cut over the ranks;
+    `folder`: for checkpoints, where it goes on from the last."""
     torch.set_num_threads(1)
     gradient: dict[str, Tensor] = {}
 
@@ -41,15 +55,51 @@ def measure(method: Method, model: str, *, over: Callable[[TorchSession], Any] =
 
     rows = tiny.rows(ROWS, pairs=model == "t5")
     given = {"batch": BATCH, **changes}
-    trained = run_training(method, tiny.model(model), rows, over=watched, **given)
+    make = partial(sharded_session, name=model) if shard and is_ranked() else make_session
+    try:
+        trained = run_training(method, tiny.model(model), rows, over=watched, make=make, folder=folder, **given)
+    except Stopped:
+        return {}
     return {
         "losses": trained.records.losses,
         "gradient": gradient,
-        "weights": {name: value.detach().clone() for name, value in trained_parameters(trained.model).items()},
+        "weights": weights_of(trained.model),
         "scored": scored(trained.session, model),
-        "scored alone": scored(getattr(trained.session, "local", trained.session), model),
+        "scored alone": None if shard else scored(getattr(trained.session, "local", trained.session), model),
+        "written": written(trained.session),
         "notes": trained.session.notes,
     }
+
+
+def is_ranked() -> bool:
+    return distributed.is_initialized()
+
+
+def sharded_session(method: Method, model: Any, *, name: str, **changes: Any) -> ShardedSession:
+    """As backends/torch/loading.py makes it."""
+    session = make_session(method, model, **changes)
+    session.updater = None
+    cut_over_ranks(session.model, distributed.get_world_size())
+
+    def load() -> Any:
+        return make_session(method, tiny.model(name), **changes).model
+
+    return ShardedSession(session.model, method, session.run, session.tokenizer, [], load=load)
+
+
+def weights_of(model: Any) -> dict[str, Tensor]:
+    """This rank's own part of each, where they are cut."""
+    trained = trained_parameters(model).items()
+    return {name: (value.to_local() if is_cut(value) else value).detach().clone() for name, value in trained}
+
+
+def written(session: Any) -> dict[str, Tensor]:
+    """What it writes as its result."""
+    with tempfile.TemporaryDirectory() as folder:
+        session.write_model(Path(folder))
+        return {
+            key: value for file in sorted(Path(folder).rglob("*.safetensors")) for key, value in load_file(file).items()
+        }
 
 
 def scored(session: Any, model: str) -> dict[str, Any]:
@@ -75,6 +125,7 @@ def batches_of(rows: Sequence[Any]) -> Any:
 def gradients_of(local: TorchSession) -> dict[str, Tensor]:
     """Of the parameters; projected ones back in full size, where rounding that turns a basis does not show."""
     found = {name: value.grad for name, value in trained_parameters(local.model).items()}
+    found = {name: None if value is None else whole(value) for name, value in found.items()}
     for name, target in getattr(local.updater, "targets", {}).items():
         found[name] = torch.zeros(target.matrix.shape)
         target.projector.add_back(found[name], target.low.stand_in.grad, scale=1.0)
@@ -111,7 +162,19 @@ def _rank(rank: int, count: int, cases: dict[str, Callable[..., Any]], folder: s
 
 def _serve(case: Any, peers: meeting.Peers) -> dict[str, Any]:
     method, model = case.args
-    changes = {key: value for key, value in case.keywords.items() if key != "folder"}
-    local = make_session(method, tiny.model(model), **{"batch": BATCH, **changes})
+    changes = {"batch": BATCH, **case.keywords}
+    changes = {key: value for key, value in changes.items() if key not in ("folder", "shard", "stop_after")}
+    make = partial(sharded_session, name=model) if case.keywords.get("shard") else make_session
+    local = make(method, tiny.model(model), **changes)
+    if case.keywords.get("shard"):
+        gradient = local.update
+
+        def watched(**settings: Any) -> None:
+            if local.update is watched:  # rank 0 reads the first step's gradient, which takes every rank
+                gradients_of(local)
+            local.update = gradient
+            gradient(**settings)
+
+        local.update = watched
     serve(local, peers)
-    return {"weights": {name: value.detach().clone() for name, value in trained_parameters(local.model).items()}}
+    return {"weights": weights_of(local.model)}

@@ -78,13 +78,14 @@ def run_training(
     validation_settings: dict[str, Any] | None = None,
     stop_after: int | None = None,
     over: Callable[[TorchSession], Session] = lambda session: session,
+    make: Callable[..., TorchSession] = make_session,
     **changes: Any,
 ) -> Trained:
     """Train; `validation` are rows; `stop_after` ends it right after that step's record, whatever was going on; `over`
     gives the session that the loop drives."""
     if validation_settings is not None:
         changes["validation"] = validation_settings
-    local = make_session(method, model, **changes)
+    local = make(method, model, **changes)
     session = over(local)
     session.verify(verified_rows(rows))
     records = records or Records()

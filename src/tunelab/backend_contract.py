@@ -106,7 +106,7 @@ class Session(ABC):
         """Compare the fast path with the reference on real rows before step 1; where they disagree take the latter."""
 
     @abstractmethod
-    def accumulate(self, batch: Batch, *, denominator: int, last: bool) -> float:
+    def accumulate(self, batch: Batch, *, denominator: float, last: bool) -> float:
         """Forward and backward of (summed token loss / denominator); returns the summed token loss in nats."""
 
     def accumulate_shares(

@@ -15,7 +15,7 @@ from typing import Any
 
 from tunelab.config.launch import Launch
 from tunelab.config.run import RunConfig
-from tunelab.launch.ranks import worker_command
+from tunelab.launch.ranks.agent import worker_command
 from tunelab.study.store import RunFolder
 
 Events = Callable[[RunConfig, dict[str, Any]], None]

@@ -12,7 +12,7 @@ from tunelab import device
 from tunelab.backend_contract import Updater
 from tunelab.config.schema import Optimizer
 from tunelab.contracts import OptimizerKind
-from tunelab.training.ranks import clip, sum_gradients, total_norm
+from tunelab.training.ranks import clip, cut_like, is_cut, sum_gradients, total_norm
 
 KINDS = get_args(OptimizerKind)
 """adamw: torch's, fused. adamw8bit: moments in 8 bits (bitsandbytes; tensors below 4,096 values stay in 32).
@@ -175,8 +175,12 @@ def load_optimizer_state(
     counts_beside = optimizer.defaults.get("fused")  # a fused kernel reads the number of steps on its device
     for name, fields in fields_of.items():
         for field, value in fields.items():
-            place = "cpu" if field == "step" and not counts_beside else parameters[name].device
-            optimizer.state[parameters[name]][field] = value.to(place, copy=True)
+            parameter = parameters[name]
+            if is_cut(parameter) and value.shape == parameter.shape:
+                optimizer.state[parameter][field] = cut_like(parameter, value)
+                continue
+            place = "cpu" if field == "step" and not counts_beside else parameter.device
+            optimizer.state[parameter][field] = value.to(place, copy=True)
 
 
 def _fill_buffers(optimizer: Any, fields_of: dict[Tensor, dict[str, Tensor]]) -> None:

@@ -54,15 +54,18 @@ def whole(tensor: Any) -> Tensor:
     return tensor.full_tensor() if is_cut(tensor) else tensor
 
 
-def put_whole(tensor: Any, value: Tensor) -> None:
-    """Copy a whole value, which every rank has, into a tensor: into this rank's part where it is cut."""
-    if is_cut(tensor):
-        from torch.distributed.tensor import distribute_tensor
+def cut_like(tensor: Any, value: Tensor) -> Any:
+    """A whole value, which every rank has, cut as this tensor is."""
+    from torch.distributed.tensor import distribute_tensor
 
-        value = value.to(tensor.to_local().device, tensor.dtype)
-        value = distribute_tensor(value, tensor.device_mesh, tensor.placements, src_data_rank=None)
+    value = value.to(tensor.to_local().device)
+    return distribute_tensor(value, tensor.device_mesh, tensor.placements, src_data_rank=None)
+
+
+def put_whole(tensor: Tensor, value: Tensor) -> None:
+    """Copy a whole value into a tensor: into this rank's part where it is cut."""
     with torch.no_grad():
-        tensor.copy_(value)
+        tensor.copy_(cut_like(tensor, value) if is_cut(tensor) else value)
 
 
 def sum_over_ranks(tensors: Iterable[Tensor]) -> None:
@@ -128,7 +131,9 @@ def total_norm(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def clip(parameters: Sequence[nn.Parameter], max_norm: float, norm: Tensor) -> None:
-    """Scale their gradients as if they were one vector of that norm."""
-    for cut in (False, True):
-        chosen = [parameter for parameter in parameters if is_cut(parameter) == cut]
-        nn.utils.clip_grads_with_norm_(chosen, max_norm, norm)
+    """Scale their gradients, of which `norm` is the norm, as one vector."""
+    nn.utils.clip_grads_with_norm_([parameter for parameter in parameters if not is_cut(parameter)], max_norm, norm)
+    cut: list[Any] = [parameter.grad for parameter in parameters if is_cut(parameter)]
+    for grad in cut:
+        if grad is not None:
+            grad.to_local().mul_((max_norm / (norm + 1e-6)).clamp(max=1.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
@@ -71,6 +72,24 @@ def open_session(
         raise ModelError(f"precision: bf16, and {device.name(place)} has no bf16: set precision: fp32")
     if method is not None and method.base_storage == "nf4":
         require_nf4(place)
+    peers = met()
+    load = functools.partial(_attached_model, run, method, located=located, text=text)
+    if peers is None or method is None or not run.ranks.shard:
+        model = load(notes, place)
+        if peers is not None:
+            check_same_model(peers, model)
+        return TorchSession(model, method, run, text.tokenizer, notes)
+    from tunelab.backends.torch.sharded import ShardedSession, cut_over_ranks
+
+    model = load(notes, torch.device("cpu"))
+    check_same_model(peers, model)
+    cut_over_ranks(model, peers.count)
+    return ShardedSession(model, method, run, text.tokenizer, notes, load=lambda: load([], place))
+
+
+def _attached_model(
+    run: RunConfig, method: Method | None, notes: list[str], place: torch.device, *, located: Located, text: TextSide
+) -> Any:
     model: Any = load_model(run.model, located, seed=run.seed)
     limits = limits_of(model)
     for key, problem in limit_problems(limits, max_length=run.batch.max_length, num_tokens=num_tokens(text)):
@@ -86,10 +105,7 @@ def open_session(
     set_storage(model, precision=run.precision)
     if run.activation_checkpointing and (method is None or method.trains):
         checkpoint_activations(model)
-    peers = met()
-    if peers is not None:
-        check_same_model(peers, model)
-    return TorchSession(model, method, run, text.tokenizer, notes)
+    return model
 
 
 def _set_decoder_start(model: Any, text: TextSide, notes: list[str]) -> None:

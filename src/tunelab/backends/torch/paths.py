@@ -27,6 +27,8 @@ TOLERANCE = {"fp32": 1e-4, "bf16": 5e-2}
 
 
 class Paths:
+    notes: list[str]
+
     def __init__(self, model: Any, run: RunConfig, tokenizer: Any, notes: list[str]) -> None:
         self.model, self.run, self.tokenizer, self.notes = model, run, tokenizer, notes
         self.pairs = bool(model.config.is_encoder_decoder)

@@ -63,10 +63,12 @@ def _meet(run: RunConfig) -> Peers:
     if on_gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     if place := os.environ.get(MEETING):
-        store: distributed.Store = distributed.FileStore(place, count)
+        store: Any = distributed.FileStore(place, count)  # pyright: ignore[reportPrivateImportUsage]
     else:
         address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-        store = distributed.TCPStore(address, port, count, is_master=rank == 0)
+        store = distributed.TCPStore(  # pyright: ignore[reportPrivateImportUsage]
+            address, port, count, is_master=rank == 0
+        )
     distributed.init_process_group(
         "cpu:gloo,cuda:nccl" if on_gpu else "gloo", store=store, rank=rank, world_size=count, timeout=SUM_TIMEOUT
     )
@@ -76,16 +78,19 @@ def _meet(run: RunConfig) -> Peers:
 class Peers:
     """What every rank has of the meeting."""
 
-    def __init__(self, rank: int, count: int, store: distributed.Store) -> None:
+    def __init__(self, rank: int, count: int, store: Any) -> None:
         self.rank, self.count, self.store = rank, count, store
-        self.group = distributed.new_group(backend="gloo", timeout=ORDER_TIMEOUT)
+        self.group: Any = distributed.new_group(backend="gloo", timeout=ORDER_TIMEOUT)
         self.busy = False
         """On rank 0: an order was given and not finished. So it stays where that failed."""
         self._topics = 0
         self.memory: Memory | None = None
-        self.forget_peaks = False
-        """With the next order."""
-        self.peaks: list[float | None] = [None] * count
+        self.forget()
+
+    def forget(self) -> None:
+        """The peaks so far; the others forget theirs with the next order."""
+        self.peaks: list[float | None] = [None] * self.count
+        self.forget_peaks = True
 
     def tell(self, name: str, *arguments: Any) -> None:
         """Rank 0's order to all others."""
@@ -157,7 +162,7 @@ def lost() -> Iterator[None]:
         raise RankLost(f"another rank of the run has ended or does not answer ({text}); see the run's log") from error
 
 
-class RankedMemory:
+class RankedMemory(Memory):
     """The largest peak of all ranks, each of which measures its own device; those of the others come with their
     answers, so that none is waited for."""
 
@@ -166,11 +171,16 @@ class RankedMemory:
 
     def reset(self) -> None:
         self.own.reset()
-        self.peers.peaks, self.peers.forget_peaks = [None] * self.peers.count, True
+        self.peers.forget()
 
     def peak_gib(self) -> float | None:
         known = [peak for peak in (self.own.peak_gib(), *self.peers.peaks[1:]) if peak is not None]
         return max(known, default=None)
+
+    def peak_all_gib(self) -> float | None:
+        known = [self.own.peak_gib(), *self.peers.peaks[1:]]
+        peaks = [peak for peak in known if peak is not None]
+        return sum(peaks) if len(peaks) == len(known) else None
 
     def current_gib(self) -> float | None:
         return self.own.current_gib()

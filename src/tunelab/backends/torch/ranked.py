@@ -85,7 +85,7 @@ class RankedSession(Session):
         if method is not None and type(method).prepare is not Method.prepare:
             self._all("take_over")
 
-    def accumulate(self, batch: Batch, *, denominator: int, last: bool) -> float:
+    def accumulate(self, batch: Batch, *, denominator: float, last: bool) -> float:
         raise RunError("ranks are given the whole step: accumulate_shares")
 
     def accumulate_shares(
@@ -178,5 +178,6 @@ def behind(local: TorchSession, peers: Peers) -> RankedSession:
     nodes = f" ({run.ranks.nodes} nodes)" if run.ranks.nodes > 1 else ""
     how = ", weights, gradients and optimizer state cut over them" if local.sharded else ""
     did = "evaluated" if local.method is None else "trained"
-    local.notes.append(f"{did} on {peers.count} devices{nodes}{how}")
+    notes: list[str] = local.notes
+    notes.append(f"{did} on {peers.count} devices{nodes}{how}")
     return RankedSession(local, peers)

@@ -96,7 +96,7 @@ class TorchSession(Paths, Session):
     def seed(self, *key: int) -> None:
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1))
 
-    def accumulate(self, batch: Batch, *, denominator: int, last: bool) -> float:
+    def accumulate(self, batch: Batch, *, denominator: float, last: bool) -> float:
         self.model.train()
         self._generator = None
         if not self._looks:
@@ -141,8 +141,12 @@ class TorchSession(Paths, Session):
         losses = self.losses(batches)
         return [losses[example] for example in sorted(losses)]
 
-    def losses(self, batches: Iterable[Batch], *, num_passes: int | None = None) -> dict[int, TokenLoss]:
-        """By example. `num_passes`: of the rank that has most batches."""
+    def losses_of_share(self, shares: Sequence[Sequence[Batch]], rank: int) -> dict[int, TokenLoss]:
+        """`losses` of what this rank has of the batches."""
+        return self.losses(shares[rank])
+
+    def losses(self, batches: Iterable[Batch]) -> dict[int, TokenLoss]:
+        """By example."""
         self.model.eval()
         losses: dict[int, TokenLoss] = {}
         for batch in batches:

@@ -77,8 +77,7 @@ class Share:
         self.local.update(learning_rate=learning_rate, max_norm=max_norm)
 
     def losses(self, cut: Sequence[Sequence[Batch]]) -> list[dict[int, TokenLoss]]:
-        own = self.local.losses(cut[self.peers.rank], num_passes=max(map(len, cut)))
-        return self.peers.answers(own)
+        return self.peers.answers(self.local.losses_of_share(cut, self.peers.rank))
 
     def generate(
         self,

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from tunelab import catalogue
 from tunelab.backend_contract import Backend
 from tunelab.config.launch import Ranks
 from tunelab.config.schema import StudyConfig
 from tunelab.contracts import Method
-from tunelab.study.planning.planned import BASE, PlannedMethod
+from tunelab.study.planning.planned import PlannedMethod
 
 
-def ranks_of(study: StudyConfig, method: str) -> Ranks:
+def ranks_of(study: StudyConfig, method: Method) -> Ranks:
     """A method that makes its model of finished runs takes no step: it has one device."""
-    trains = method == BASE["name"] or catalogue.load("methods", method).trains
-    return study.launch.ranks if trains else Ranks()
+    return study.launch.ranks if method.trains else Ranks()
 
 
 def devices_problems(
@@ -25,9 +23,8 @@ def devices_problems(
     ranks = study.launch.ranks
     if ranks.count == 1:
         return
-    known = set(catalogue.names("backends"))
     for index, name in enumerate(study.backends):
-        if name in known and not backend(name).parallel:
+        if not backend(name).parallel:
             yield f"backends.{index}", f"{name} trains on one device, and launch asks for {_asked(ranks)}"
     for index, planned in enumerate(methods):
         faults = dict.fromkeys(_fault(planned.name, each.method, ranks) for each in planned.candidates)
@@ -39,10 +36,10 @@ def _fault(name: str, method: Method, ranks: Ranks) -> str:
     if not method.trains:
         return ""
     if not method.parallel:
-        way = f"give it a study of its own without launch.devices and nodes; over several train {_able('parallel')}"
+        way = "give it a study of its own without launch.devices and nodes; docs/devices.md has those that can"
         return f"trains on one device, and launch asks for {_asked(ranks)}; {way}"
     if ranks.shard and not method.shards:
-        way = f"launch.shard: false, or a study of its own; cut over devices train {_able('shards')}"
+        way = "launch.shard: false, or a study of its own; docs/devices.md has those that can"
         return f"cannot be cut over devices (launch.shard: true); {way}"
     if ranks.shard and method.optimizer_kind != "adamw":
         return f"optimizer {method.optimizer_kind} cannot be cut over devices (launch.shard: true), adamw can"
@@ -51,7 +48,3 @@ def _fault(name: str, method: Method, ranks: Ranks) -> str:
 
 def _asked(ranks: Ranks) -> str:
     return f"{ranks.count} devices" if ranks.nodes == 1 else f"{ranks.count} devices on {ranks.nodes} nodes"
-
-
-def _able(flag: str) -> str:
-    return ", ".join(name for name in catalogue.names("methods") if getattr(catalogue.load("methods", name), flag))

@@ -54,10 +54,10 @@ def make_plan(read: ReadStudy) -> Plan:
                 fault = f"'{name}' stands there twice (first at {first}); delete one, or let them differ"
                 problems.append(read.problem(f"{kind}.{index}", fault))
     planned = [method._replace(label=label) for method, label in zip(methods, named, strict=False)]
-    for key, fault in devices_problems(read.config, methods, load_backend):
-        problems.append(read.problem(key, fault))
     for index, fault in missing_needs(planned):
         problems.append(read.problem(f"methods.{index}.{planned[index].name}", fault))
+    unfit = devices_problems(read.config, planned, load_backend) if not problems else ()
+    problems += [read.problem(key, fault) for key, fault in unfit]
     asked = [task.task.generation for task in tasks]
     problems += [read.problem(key, fault) for key, fault in decision_problems(read.config.decision, tasks)]
     problems += [read.problem(key, fault) for key, fault in engine_problems(read.config.evaluation, planned, asked)]

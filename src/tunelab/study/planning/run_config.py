@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from tunelab.config.launch import Ranks
 from tunelab.config.run import ParentRun, RunConfig
 from tunelab.study.planning.devices import ranks_of
 from tunelab.study.planning.plan import identity, load_backend
@@ -14,7 +15,7 @@ from tunelab.study.planning.planned import BASE, Candidate, Plan, PlannedMethod,
 def base_run(plan: Plan, task: PlannedTask, backend: str, revisions: Revisions) -> RunConfig:
     """The untouched base model; greedy and beam decoding draw nothing, so one seed is enough; texts
     drawn at a temperature are those of the first seed."""
-    return _run(plan, task, backend, plan.study.seeds[0], dict(BASE), revisions)
+    return _run(plan, task, backend, plan.study.seeds[0], dict(BASE), revisions, ranks=plan.study.launch.ranks)
 
 
 def method_run(
@@ -30,7 +31,8 @@ def method_run(
 ) -> RunConfig:
     """The parents' ids are part of its identity, so that one that is trained otherwise gives another run."""
     made_of = tuple(ParentRun(id=parent.id, method=parent.method) for parent in parents)
-    return _run(plan, task, backend, seed, method.fields(candidate), revisions, parents=made_of)
+    ranks = ranks_of(plan.study, candidate.method)
+    return _run(plan, task, backend, seed, method.fields(candidate), revisions, ranks=ranks, parents=made_of)
 
 
 def cells(plan: Plan) -> Iterator[tuple[str, PlannedTask, PlannedMethod]]:
@@ -58,6 +60,7 @@ def _run(
     method: dict[str, Any],
     revisions: Revisions,
     *,
+    ranks: Ranks,
     parents: tuple[ParentRun, ...] = (),
 ) -> RunConfig:
     study = plan.study
@@ -75,7 +78,7 @@ def _run(
         data_revision=revisions.tasks.get(task.name, ""),
         precision=revisions.precision,
         threads=revisions.threads,
-        ranks=ranks_of(study, method["name"]),
+        ranks=ranks,
         generation=task.task.generation,
         evaluation=study.evaluation,
         checkpoint=study.checkpoint,

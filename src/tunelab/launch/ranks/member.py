@@ -1,4 +1,4 @@
-"""A process of a run over several devices, started by launch/ranks.py: rank 0 executes the run, others serve it."""
+"""A process of a run over several devices, started by agent.py: rank 0 executes the run, others serve it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.distributed.elastic.multiprocessing.errors import record
 
 from tunelab.errors import RankLost
 from tunelab.launch import worker
-from tunelab.launch.ranks import AGENT, LEADER, LOST
+from tunelab.launch.ranks.agent import AGENT, LEADER, LOST
 from tunelab.study.planning.plan import parts
 from tunelab.study.store import RunFolder
 

@@ -1,8 +1,8 @@
 """One run over several devices: the command that starts its processes, and the agent that watches them.
 
-`python -m tunelab.launch.ranks OUT/runs/<run id>` is torchrun (torch.distributed's elastic agent, which starts nothing
-again: the run goes on from its checkpoint when it is started anew) for the processes of launch/member.py. Rank 0's
-standard output carries the run's events. The agent dies with its parent and the processes with the agent; it hands
+`python -m tunelab.launch.ranks.agent OUT/runs/<run id>` is torchrun (torch.distributed's elastic agent) for the
+processes of member.py; it starts nothing again, because a run that is started anew goes on from its checkpoint. Rank
+0's standard output carries the run's events. The agent dies with its parent and the processes with the agent; it hands
 SIGTERM, SIGINT and SIGUSR1 to rank 0, which alone decides when a run stops. Where a process ends by itself, the agent
 ends the others at once and names the first one's reason as the run's.
 
@@ -28,7 +28,7 @@ from tunelab.study.store import RunFolder
 
 AGENT, LEADER = "TUNELAB_AGENT", "TUNELAB_LEADER"
 """In the environment of the processes: the agent's pid, and the file that rank 0 writes its own into."""
-LOST = 75
+LOST = 76
 """Exit status of a rank that has lost another one: not its own failure."""
 
 PATIENCE = 5
@@ -49,12 +49,12 @@ def worker_command(run: RunConfig, folder: RunFolder, meeting: Meeting | None = 
     """What executes the run, on each of its nodes."""
     if run.ranks.count == 1:
         return [sys.executable, "-m", "tunelab.launch.worker", str(folder.path)]
-    command = [sys.executable, "-m", "tunelab.launch.ranks", str(folder.path)]
+    command = [sys.executable, "-m", "tunelab.launch.ranks.agent", str(folder.path)]
     return command if meeting is None else [*command, "--id", meeting.id, "--endpoint", meeting.endpoint]
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tunelab.launch.ranks")
+    parser = argparse.ArgumentParser(prog="python -m tunelab.launch.ranks.agent")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--id", default="one-node")
     parser.add_argument("--endpoint")
@@ -127,33 +127,39 @@ def _watch(run: RunConfig, folder: RunFolder, place: Path, *, meeting_id: str, e
         shutdown_timeout=PATIENCE,
         logs_specs=DefaultLogsSpecs(log_dir=str(place / "logs")),
     )
-    command = [sys.executable, "-m", "tunelab.launch.member", str(folder.path)]
+    command = [sys.executable, "-m", "tunelab.launch.ranks.member", str(folder.path)]
     try:
         elastic_launch(config, command[0])(*command[1:])
     except ChildFailedError as error:
-        _name(folder, error.failures)
-        return 1
+        return _name(folder, error.failures)
     return 0
 
 
-def _name(folder: RunFolder, failures: dict[int, Any]) -> None:
-    """The run's failure is that of the first process that ended by itself. Rank 0 has named its own."""
+def _name(folder: RunFolder, failures: dict[int, Any]) -> int:
+    """The run's failure is that of the first process that ended by itself; rank 0 has named its own. An exit status as
+    launch/worker.py has them."""
+    from tunelab.launch.worker import BROKEN, STOPPED
+
+    if 0 in failures and failures[0].exitcode == STOPPED:
+        return STOPPED
     own = [(rank, each) for rank, each in failures.items() if each.exitcode not in (LOST, -signal.SIGTERM)]
     if not own:  # on another node, whose agent names it
         time.sleep(PATIENCE)
         if not folder.finished and not folder.failed:
             _fail(folder, f"a process of the run ended on another node without a word; see {folder.log}")
-        return
+        return BROKEN
     rank, first = min(own, key=lambda found: (found[1].timestamp, found[0] == 0))
     if rank == 0 and (folder.finished or folder.failed):
-        return
+        return first.exitcode if first.exitcode > 0 else BROKEN
     if first.exitcode < 0:
         name = signal.Signals(-first.exitcode).name
         hint = " (out of memory? lower batch.max_tokens)" if name == "SIGKILL" else ""
         _fail(folder, f"rank {rank} of the run was ended by {name}{hint}; see {folder.log}")
     else:
-        message = " ".join(str(first.message).split())
+        told = first.message["message"] if isinstance(first.message, dict) else first.message
+        message = " ".join(str(told).split())
         _fail(folder, f"rank {rank}: {message}; see {folder.log}")
+    return BROKEN
 
 
 def _fail(folder: RunFolder, reason: str) -> None:
