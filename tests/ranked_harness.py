@@ -148,8 +148,7 @@ def over_ranks(cases: dict[str, Callable[..., Any]], folder: Path, *, count: int
 def _rank(rank: int, count: int, cases: dict[str, Callable[..., Any]], folder: str) -> None:
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(count), "LOCAL_RANK": str(rank), MEETING: f"{folder}/meeting"}
     torch.set_num_threads(1)
-    run = tiny.run_config(ranks={"devices": count})
-    peers = meeting._meet(run)
+    peers = meeting.meet(rank, count)
     found = {}
     for name, case in cases.items():
         found[name] = case(over=lambda local: behind(local, peers)) if rank == 0 else _serve(case, peers)
@@ -166,6 +165,7 @@ def _serve(case: Any, peers: meeting.Peers) -> dict[str, Any]:
     changes = {key: value for key, value in changes.items() if key not in ("folder", "shard", "stop_after")}
     make = partial(sharded_session, name=model) if case.keywords.get("shard") else make_session
     local = make(method, tiny.model(model), **changes)
+    peers.answers(None)
     if case.keywords.get("shard"):
         gradient = local.update
 

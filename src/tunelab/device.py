@@ -33,6 +33,13 @@ def all_names() -> list[str]:
     return [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())] if on_gpu() else []
 
 
+def number() -> int:
+    """Of GPUs of the chosen kind; nothing is started on them."""
+    import torch
+
+    return torch.cuda.device_count() if on_gpu() else 0
+
+
 def on_gpu() -> bool:
     return chosen().type == "cuda"
 

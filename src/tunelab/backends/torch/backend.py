@@ -91,4 +91,5 @@ class TorchHf(Backend):
             return
         located = self.locate(run.model)
         session = open_session(run, method, located=located, text=self.text(run.model, located), notes=[])
+        peers.answers(None)
         serve(session, peers)

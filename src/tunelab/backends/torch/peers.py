@@ -59,6 +59,11 @@ def _meet(run: RunConfig) -> Peers:
     rank, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     if count != run.ranks.count:
         raise RunError(f"run {run.id} is for {run.ranks.count} devices and was started as {count} processes")
+    return meet(rank, count)
+
+
+def meet(rank: int, count: int) -> Peers:
+    """By what the environment says of the place."""
     on_gpu = device.on_gpu()
     if on_gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))

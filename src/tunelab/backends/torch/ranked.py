@@ -157,12 +157,17 @@ class RankedSession(Session):
             self._all("save", folder)
         else:
             self.local.save(folder)
+            self._all("idle")
 
     def load(self, folder: Path) -> None:
         self._all("load", folder)
 
     def write_model(self, folder: Path) -> float:
-        return self._all("write_model", folder) if self.local.sharded else self.local.write_model(folder)
+        if self.local.sharded:
+            return self._all("write_model", folder)
+        size = self.local.write_model(folder)
+        self._all("idle")
+        return size
 
     def read_model(self, folder: Path) -> None:
         self._all("read_model", folder)
@@ -173,6 +178,7 @@ class RankedSession(Session):
 
 def behind(local: TorchSession, peers: Peers) -> RankedSession:
     """Rank 0's session; its own device is named in the notes with the others."""
+    peers.answers(None)
     peers.busy = False
     run = local.run
     nodes = f" ({run.ranks.nodes} nodes)" if run.ranks.nodes > 1 else ""

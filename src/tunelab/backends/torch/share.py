@@ -58,6 +58,11 @@ class Share:
         local = self.local
         local.verify(batch)
         local.fast, local.plain_head, local.packs = self.peers.share((local.fast, local.plain_head, local.packs))[0]
+        self.idle()
+
+    def idle(self) -> None:
+        """Nothing but to say what memory was used while rank 0 worked alone."""
+        self.peers.answers(None)
 
     def accumulate(self, cut: Sequence[Sequence[Batch]], denominator: int, key: tuple[int, ...]) -> list[float]:
         rank = self.peers.rank

@@ -72,17 +72,17 @@ def main() -> int:
             _fail(folder, problem)
             return 1
         _prepare_environment(run, Path(place), alone=given.endpoint is None)
-        _hand_signals_on(Path(place) / LEADER)
+        _hand_signals_on(Path(place) / LEADER, alone=given.endpoint is None)
         return _watch(run, folder, Path(place), meeting_id=given.id, endpoint=given.endpoint)
 
 
 def _too_many(run: RunConfig) -> str:
     from tunelab import device
 
-    there = device.all_names()
-    if not device.on_gpu() or run.ranks.devices <= len(there):
+    asked, there = run.ranks.devices, device.number()
+    if not device.on_gpu() or asked <= there:
         return ""
-    return f"launch.devices: {run.ranks.devices} GPUs are asked for and torch sees {len(there)} on this machine"
+    return f"launch.devices: {asked} GPUs are asked for and torch sees {there} on this machine; ask for {there} at most"
 
 
 def _prepare_environment(run: RunConfig, place: Path, *, alone: bool) -> None:
@@ -95,12 +95,13 @@ def _prepare_environment(run: RunConfig, place: Path, *, alone: bool) -> None:
         os.environ["GLOO_SOCKET_IFNAME"] = "lo"
 
 
-def _hand_signals_on(leader: Path) -> None:
+def _hand_signals_on(leader: Path, *, alone: bool) -> None:
     def hand_on(number: int, frame: Any) -> None:
         try:
             os.kill(int(leader.read_text()), number)
         except (OSError, ValueError):  # it has not begun, or has ended: nothing can be kept
-            os._exit(128 + number)  # the processes die with the agent
+            if alone:  # else it may be on another node, which is told too
+                os._exit(128 + number)  # the processes die with the agent
 
     for number in HANDED:
         signal.signal(number, hand_on)

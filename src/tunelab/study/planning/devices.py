@@ -16,6 +16,11 @@ def ranks_of(study: StudyConfig, method: Method) -> Ranks:
     return study.launch.ranks if method.trains else Ranks()
 
 
+def ranks_of_base(study: StudyConfig) -> Ranks:
+    """It is not trained, and so not cut."""
+    return study.launch.ranks.model_copy(update={"shard": False})
+
+
 def devices_problems(
     study: StudyConfig, methods: Sequence[PlannedMethod], backend: Callable[[str], Backend]
 ) -> Iterator[tuple[str, str]]:
@@ -26,6 +31,9 @@ def devices_problems(
     for index, name in enumerate(study.backends):
         if not backend(name).parallel:
             yield f"backends.{index}", f"{name} trains on one device, and launch asks for {_asked(ranks)}"
+    if ranks.shard and study.evaluation.engine != "torch":
+        rule = "generates from one device, and launch.shard: true cuts the model over several"
+        yield "evaluation.engine", f"{study.evaluation.engine} {rule}; take torch, or launch.shard: false"
     for index, planned in enumerate(methods):
         faults = dict.fromkeys(_fault(planned.name, each.method, ranks) for each in planned.candidates)
         for fault in filter(None, faults):

@@ -7,7 +7,7 @@ from typing import Any
 
 from tunelab.config.launch import Ranks
 from tunelab.config.run import ParentRun, RunConfig
-from tunelab.study.planning.devices import ranks_of
+from tunelab.study.planning.devices import ranks_of, ranks_of_base
 from tunelab.study.planning.plan import identity, load_backend
 from tunelab.study.planning.planned import BASE, Candidate, Plan, PlannedMethod, PlannedTask, Revisions
 
@@ -15,7 +15,7 @@ from tunelab.study.planning.planned import BASE, Candidate, Plan, PlannedMethod,
 def base_run(plan: Plan, task: PlannedTask, backend: str, revisions: Revisions) -> RunConfig:
     """The untouched base model; greedy and beam decoding draw nothing, so one seed is enough; texts
     drawn at a temperature are those of the first seed."""
-    return _run(plan, task, backend, plan.study.seeds[0], dict(BASE), revisions, ranks=plan.study.launch.ranks)
+    return _run(plan, task, backend, plan.study.seeds[0], dict(BASE), revisions, ranks=ranks_of_base(plan.study))
 
 
 def method_run(
