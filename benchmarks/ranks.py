@@ -102,7 +102,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         context = multiprocessing.get_context("spawn")
         processes = [
-            context.Process(target=rank, args=(number, folder, given.pairs, given.layers)) for number in range(2)
+            context.Process(target=rank, args=(number, folder, given.pairs, given.layers), daemon=True)
+            for number in range(2)
         ]
         for process in processes:
             process.start()
