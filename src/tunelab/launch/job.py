@@ -15,7 +15,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tunelab.config.run import RunConfig
 from tunelab.launch.executor import ending, worker_environment
+from tunelab.launch.ranks.agent import Meeting, worker_command
 from tunelab.launch.worker import BROKEN, STOPPED
 from tunelab.ownership import this_process
 from tunelab.slurm import queue
@@ -23,6 +25,8 @@ from tunelab.slurm.script import run_of_task
 from tunelab.study.executing.attempt import LOG, MOST, SUBMISSION, num_failed
 from tunelab.study.store import RunFolder, Store
 
+FIRST_PORT, NUM_PORTS = 20000, 20000
+"""Where the nodes of a run meet: a port of each job's own, as its id says."""
 TAIL_LINES = 5
 """Of a log, in the reason why a run failed."""
 
@@ -71,22 +75,35 @@ def _execute(folder: RunFolder, log: str) -> tuple[int, set[int]]:
 
     def pass_on(number: int, frame: object) -> None:
         came.add(number)
-        if child is not None:
-            child.terminate()
+        if child is not None:  # srun takes TERM for its own end, and hands USR1 on to every node
+            child.send_signal(signal.SIGUSR1)
 
     for number in (signal.SIGUSR1, signal.SIGTERM):
         signal.signal(number, pass_on)
     run = folder.read_run()
-    command = [sys.executable, "-m", "tunelab.launch.worker", str(folder.path)]
+    command = _command(run, folder)
     child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=worker_environment(run) | {LOG: log})
     if came:  # between the two lines above
-        child.terminate()
+        pass_on(min(came), None)
     assert child.stdout is not None
     for line in child.stdout:
         event = json.loads(line)
         if event["event"] not in ("step", "generate"):
             print(line, end="", flush=True)
-    return child.wait(), came
+    code = child.wait()
+    return (STOPPED if came and code < 0 else code), came  # told before it could listen
+
+
+def _command(run: RunConfig, folder: RunFolder) -> list[str]:
+    """What executes the run: on this node, or by srun on each of its nodes, which meet at the first one."""
+    if run.ranks.nodes == 1:
+        return worker_command(run, folder)
+    nodes = queue.nodes_of(os.environ["SLURM_JOB_NODELIST"])
+    job, restart = os.environ["SLURM_JOB_ID"], os.environ.get("SLURM_RESTART_COUNT") or "0"
+    port = FIRST_PORT + int(job) % NUM_PORTS
+    meeting = Meeting(f"{job}-{restart}", f"{queue.address_of(nodes[0])}:{port}")
+    spread = [f"--nodes={len(nodes)}", f"--ntasks={len(nodes)}", "--ntasks-per-node=1", "--kill-on-bad-exit=1"]
+    return ["srun", *spread, *worker_command(run, folder, meeting)]
 
 
 def _end(folder: RunFolder, job: str, code: int, came: set[int], *, began: bool) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import re
 import shutil
 import subprocess
 from collections.abc import Collection, Sequence
@@ -108,6 +109,17 @@ def requeue(job: str) -> str | None:
     except Unreachable as error:
         return str(error)
     return _words(answer) if answer.returncode else None
+
+
+def nodes_of(listed: str) -> list[str]:
+    """Names of the nodes that SLURM lists in short ('n[1-3]')."""
+    return _call("scontrol", "show", "hostnames", listed).stdout.split()
+
+
+def address_of(node: str) -> str:
+    """By which other nodes reach it."""
+    found = re.search(r"\bNodeAddr=(\S+)", _call("scontrol", "show", "node", node).stdout)
+    return found[1] if found else node
 
 
 def _call(*command: str) -> subprocess.CompletedProcess[str]:

@@ -170,6 +170,22 @@ def test_of_a_killed_node_the_orphan_writes_nothing_more(slurm, tmp_path, whole)
     same(folder, whole)
 
 
+def test_a_run_over_two_nodes_stops_on_both_and_goes_on(slurm, tmp_path):
+    study, out = written(tmp_path, methods="  - lora: {learning_rate: 1e-3}", steps=120)
+    study.write_text(study.read_text().replace("cluster: slurm,", "cluster: slurm, nodes: 2,"))
+    assert run(study, out).returncode == 0
+    wait_for(lambda: trains(out, "lora", 5), seconds=120)
+    folder = folder_of(out, "lora")
+    slurm.say("scancel", "--signal=USR1", "--batch", folder.held().holder.job)
+    ended(slurm)
+    assert folder.finished, (folder.path / "failure.json").read_text()
+    first, second = folder.attempts()
+    assert (first.how, second.how, second.progress) == ("stopped", "finished", first.reached)
+    result = folder.read_result()
+    assert (result.num_devices, result.num_nodes) == (2, 2)
+    assert result.phases["train"].device_seconds == pytest.approx(2 * result.phases["train"].seconds)
+
+
 def test_a_cancelled_job_is_named_the_others_finish_and_the_next_call_completes_it(slurm, tmp_path):
     study, out = written(tmp_path, methods="  - full: {learning_rate: 1e-3}\n" + LORA, steps=200)
     assert run(study, out).returncode == 0

@@ -146,6 +146,8 @@ def _name(folder: RunFolder, failures: dict[int, Any]) -> int:
     own = [(rank, each) for rank, each in failures.items() if each.exitcode not in (LOST, -signal.SIGTERM)]
     if not own:  # on another node, whose agent names it
         time.sleep(PATIENCE)
+        if any(attempt.how == "stopped" for attempt in folder.attempts()[-1:]):
+            return STOPPED
         if not folder.finished and not folder.failed:
             _fail(folder, f"a process of the run ended on another node without a word; see {folder.log}")
         return BROKEN
