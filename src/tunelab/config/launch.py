@@ -15,9 +15,12 @@ MEETING = "TUNELAB_MEETING"
 
 Cluster = Literal["local", "in-process", "slurm"]
 
-KNOWN_OPTIONS = frozenset(
+KNELSEWHERE_OPTIONS = frozenset(["cluster-constraint", "clusters"])
+"""Jobs of another cluster than the one that is asked could not be followed."""
+
+OWN_OPTIONS = frozenset(
     """
-    account acctg-freq batch bb bbf begin cluster-constraint clusters comment constraint container container-id
+    account acctg-freq batch bb bbf begin comment constraint container container-id
     contiguous core-spec cores-per-socket cpu-freq cpus-per-gpu cpus-per-task deadline delay-boot distribution exclude
     exclusive export export-file extra extra-node-info get-user-env gid gpu-bind gpu-freq gpus gpus-per-node
     gpus-per-socket gpus-per-task gres gres-flags hint ignore-pbs job-name licenses mail-type mail-user mcs-label mem
@@ -79,6 +82,8 @@ def _options(values: dict[str, str | int | bool]) -> dict[str, str | int | bool]
             raise ValueError(f"'{name}' has a field of its own: {_FIELDS[name]}, beside options")
         if name in OWN_OPTIONS:
             raise ValueError(f"'{name}' is set by tunelab itself; leave it out")
+        if name in ELSEWHERE_OPTIONS:
+            raise ValueError(f"'{name}' sends jobs to another cluster, where they could not be followed; submit there")
         if name not in KNOWN_OPTIONS:
             raise ValueError(f"sbatch has no option called '{name}'.{did_you_mean(name, KNOWN_OPTIONS)}")
         _line(str(value))

@@ -81,7 +81,7 @@ def run_of_task(manifest: Path, task: int, *, first: int) -> str:
 def _for_planner(slurm: Slurm, own: SlurmResources) -> SlurmResources:
     given = {key: getattr(slurm, key) for key in ("partition", "account", "qos")}
     given |= {"cpus": 1, "time": PLANNER_TIME if slurm.time is not None else None}
-    kept = ("reservation", "clusters", "exclude", "nodelist")
+    kept = ("reservation", "exclude", "nodelist")
     given["options"] = {key: value for key, value in slurm.options.items() if key in kept}
     return SlurmResources(**(given | own.model_dump(exclude_unset=True)))
 
