@@ -15,15 +15,12 @@ MEETING = "TUNELAB_MEETING"
 
 Cluster = Literal["local", "in-process", "slurm"]
 
-KNELSEWHERE_OPTIONS = frozenset(["cluster-constraint", "clusters"])
-"""Jobs of another cluster than the one that is asked could not be followed."""
-
-OWN_OPTIONS = frozenset(
+KNOWN_OPTIONS = frozenset(
     """
     account acctg-freq batch bb bbf begin comment constraint container container-id
     contiguous core-spec cores-per-socket cpu-freq cpus-per-gpu cpus-per-task deadline delay-boot distribution exclude
     exclusive export export-file extra extra-node-info get-user-env gid gpu-bind gpu-freq gpus gpus-per-node
-    gpus-per-socket gpus-per-task gres gres-flags hint ignore-pbs job-name licenses mail-type mail-user mcs-label mem
+    gpus-per-socket gpus-per-task gres gres-flags hint ignore-pbs licenses mail-type mail-user mcs-label mem
     mem-bind mem-per-cpu mem-per-gpu mincpus network nice no-kill nodefile nodelist ntasks-per-core ntasks-per-gpu
     ntasks-per-socket overcommit oversubscribe partition power prefer priority profile propagate qos quiet reboot
     reservation segment sockets-per-node spread-job stepmgr switches thread-spec threads-per-core time time-min tmp
@@ -32,9 +29,12 @@ OWN_OPTIONS = frozenset(
 )
 """Long options of sbatch 20 to 25 that a study may give."""
 
+ELSEWHERE_OPTIONS = frozenset(["cluster-constraint", "clusters"])
+"""Jobs of another cluster than the one that is asked could not be followed."""
+
 OWN_OPTIONS = frozenset(
     """
-    array chdir dependency error hold input kill-on-invalid-dep nodes no-requeue ntasks ntasks-per-node open-mode output
+    array chdir dependency error hold input job-name kill-on-invalid-dep nodes no-requeue ntasks ntasks-per-node open-mode output
     parsable requeue signal test-only wait wait-all-nodes wrap
     """.split()
 )

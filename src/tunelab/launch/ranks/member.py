@@ -25,7 +25,9 @@ def main() -> None:
     if int(os.environ["RANK"]) == 0:
         Path(os.environ[LEADER]).write_text(str(os.getpid()))
     else:
-        for number in worker.STOP_SIGNALS:  # SLURM signals every process of a job, and rank 0 alone decides when to stop
+        for (
+            number
+        ) in worker.STOP_SIGNALS:  # SLURM signals every process of a job, and rank 0 alone decides when to stop
             signal.signal(number, signal.SIG_IGN)
         with folder.log.open("a") as log:
             os.dup2(log.fileno(), 1)
