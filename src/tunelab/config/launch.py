@@ -34,8 +34,8 @@ ELSEWHERE_OPTIONS = frozenset(["cluster-constraint", "clusters"])
 
 OWN_OPTIONS = frozenset(
     """
-    array chdir dependency error hold input job-name kill-on-invalid-dep nodes no-requeue ntasks ntasks-per-node open-mode output
-    parsable requeue signal test-only wait wait-all-nodes wrap
+    array chdir dependency error hold input job-name kill-on-invalid-dep nodes no-requeue ntasks ntasks-per-node
+    open-mode output parsable requeue signal test-only wait wait-all-nodes wrap
     """.split()
 )
 """Set by tunelab itself."""
