@@ -19,9 +19,9 @@ import torch
 from galore_step import METHODS, batches, llama, session
 from torch import distributed
 
-from tunelab.backends.torch import peers as meeting
-from tunelab.backends.torch.ranked import RankedSession
-from tunelab.backends.torch.share import serve
+from tunelab.backends.torch.ranks import peers as meeting
+from tunelab.backends.torch.ranks.ranked import RankedSession
+from tunelab.backends.torch.ranks.share import serve
 from tunelab.config.launch import MEETING
 from tunelab.methods.lora import Lora
 from tunelab.training import ranks

@@ -14,11 +14,11 @@ from torch import Tensor, distributed
 
 import tiny
 from training_harness import Stopped, make_session, run_training
-from tunelab.backends.torch import peers as meeting
-from tunelab.backends.torch.ranked import behind
+from tunelab.backends.torch.ranks import peers as meeting
+from tunelab.backends.torch.ranks.ranked import behind
+from tunelab.backends.torch.ranks.sharded import ShardedSession, cut_over_ranks
+from tunelab.backends.torch.ranks.share import serve
 from tunelab.backends.torch.session import TorchSession
-from tunelab.backends.torch.sharded import ShardedSession, cut_over_ranks
-from tunelab.backends.torch.share import serve
 from tunelab.config.launch import MEETING
 from tunelab.contracts import Method
 from tunelab.training.optim import trained_parameters

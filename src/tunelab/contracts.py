@@ -67,7 +67,7 @@ class Method(Options, ABC):
     """Its result can be one model with plain weights."""
     parallel: ClassVar[bool] = False
     """A run of it may be spread over several devices: its updater sums over ranks (training/ranks.py), and
-    tests/backends/torch/test_ranked.py has it among those of which two ranks equal one process."""
+    tests/backends/torch/ranks/test_ranked.py has it among those of which two ranks equal one process."""
     shards: ClassVar[bool] = False
     """Over devices that hold a part of the weights each (FSDP2), too."""
 

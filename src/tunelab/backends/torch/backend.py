@@ -46,7 +46,7 @@ class TorchHf(Backend):
 
     def memory(self) -> Memory:
         from tunelab.backends.torch.memory import own_memory
-        from tunelab.backends.torch.peers import RankedMemory, met
+        from tunelab.backends.torch.ranks.peers import RankedMemory, met
 
         peers = met()
         return own_memory() if peers is None else RankedMemory(own_memory(), peers)
@@ -61,8 +61,8 @@ class TorchHf(Backend):
         self, run: RunConfig, method: Method | None, *, located: Located, text: TextSide, notes: list[str]
     ) -> Session:
         from tunelab.backends.torch.loading import open_session
-        from tunelab.backends.torch.peers import OPEN, met
-        from tunelab.backends.torch.ranked import behind
+        from tunelab.backends.torch.ranks.peers import OPEN, met
+        from tunelab.backends.torch.ranks.ranked import behind
 
         peers = met()
         if peers is None:
@@ -73,7 +73,7 @@ class TorchHf(Backend):
 
     @contextmanager
     def joined(self, run: RunConfig) -> Iterator[int]:
-        from tunelab.backends.torch.peers import joined
+        from tunelab.backends.torch.ranks.peers import joined
 
         with joined(run) as rank:
             yield rank
@@ -81,8 +81,8 @@ class TorchHf(Backend):
     def serve(self, run: RunConfig, method: Method | None) -> None:
         from tunelab.backends.torch.loading import open_session
         from tunelab.backends.torch.memory import own_memory
-        from tunelab.backends.torch.peers import END, met
-        from tunelab.backends.torch.share import serve
+        from tunelab.backends.torch.ranks.peers import END, met
+        from tunelab.backends.torch.ranks.share import serve
 
         peers = met()
         assert peers is not None, "served outside of joined()"

@@ -9,8 +9,8 @@ import torch
 
 from tunelab import device
 from tunelab.backends.torch.inputs import decoder_inputs
-from tunelab.backends.torch.peers import check_same_model, local_ranks, met
 from tunelab.backends.torch.products import medium_is_exact
+from tunelab.backends.torch.ranks.peers import check_same_model, local_ranks, met
 from tunelab.backends.torch.session import TorchSession
 from tunelab.backends.torch.storage import parameter_count, set_storage
 from tunelab.config.run import RunConfig
@@ -79,7 +79,7 @@ def open_session(
         if peers is not None:
             check_same_model(peers, model)
         return TorchSession(model, method, run, text.tokenizer, notes)
-    from tunelab.backends.torch.sharded import ShardedSession, cut_over_ranks
+    from tunelab.backends.torch.ranks.sharded import ShardedSession, cut_over_ranks
 
     model = load(notes, torch.device("cpu"))
     check_same_model(peers, model)

@@ -39,7 +39,7 @@ MIB = 1024**2
 
 class TorchSession(Paths, Session):
     sharded = False
-    """Whether each rank holds a part of the weights (sharded.py)."""
+    """Whether each rank holds a part of the weights (ranks/sharded.py)."""
 
     def __init__(self, model: Any, method: Method | None, run: RunConfig, tokenizer: Any, notes: list[str]) -> None:
         super().__init__(model, run, tokenizer, notes)

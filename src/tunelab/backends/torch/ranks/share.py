@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import distributed
 
-from tunelab.backends.torch.peers import END, Peers, lost
+from tunelab.backends.torch.ranks.peers import END, Peers, lost
 from tunelab.backends.torch.session import TorchSession
 from tunelab.config.schema import Generation
 from tunelab.errors import RankLost

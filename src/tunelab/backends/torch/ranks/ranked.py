@@ -16,9 +16,9 @@ import numpy as np
 
 from tunelab.backend_contract import Session
 from tunelab.backends.torch.generation import ends_of_length
-from tunelab.backends.torch.peers import Peers, lost
+from tunelab.backends.torch.ranks.peers import Peers, lost
+from tunelab.backends.torch.ranks.share import Gathered, Share, Texts
 from tunelab.backends.torch.session import TorchSession
-from tunelab.backends.torch.share import Gathered, Share, Texts
 from tunelab.config.schema import Generation
 from tunelab.contracts import Method
 from tunelab.data.tokens.batching import shares

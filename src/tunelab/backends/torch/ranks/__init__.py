@@ -1,0 +1,1 @@
+"""One session over several processes."""
