@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ import tunelab
 from tunelab.config.launch import Launch, Ranks
 from tunelab.config.read import read_study
 from tunelab.launch.executor import Executor, worker_environment
-from tunelab.launch.ranks.agent import worker_command
+from tunelab.launch.ranks.agent import Meeting, worker_command
 from tunelab.launch.run import settle
 from tunelab.launch.worker import BROKEN, STOPPED
 from tunelab.study.planning.plan import make_plan
@@ -233,3 +234,18 @@ def test_a_study_over_two_devices_gives_a_report(tmp_path, model):
     train = results[1].phases["train"]
     assert train.peak_gib is not None and (tmp_path / "out" / "report.html").exists()
     assert tunelab.plan(tmp_path / "ranks.yaml").runs
+
+
+def test_two_nodes_meet_at_the_endpoint(tmp_path, model, single):
+    """Two agents with one process each, as srun starts them."""
+    run, folder = prepared(tmp_path, model, "lora", Ranks(nodes=2))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        meeting = Meeting("7-0", f"127.0.0.1:{free.getsockname()[1]}")
+    command = worker_command(run, folder, meeting)
+    agents = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=worker_environment(run)) for _ in "ab"]
+    out = [agent.communicate(timeout=200)[0] for agent in agents]
+    assert [agent.returncode for agent in agents] == [0, 0], folder.log.read_text()
+    assert folder.finished and sum(bool(each) for each in out) == 1, "rank 0 alone tells events"
+    assert "trained on 2 devices (2 nodes)" in folder.read_result().notes
+    assert losses(folder) == pytest.approx(losses(single["lora"]), abs=1e-5)
