@@ -17,9 +17,10 @@ from tunelab.launch.executor import Executor, visible_gpus
 from tunelab.launch.rounds import next_runs
 from tunelab.launch.scoring import score_all
 from tunelab.launch.view import View
-from tunelab.launch.waves import Jobs, Submission, launch_of
+from tunelab.launch.waves import Jobs, Submission, launch_of, refuse_live
 from tunelab.report.frame import Comparison
 from tunelab.report.write import write_report
+from tunelab.slurm import queue
 from tunelab.study.planning.plan import load_backend
 from tunelab.study.planning.planned import Plan, Revisions
 from tunelab.study.planning.rehearse import REHEARSED, rehearsed
@@ -58,6 +59,8 @@ def run_study(
     launch = launch_of(plan, cluster)
     store = Store(out)
     submission = None
+    if launch.cluster != "slurm" and queue.is_here():
+        refuse_live(store)  # what they still execute would look as if it had failed here
     if launch.cluster == "slurm":
         submission = Submission(launch, study=plan.study.name, store=store, arguments=arguments)
     plan, revisions = settle(plan, store, slurm=launch.slurm if submission else None, view=view)

@@ -59,6 +59,22 @@ class Jobs(NamedTuple):
         ]
 
 
+def refuse_live(store: Store, *, besides: str | None = None) -> None:
+    """
+    Args:
+        besides: a job that does not count: the one that asks.
+
+    Raises:
+        RunBusy: jobs of the study are in the queue.
+        Unreachable: SLURM does not answer, so it is unknown whether they are.
+    """
+    live = Ledger(store.folder).live(besides=besides)
+    if live:
+        ids = ", ".join(dict.fromkeys(job.array for job in live))
+        way = f"`tunelab status {store.folder}` tells how far it is, `tunelab cancel {store.folder}` ends it"
+        raise RunBusy(f"jobs of this study are in the queue ({ids}), and continue it by themselves: {way}")
+
+
 class Submission:
     """One call of `tunelab run` with all that follows by itself."""
 
@@ -75,11 +91,7 @@ class Submission:
         self.ledger = Ledger(store.folder)
         self.continued = os.environ.get(SUBMISSION)
         self.id = self.continued or uuid.uuid4().hex[:12]
-        live = self.ledger.live(besides=this_process().job)
-        if live:
-            ids = ", ".join(dict.fromkeys(job.array for job in live))
-            way = f"`tunelab status {store.folder}` tells how far it is, `tunelab cancel {store.folder}` ends it"
-            raise RunBusy(f"jobs of this study are in the queue ({ids}), and continue it by themselves: {way}")
+        refuse_live(store, besides=this_process().job)
 
     def settled(self, run_id: str) -> bool:
         """Whether it gets no other result by this submission."""

@@ -46,6 +46,11 @@ class Job(NamedTuple):
         return self.id.partition("_")[0]
 
 
+def is_here() -> bool:
+    """Whether this machine has SLURM's commands."""
+    return shutil.which("squeue") is not None
+
+
 def require() -> None:
     """
     Raises:

@@ -14,7 +14,7 @@ import tiny
 import tunelab
 from launch.test_resume import records
 from slurm_cluster import wait_for
-from tunelab.errors import ConfigError
+from tunelab.errors import ConfigError, RunBusy
 from tunelab.ownership import process_start
 from tunelab.slurm.queue import Unreachable
 from tunelab.study.store import RunFolder, Store
@@ -105,8 +105,9 @@ def test_a_study_with_a_search_goes_on_by_itself_in_waves_no_wider_than_asked(sl
     assert submitted.returncode == 0, submitted.stderr
     assert re.search(r"Submitted 5 runs as job \d+; job \d+ continues the study after them\.", submitted.stdout)
     assert all(f"tunelab {verb} {out}" in submitted.stdout for verb in ("status", "cancel", "report"))
-    busy = run(study, out)
-    assert busy.returncode == 1 and "jobs of this study are in the queue" in busy.stderr
+    for cluster in (None, "local"):
+        with pytest.raises(RunBusy, match="jobs of this study are in the queue"):
+            tunelab.run(study, out=out, cluster=cluster)
     most = 0
     while rows := queue(slurm):
         most = max(most, sum(1 for _, name, state in rows if name == "tunelab-grid" and state == "RUNNING"))
