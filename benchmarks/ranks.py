@@ -2,7 +2,7 @@
 
     python benchmarks/ranks.py [--pairs 6] [--layers 6]
 
-Prints the table of benchmarks/ranks_*.md. Both take the same steps (LLaMA-like, 44 M values, 16 rows of 128 tokens in
+Prints the table of benchmarks/ranks_*.md. Both take the same steps (LLaMA-like, 16 rows of 128 tokens in
 four micro-batches), turn by turn inside one run, so that other load falls on both; rank 1 sleeps while the one process
 computes. Processor seconds are those of both ranks.
 """

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tunelab.config.schema import Budget
-from tunelab.data.tokens.batching import Order, micro_batches
+from tunelab.data.tokens.batching import Order, micro_batches, ranks_batches, shares
 from tunelab.records import TokenRow
 
 
@@ -80,3 +80,23 @@ def test_micro_batches_hold_every_row_once_within_the_limit(pairs, max_tokens):
 def test_a_row_longer_than_the_limit_goes_alone_and_first():
     batches = micro_batches([row(0, 5), row(1, 500), row(2, 5)], max_tokens=64)
     assert [[one.example for one in batch.rows] for batch in batches] == [[1], [0, 2]]
+
+
+def test_a_step_is_cut_over_ranks_by_tokens_not_by_count():
+    rows = [row(number, length) for number, length in enumerate([30, 4, 4, 4, 4, 4, 4, 6])]
+    cut = ranks_batches(rows, max_tokens=1000, num_ranks=2)
+    assert [[each.example for batch in share for each in batch.rows] for share in cut] == [[0], [7, 1, 2, 3, 4, 5, 6]]
+    assert [sum(batch.num_tokens for batch in share) for share in cut] == [30, 30]
+
+
+def test_a_rank_may_have_nothing_and_one_rank_has_what_it_always_had():
+    rows = [row(number, length) for number, length in enumerate([5, 9])]
+    assert [len(share) for share in ranks_batches(rows, max_tokens=1000, num_ranks=3)] == [1, 1, 0]
+    alone = ranks_batches(rows, max_tokens=12, num_ranks=1)
+    cuts = [[each.example for each in batch.rows] for batch in alone[0]]
+    assert len(alone) == 1 and cuts == [[1], [0]]
+    assert cuts == [[each.example for each in batch.rows] for batch in micro_batches(rows, max_tokens=12)]
+
+
+def test_shares_are_the_same_wherever_they_are_made():
+    assert shares([5, 5, 5, 5, 20], 2) == shares([5, 5, 5, 5, 20], 2) == [[4], [0, 1, 2, 3]]

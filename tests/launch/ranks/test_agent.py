@@ -39,6 +39,7 @@ budget: {{steps: 20}}
 batch: {{examples: 4, max_tokens: 256}}
 generation: {{max_new_tokens: 4}}
 checkpoint: {{seconds: 0.1}}
+validation: {{every: 0.2, keep: best}}
 precision: fp32
 threads: 2
 """
