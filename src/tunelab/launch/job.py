@@ -12,10 +12,11 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from tunelab.config.run import RunConfig
+from tunelab.entries import Attempt
 from tunelab.launch.executor import ending, worker_environment
 from tunelab.launch.ranks.agent import Meeting, worker_command
 from tunelab.launch.worker import BROKEN, STOPPED
@@ -50,11 +51,12 @@ def main(arguments: list[str]) -> int:
     return _end(folder, job, code, came, began=len(attempts_of(folder, os.environ.get(SUBMISSION))) > len(tried))
 
 
-def attempts_of(folder: RunFolder, submission: str | None) -> list[Any]:
+def attempts_of(folder: RunFolder, submission: str | None) -> list[Attempt]:
+    """Those of one call of `tunelab run`."""
     return [each for each in folder.attempts() if each.submission == submission]
 
 
-def gave_up(folder: RunFolder, tried: list[Any]) -> str:
+def gave_up(folder: RunFolder, tried: Sequence[Attempt]) -> str:
     """Why a run is not tried again."""
     where = ", ".join(dict.fromkeys(f"job {each.job} on {each.host}" for each in tried[-MOST:]))
     return f"{MOST} attempts in a row ended without a result ({where}){tail(folder)}"

@@ -16,7 +16,7 @@ from tunelab.errors import ConfigError, RunBusy
 from tunelab.launch.job import attempts_of, gave_up, tail
 from tunelab.ownership import this_process
 from tunelab.slurm import queue
-from tunelab.slurm.ledger import Ledger, Submitted
+from tunelab.slurm.ledger import Kind, Ledger, Submitted
 from tunelab.slurm.script import LARGEST_ARRAY, Script, planner_script, wave_script
 from tunelab.study.executing.attempt import MOST, SUBMISSION, num_failed
 from tunelab.study.planning.planned import Plan, Revisions
@@ -162,9 +162,9 @@ class Submission:
             raise
         return Jobs(tuple(made), after.job, len(runs))
 
-    def _submit(self, script: Script, file: str, kind: str, runs: tuple[str, ...]) -> Submitted:
+    def _submit(self, script: Script, file: str, kind: Kind, runs: tuple[str, ...]) -> Submitted:
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        return self.ledger.submit(script, file, kind=kind, submission=self.id, when=now, runs=runs)  # type: ignore[arg-type]
+        return self.ledger.submit(script, file, kind=kind, submission=self.id, when=now, runs=runs)
 
 
 def wave_scripts(
