@@ -104,7 +104,13 @@ def _command(run: RunConfig, folder: RunFolder) -> list[str]:
     job, restart = os.environ["SLURM_JOB_ID"], os.environ.get("SLURM_RESTART_COUNT") or "0"
     port = FIRST_PORT + int(job) % NUM_PORTS
     meeting = Meeting(f"{job}-{restart}", f"{queue.address_of(nodes[0])}:{port}")
-    spread = [f"--nodes={len(nodes)}", f"--ntasks={len(nodes)}", "--ntasks-per-node=1", "--kill-on-bad-exit=1"]
+    spread = [
+        f"--nodes={len(nodes)}",
+        f"--ntasks={len(nodes)}",
+        "--ntasks-per-node=1",
+        "--kill-on-bad-exit=0",
+        "--wait=60",
+    ]
     return ["srun", *spread, *worker_command(run, folder, meeting)]
 
 
@@ -112,6 +118,8 @@ def _end(folder: RunFolder, job: str, code: int, came: set[int], *, began: bool)
     """`began`: whether there is a line of this attempt; what breaks before that would break for ever."""
     if folder.finished:
         return 0
+    if any(attempt.how == "stopped" for attempt in attempts_of(folder, os.environ.get(SUBMISSION))[-1:]) and began:
+        code = STOPPED  # whatever srun makes of it
     if code == STOPPED and signal.SIGUSR1 not in came:
         print("stopped; where SLURM requeues the job it goes on from its checkpoint")
         return STOPPED
