@@ -133,7 +133,7 @@ class Executor:
             process.kill()
             process.wait()
             self._processes.discard(process)
-        if not (told & {"busy", "stopped"} or self._closed or folder.finished or folder.failed):
+        if not (told & {"busy", "stopped"} or self._closed or folder.settled):
             reason = ending(process.returncode, folder)
             folder.write_failure(reason)
             self._tell(run, {"event": "failed", "error": reason})

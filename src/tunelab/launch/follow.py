@@ -33,7 +33,7 @@ def follow(submitted: Outcome, view: View) -> Outcome:
     try:
         while True:
             in_queue = _in_queue(ledger, view, told)
-            runs = study_runs_on_disk(plan, store, settled=lambda run_id: _settled(store.run(run_id)))
+            runs = study_runs_on_disk(plan, store, settled=lambda run_id: store.run(run_id).settled)
             view.planned(runs, store)
             for each in runs:
                 _tell(each, store, view, told)
@@ -46,10 +46,6 @@ def follow(submitted: Outcome, view: View) -> Outcome:
         comparison = write_study_report(plan, store)
     failed = sum(1 for each in runs if not has_result(each, store))
     return submitted._replace(comparison=comparison, num_failed=failed, jobs=None)
-
-
-def _settled(folder: RunFolder) -> bool:
-    return folder.finished or folder.failed
 
 
 def _in_queue(ledger: Ledger, view: View, told: dict[str, Any]) -> bool:

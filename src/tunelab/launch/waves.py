@@ -95,8 +95,7 @@ class Submission:
 
     def settled(self, run_id: str) -> bool:
         """Whether it gets no other result by this submission."""
-        folder = self.store.run(run_id)
-        return folder.finished or folder.failed
+        return self.store.run(run_id).settled
 
     def begin(self, run_ids: Sequence[str]) -> None:
         """Failures before this call are tried again; those of its own waves are counted."""

@@ -72,7 +72,7 @@ def work(
 
 def main() -> int:
     parent = os.getppid()
-    _die_with(parent)
+    die_with(parent)
     folder = RunFolder(Path(sys.argv[1]))
     events = os.fdopen(os.dup(1), "w", buffering=1)
     with folder.log.open("a") as log:
@@ -88,7 +88,8 @@ def main() -> int:
     return work(folder, tell, stop=lambda: bool(asked))
 
 
-def _die_with(parent: int) -> None:
+def die_with(parent: int) -> None:
+    """End when that process does, which is this one's parent."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it died before the line above

@@ -193,6 +193,11 @@ class RunFolder:
         except FileNotFoundError:  # it is tried again since
             return None
 
+    @property
+    def settled(self) -> bool:
+        """It has a result, or a named failure."""
+        return self.finished or self.failed
+
     def divergence(self) -> Divergence | None:
         """Of a run that ended because its loss was no longer finite."""
         if not self.failed:

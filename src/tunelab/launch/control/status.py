@@ -78,11 +78,7 @@ def study_status(what: str, *, out: Path | None = None) -> StudyStatus:
     """
     found = find_results(what, out)
     store, ledger = found.store, Ledger(found.store.folder)
-
-    def settled(run_id: str) -> bool:
-        return store.run(run_id).finished or store.run(run_id).failed
-
-    runs = study_runs_on_disk(found.plan, store, settled=settled)
+    runs = study_runs_on_disk(found.plan, store, settled=lambda run_id: store.run(run_id).settled)
     is_over = all(each.run is not None and store.run(each.run.id).finished for each in runs)
     known, holder = Queue() if is_over else asked(ledger), holder_of(store.folder)
     planners = _planners(known)

@@ -59,10 +59,10 @@ def main() -> int:
     parser.add_argument("--id", default="one-node")
     parser.add_argument("--endpoint")
     given = parser.parse_args()
-    from tunelab.launch.worker import _die_with
+    from tunelab.launch.worker import die_with
 
     parent = os.getppid()
-    _die_with(parent)
+    die_with(parent)
     folder = RunFolder(given.folder)
     run = folder.read_run()
     with folder.log.open("a") as log:
@@ -148,11 +148,11 @@ def _name(folder: RunFolder, failures: dict[int, Any]) -> int:
         time.sleep(PATIENCE)
         if any(attempt.how == "stopped" for attempt in folder.attempts()[-1:]):
             return STOPPED
-        if not folder.finished and not folder.failed:
+        if not folder.settled:
             _fail(folder, f"a process of the run ended on another node without a word; see {folder.log}")
         return BROKEN
     rank, first = min(own, key=lambda found: (found[1].timestamp, found[0] == 0))
-    if rank == 0 and (folder.finished or folder.failed):
+    if rank == 0 and folder.settled:
         return first.exitcode if first.exitcode > 0 else BROKEN
     if first.exitcode < 0:
         name = signal.Signals(-first.exitcode).name

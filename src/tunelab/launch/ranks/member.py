@@ -19,7 +19,7 @@ from tunelab.study.store import RunFolder
 @record
 def main() -> None:
     """The agent reads an exception's words from a file that `record` writes."""
-    worker._die_with(int(os.environ[AGENT]))
+    worker.die_with(int(os.environ[AGENT]))
     folder = RunFolder(Path(sys.argv[1]))
     run = folder.read_run()
     if int(os.environ["RANK"]) == 0:

@@ -7,8 +7,8 @@ NCCL. Others wait for the next order as long as it takes; a sum that one of them
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -138,12 +138,13 @@ class Peers:
         return f"topic-{self._topics}"
 
     def post(self, topic: str, number: int, value: Any) -> None:
-        """Leave something that rank 0 reads when it has time (`posted`)."""
-        self.store.set(f"{topic}/{self.rank}/{number}", pickle.dumps(value))
+        """Leave something that rank 0 reads when it has time (`posted`): as JSON, since over several nodes whoever
+        reaches the store's port can write into it."""
+        self.store.set(f"{topic}/{self.rank}/{number}", json.dumps(value))
 
     def posted(self, topic: str, rank: int, number: int) -> Any | None:
         key = f"{topic}/{rank}/{number}"
-        return pickle.loads(self.store.get(key)) if self.store.check([key]) else None
+        return json.loads(self.store.get(key)) if self.store.check([key]) else None
 
     def fail(self, reason: str) -> None:
         """Leave word of why this rank ends."""

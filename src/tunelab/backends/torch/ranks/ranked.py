@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 WINDOW = 32
 """Micro-batches a rank that are evaluated at a time: so many are sent at once."""
-LISTEN_SECONDS = 0.05
-"""Between two looks at what the other ranks have generated."""
 
 
 class RankedSession(Session):

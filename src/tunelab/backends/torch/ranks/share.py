@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,11 +22,6 @@ from tunelab.config.schema import Generation
 from tunelab.errors import RankLost
 from tunelab.records import Batch, Decoded, TokenLoss
 
-if TYPE_CHECKING:
-    from tunelab.backend_contract import Order
-
-WINDOW = 32
-"""Micro-batches a rank that are evaluated at a time: so many are sent at once."""
 LISTEN_SECONDS = 0.05
 """Between two looks at what the other ranks have generated."""
 
@@ -98,7 +93,7 @@ class Share:
 
         def progress(decoded: Decoded) -> None:
             if gathered is None:
-                self.peers.post(topic, next(numbers), decoded)
+                self.peers.post(topic, next(numbers), [list(decoded.texts.items()), decoded.num_tokens])
             else:
                 gathered.tell(rank, decoded)
                 gathered.fetch()
@@ -112,9 +107,6 @@ class Share:
     def _new_notes(self) -> list[str]:
         new, self._notes_told = self.local.notes[self._notes_told :], len(self.local.notes)
         return new
-
-    def enter(self, part: int, order: Order) -> None:
-        self.local.enter(part, order, resumed=True)
 
     def load(self, folder: Path) -> None:
         self.local.load(folder)
@@ -174,9 +166,10 @@ class Gathered:
     def fetch(self) -> None:
         """What was posted meanwhile."""
         for rank in range(1, self.peers.count):
-            while (decoded := self.peers.posted(self.topic, rank, self._read[rank])) is not None:
+            while (posted := self.peers.posted(self.topic, rank, self._read[rank])) is not None:
                 self._read[rank] += 1
-                self.tell(rank, decoded)
+                texts, num_tokens = posted
+                self.tell(rank, Decoded(dict(texts), num_tokens))
 
     def wait(self) -> None:
         """For the last of the others' texts."""
