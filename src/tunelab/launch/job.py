@@ -35,20 +35,30 @@ TAIL_LINES = 5
 def main(arguments: list[str]) -> int:
     """Exit status: 0 the run has its result, 75 it goes on later, 1 it failed."""
     out, manifest = Path(arguments[0]), Path(arguments[1])
-    first, task = int(os.environ.get("TUNELAB_FIRST", "0")), int(os.environ["SLURM_ARRAY_TASK_ID"])
-    folder = Store(out).run(run_of_task(manifest, task, first=first))
-    job = this_process().job or ""
+    folder = Store(out).run(run_of_task(manifest, int(os.environ["SLURM_ARRAY_TASK_ID"])))
+    job, submission = this_process().job or "", os.environ.get(SUBMISSION)
     if folder.finished:
         print(f"{folder.path.name} has finished already")
         return 0
     if folder.failed:  # named before this restart
         return 1
-    tried = attempts_of(folder, os.environ.get(SUBMISSION))
-    if num_failed(tried) >= MOST:
-        folder.write_failure(gave_up(folder, tried))
+    before = attempts_of(folder, submission)
+    if num_failed(before) >= MOST:
+        folder.write_failure(gave_up(folder, before))
         return 1
     code, came = _execute(folder, f"slurm/{job}.log")
-    return _end(folder, job, code, came, began=len(attempts_of(folder, os.environ.get(SUBMISSION))) > len(tried))
+    if folder.finished:
+        return 0
+    tried = attempts_of(folder, submission)
+    began = len(tried) > len(before)
+    if began and tried[-1].how == "stopped":
+        code = STOPPED  # whatever srun makes of it
+    if code == STOPPED and signal.SIGUSR1 not in came:
+        print("stopped; where SLURM requeues the job it goes on from its checkpoint")
+        return STOPPED
+    if code == STOPPED or (began and (code < 0 or code == BROKEN) and num_failed(tried) < MOST):
+        return _again(folder, job)
+    return _failed(folder, code, tried, broke=began and (code < 0 or code == BROKEN))
 
 
 def attempts_of(folder: RunFolder, submission: str | None) -> list[Attempt]:
@@ -114,24 +124,8 @@ def _command(run: RunConfig, folder: RunFolder) -> list[str]:
     return ["srun", *spread, *worker_command(run, folder, meeting)]
 
 
-def _end(folder: RunFolder, job: str, code: int, came: set[int], *, began: bool) -> int:
-    """`began`: whether there is a line of this attempt; what breaks before that would break for ever."""
-    if folder.finished:
-        return 0
-    if any(attempt.how == "stopped" for attempt in attempts_of(folder, os.environ.get(SUBMISSION))[-1:]) and began:
-        code = STOPPED  # whatever srun makes of it
-    if code == STOPPED and signal.SIGUSR1 not in came:
-        print("stopped; where SLURM requeues the job it goes on from its checkpoint")
-        return STOPPED
-    again = code == STOPPED or (began and (code < 0 or code == BROKEN))
-    tried = attempts_of(folder, os.environ.get(SUBMISSION))
-    if not again:
-        if not folder.failed and code:
-            folder.write_failure(ending(code, folder) + tail(folder))
-        return 1 if code else STOPPED  # 0 without a result: another process executes it
-    if code != STOPPED and num_failed(tried) >= MOST:
-        folder.write_failure(gave_up(folder, tried))
-        return 1
+def _again(folder: RunFolder, job: str) -> int:
+    """Back into the queue."""
     folder.forget_failure()
     refused = queue.requeue(job)
     if refused is not None:
@@ -139,6 +133,15 @@ def _end(folder: RunFolder, job: str, code: int, came: set[int], *, began: bool)
         return 1
     print("requeued; it goes on from its checkpoint", flush=True)
     return STOPPED
+
+
+def _failed(folder: RunFolder, code: int, tried: Sequence[Attempt], *, broke: bool) -> int:
+    """What broke before the run began would break for ever, and what the run itself has named is final."""
+    if broke:
+        folder.write_failure(gave_up(folder, tried))
+    elif code and not folder.failed:
+        folder.write_failure(ending(code, folder) + tail(folder))
+    return 1 if code else STOPPED  # 0 without a result: another process executes it
 
 
 if __name__ == "__main__":

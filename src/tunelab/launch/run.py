@@ -59,10 +59,10 @@ def run_study(
     launch = launch_of(plan, cluster)
     store = Store(out)
     submission = None
-    if launch.cluster != "slurm" and queue.is_here():
-        refuse_live(store)  # what they still execute would look as if it had failed here
     if launch.cluster == "slurm":
         submission = Submission(launch, study=plan.study.name, store=store, arguments=arguments)
+    elif queue.is_here():
+        refuse_live(store)  # what jobs still execute would look as if it had failed here
     plan, revisions = settle(plan, store, slurm=launch.slurm if submission else None, view=view)
     write_atomically(store.study_file, dump(plan.study))
     if submission is None:

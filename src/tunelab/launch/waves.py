@@ -142,15 +142,15 @@ class Submission:
         Raises:
             ConfigError: SLURM refuses, in its own words; nothing of the wave stays in the queue.
         """
-        number, names = self.ledger.next_number(), tuple(run.id for run in runs)
-        manifest = self.ledger.write(f"{number:04d}.runs", "".join(f"{name}\n" for name in names))
-        made: list[str] = []
+        number, made = self.ledger.next_number(), list[str]()
         try:
-            for first, script in wave_scripts(
-                self.launch, self.study, self.ledger.folder, manifest, self.id, len(runs)
-            ):
-                own = names[first : first + LARGEST_ARRAY]
-                made.append(self._submit(script, f"{number:04d}-{first}.sh", "wave", own).job)
+            for place, own in enumerate(_arrays([run.id for run in runs]), number):
+                manifest = self.ledger.write(f"{place:04d}.runs", "".join(f"{name}\n" for name in own))
+                script = wave_script(
+                    self.launch, study=self.study, folder=self.ledger.folder, manifest=manifest, submission=self.id,
+                    count=len(own),
+                )  # fmt: skip
+                made.append(self._submit(script, f"{place:04d}.sh", "wave", own).job)
             planner = planner_script(
                 self.launch, study=self.study, folder=self.ledger.folder, submission=self.id, after=made,
                 arguments=[*continue_arguments(self.store.folder), *self._arguments],
@@ -166,17 +166,9 @@ class Submission:
         return self.ledger.submit(script, file, kind=kind, submission=self.id, when=now, runs=runs)
 
 
-def wave_scripts(
-    launch: Launch, study: str, folder: Path, manifest: Path, submission: str, count: int
-) -> list[tuple[int, Script]]:
-    """Arrays of the size that SLURM takes, and the place of each one's first run."""
-    return [
-        (first, wave_script(
-            launch, study=study, folder=folder, manifest=manifest, submission=submission, first=first,
-            count=min(LARGEST_ARRAY, count - first),
-        ))
-        for first in range(0, count, LARGEST_ARRAY)
-    ]  # fmt: skip
+def _arrays(ids: Sequence[str]) -> list[tuple[str, ...]]:
+    """Of the size that SLURM takes."""
+    return [tuple(ids[first : first + LARGEST_ARRAY]) for first in range(0, len(ids), LARGEST_ARRAY)]
 
 
 def continue_arguments(out: Path) -> list[str]:
@@ -192,13 +184,15 @@ def dry_text(plan: Plan, *, out: Path, cluster: str | None) -> str:
         return ""
     folder, submission, study = out.absolute() / "slurm", "<submission>", plan.study.name
     known = study_runs(plan, Revisions(), Store(out), settled=lambda run_id: False)
-    first = [each.run for each in known if each.run and not each.run.parents]
-    manifest = folder / "0001.runs"
-    found = wave_scripts(launch, study, folder, manifest, submission, len(first))
+    texts: list[tuple[str, str]] = []
+    for number, own in enumerate(_arrays([each.run.id for each in known if each.run and not each.run.parents]), 1):
+        manifest = folder / f"{number:04d}.runs"
+        wave = wave_script(
+            launch, study=study, folder=folder, manifest=manifest, submission=submission, count=len(own)
+        )  # fmt: skip
+        texts += [(f"{number:04d}.sh", wave.text), (manifest.name, "".join(f"{name}\n" for name in own))]
     after = planner_script(
         launch, study=study, folder=folder, submission=submission, after=["<job>"], arguments=continue_arguments(out)
     )
-    texts = [(folder / f"0001-{place}.sh", script.text) for place, script in found]
-    texts.append((manifest, "".join(f"{run.id}\n" for run in first)))
-    texts.append((folder / "0001-next.sh", after.text))
-    return "".join(f"\n# {path}\n{text}" for path, text in texts)
+    texts.append(("0001-next.sh", after.text))
+    return "".join(f"\n# {folder / name}\n{text}" for name, text in texts)

@@ -25,10 +25,8 @@ class Script(NamedTuple):
     text: str
 
 
-def wave_script(
-    launch: Launch, *, study: str, folder: Path, manifest: Path, submission: str, count: int, first: int = 0
-) -> Script:
-    """Runs `first` to `first + count - 1` of a manifest, one array task each."""
+def wave_script(launch: Launch, *, study: str, folder: Path, manifest: Path, submission: str, count: int) -> Script:
+    """The runs of a manifest, one array task each."""
     slurm, name = launch.slurm, f"tunelab-{study}"
     limit = f"%{slurm.at_once}" if slurm.at_once is not None else ""
     options = {
@@ -41,7 +39,7 @@ def wave_script(
         **({"nodes": launch.nodes, "ntasks-per-node": 1} if launch.nodes > 1 else {"ntasks": 1}),
         **_asked(slurm),
     }
-    environment = {"TUNELAB_SUBMISSION": submission, "TUNELAB_FIRST": str(first)}
+    environment = {"TUNELAB_SUBMISSION": submission}
     command = ["tunelab.launch.job", str(folder.parent), str(manifest)]
     return Script(name, _text(options, slurm.lines, environment, _python(slurm, command)))
 
@@ -57,6 +55,7 @@ def planner_script(
         "output": _pattern(folder / "%j.log"),
         "open-mode": "append",
         **({"dependency": f"afterany:{':'.join(after)}", "kill-on-invalid-dep": "yes"} if after else {}),
+        "requeue": True,  # it may begin anew at any time
         "ntasks": 1,
         **_asked(_for_planner(slurm, own)),
     }
@@ -73,9 +72,9 @@ def single_script(slurm: Slurm, *, name: str, folder: Path, arguments: Sequence[
     return Script(name, _text(options, slurm.lines, {}, _python(slurm, ["tunelab", *arguments])))
 
 
-def run_of_task(manifest: Path, task: int, *, first: int) -> str:
+def run_of_task(manifest: Path, task: int) -> str:
     """The id of an array task's run."""
-    return manifest.read_text(encoding="utf-8").splitlines()[first + task]
+    return manifest.read_text(encoding="utf-8").splitlines()[task]
 
 
 def _for_planner(slurm: Slurm, own: SlurmResources) -> SlurmResources:
