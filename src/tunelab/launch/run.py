@@ -142,12 +142,13 @@ def settle(plan: Plan, store: Store, *, slurm: Slurm | None = None, view: View |
     threads, precision = kept("threads"), kept("precision")
     if slurm is not None and threads == "auto":
         threads = slurm.cpus or 1
-    if slurm is not None and precision == "auto" and backend.num_gpus() == 0:
-        precision = "bf16" if slurm.asks_for_gpus else "auto"
-        if view is not None:
-            said = "bf16, as the GPUs of the jobs" if slurm.asks_for_gpus else "as this machine's processor"
-            view.told(f"precision: auto is taken to be {said}; where the nodes are others, set precision.")
+    guessed = slurm if precision == "auto" and backend.num_gpus() == 0 else None
+    if guessed is not None and guessed.asks_for_gpus:
+        precision = "bf16"
     precision, threads = backend.resolve(precision=precision, threads=None if threads == "auto" else int(threads))
+    if guessed is not None and view is not None:
+        by = "the GPUs that the jobs ask for" if guessed.asks_for_gpus else "this machine's processor"
+        view.told(f"precision: auto is {precision}, by {by}; set it where the nodes are others.")
     located = backend.locate(study.model)
     pinned = study.model if located.revision.startswith("sha256:") else {"revision": located.revision}
     model = study.model.model_copy(update=pinned) if isinstance(pinned, dict) else pinned

@@ -232,8 +232,13 @@ def test_a_study_over_two_devices_gives_a_report(tmp_path, model):
     results = [RunFolder(path).read_result() for path in sorted((tmp_path / "out" / "runs").iterdir())]
     assert [result.num_devices for result in results] == [2] * 4
     assert "evaluated on 2 devices" in results[0].notes
-    train = results[1].phases["train"]
-    assert train.peak_gib is not None and (tmp_path / "out" / "report.html").exists()
+    for phase, cost in results[1].phases.items():
+        if phase not in ("train", "save"):
+            continue
+        assert cost.peak_gib is not None and cost.peak_all_gib is not None, phase
+        assert cost.peak_gib < cost.peak_all_gib <= 2 * cost.peak_gib, "the largest, and all together"
+        assert cost.device_seconds == pytest.approx(2 * cost.seconds)
+    assert (tmp_path / "out" / "report.html").exists()
     assert tunelab.plan(tmp_path / "ranks.yaml").runs
 
 

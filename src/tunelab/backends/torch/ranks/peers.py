@@ -90,6 +90,8 @@ class Peers:
         """On rank 0: an order was given and not finished. So it stays where that failed."""
         self._topics = 0
         self.memory: Memory | None = None
+        self.held: list[float | None] = [None] * count
+        """What each held when it answered last: so much it holds until the next order, for which it waits."""
         self.forget()
 
     def forget(self) -> None:
@@ -115,14 +117,15 @@ class Peers:
 
     def answers(self, own: Any) -> list[Any]:
         """Of all ranks, on rank 0; on the others nothing. Peaks of memory come with them."""
-        peak = None if self.memory is None else self.memory.peak_gib()
+        memory = (None, None) if self.memory is None else (self.memory.peak_gib(), self.memory.current_gib())
         found: list[Any] | None = [None] * self.count if self.rank == 0 else None
         with lost():
-            distributed.gather_object((own, peak), found, dst=0, group=self.group)
+            distributed.gather_object((own, memory), found, dst=0, group=self.group)
         if found is None:
             return []
-        known = zip(self.peaks, (peak for _, peak in found), strict=True)
+        known = zip(self.peaks, (peak for _, (peak, _) in found), strict=True)
         self.peaks = [max((peak for peak in pair if peak is not None), default=None) for pair in known]
+        self.held = [current for _, (_, current) in found]
         return [answer for answer, _ in found]
 
     def share(self, value: Any) -> list[Any]:
@@ -180,13 +183,17 @@ class RankedMemory(Memory):
         self.peers.forget()
 
     def peak_gib(self) -> float | None:
-        known = [peak for peak in (self.own.peak_gib(), *self.peers.peaks[1:]) if peak is not None]
-        return max(known, default=None)
+        return max((peak for peak in self._peaks() if peak is not None), default=None)
 
     def peak_all_gib(self) -> float | None:
-        known = [self.own.peak_gib(), *self.peers.peaks[1:]]
-        peaks = [peak for peak in known if peak is not None]
-        return sum(peaks) if len(peaks) == len(known) else None
+        peaks = self._peaks()
+        known = [peak for peak in peaks if peak is not None]
+        return sum(known) if len(known) == len(peaks) else None
+
+    def _peaks(self) -> list[float | None]:
+        """Of a rank that was asked nothing since the reset what it holds while it waits."""
+        asked = zip(self.peers.peaks[1:], self.peers.held[1:], strict=True)
+        return [self.own.peak_gib(), *(held if peak is None else peak for peak, held in asked)]
 
     def current_gib(self) -> float | None:
         return self.own.current_gib()
