@@ -8,6 +8,7 @@ It loads models and makes a `Session`, which `training/loop.py` drives; nothing 
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import numpy as np
 
 from tunelab.config.run import RunConfig
-from tunelab.config.schema import Generation, ModelSource, Precision, Products
+from tunelab.config.schema import Generation, ModelSource, Precision, Products, StudyConfig
 from tunelab.records import Batch, Decoded, Limits, Located, ParameterCount, TextSide, TokenLoss, TokenRow
 
 if TYPE_CHECKING:
@@ -184,6 +185,10 @@ class Session(ABC):
     @abstractmethod
     def parameters(self) -> ParameterCount: ...
 
+    def num_kernels(self) -> int | None:
+        """How many kernels this process has loaded, of a framework that compiles them while it runs."""
+        return None
+
     @abstractmethod
     def optimizer(self) -> list[dict[str, Any]]:
         """The updater's `describe()`."""
@@ -215,10 +220,36 @@ class Backend(ABC):
 
     parallel: ClassVar[bool] = False
     """Whether it can spread one run over several devices; where not, a study that asks for it is refused."""
+    precisions: ClassVar[tuple[Products, ...]] = ("fp32", "bf16")
+    """What it can multiply in. The back ends of a study all take one that all of them have."""
+    opened_by: ClassVar[str] = ""
+    """Of a back end whose framework is not in this program's own environment: the one that opens what it has saved,
+    for `evaluate`, `generate` and `export`. Its runs execute by `command` alone."""
 
     def supports(self, method: str) -> bool:
         """Whether it can train the method of that name; where not, a study leaves their run out and says so."""
         return True
+
+    def problems(self, study: StudyConfig) -> Iterator[tuple[str, str]]:
+        """Keys of a study and what of them it cannot do; asked while planning, like `count`, which says what does not
+        fit a model or a method."""
+        return iter(())
+
+    def command(self, module: str, *arguments: str) -> list[str]:
+        """Executes a module of tunelab where this back end's framework is."""
+        return [sys.executable, "-m", module, *arguments]
+
+    def missing(self) -> str:
+        """What this machine lacks to execute its runs, with the way out; empty: nothing. Asked before anything is
+        executed, not while planning."""
+        return ""
+
+    def prepare(self, told: Callable[[str], None]) -> None:
+        """`tunelab doctor --prepare NAME`: bring what is `missing`, telling a line a stage.
+
+        Raises:
+            RunError: it could not be brought, and why.
+        """
 
     @contextmanager
     def joined(self, run: RunConfig) -> Iterator[int]:

@@ -23,6 +23,7 @@ from tunelab.cli_options import (
     ModelName,
     Overrides,
     Place,
+    Prepare,
     PromptFile,
     References,
     Rehearse,
@@ -300,14 +301,15 @@ def list_names(what: Annotated[Listed, typer.Argument(help="What to list.")]) ->
 
 
 @app.command()
-def doctor(as_json: Json = False) -> None:
+def doctor(prepare: Prepare = None, as_json: Json = False) -> None:
     """Tell what this machine can do, and what to change for the rest."""
     from tunelab.launch import doctor as examiner
 
+    if prepare is not None:
+        return examiner.prepare(prepare, told=lambda line: print(line, flush=True))
     findings = examiner.examine()
     if as_json:
-        _print_json(examiner.as_json(findings))
-        return
+        return _print_json(examiner.as_json(findings))
     from tunelab.launch.printing import finding_lines
 
     print(finding_lines(findings))

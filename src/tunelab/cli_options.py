@@ -78,6 +78,9 @@ EvaluationCluster = Annotated[Place, typer.Option("--cluster", help="slurm: as a
 ReportOut = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Where to.", show_default="its own; results/report for several")
 ]
+Prepare = Annotated[
+    str | None, typer.Option(metavar="BACKEND", help="jittor: make its environment and compile it (some minutes).")
+]
 MergedDtype = Annotated[Dtype | None, typer.Option(help="Of merged weights.", show_default="that of the base's files")]
 PromptFile = Annotated[
     Path | None, typer.Option(metavar="FILE", help="A prompt a line; .jsonl: a text or a row of columns a line.")

@@ -177,6 +177,8 @@ class StepRecord(Record):
     ema_loss: float
     """Exponential moving average of loss, decay 0.98, bias-corrected."""
     tokens_per_second: float
+    num_kernels: int | None = None
+    """Of a framework that compiles while it runs: kernels that the process has loaded so far."""
 
 
 class ValidationRecord(Record):

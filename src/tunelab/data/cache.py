@@ -23,10 +23,15 @@ _MANIFEST = "files.json"
 
 
 def cache_folder() -> Path:
-    """$TUNELAB_CACHE, else $XDG_CACHE_HOME/tunelab, else ~/.cache/tunelab; prepared data is in `data` there."""
+    """Prepared data."""
+    return cache_root() / "data"
+
+
+def cache_root() -> Path:
+    """$TUNELAB_CACHE, else $XDG_CACHE_HOME/tunelab, else ~/.cache/tunelab."""
     own, shared = os.environ.get("TUNELAB_CACHE"), os.environ.get("XDG_CACHE_HOME")
     root = Path(own) if own else (Path(shared) if shared else Path.home() / ".cache") / "tunelab"
-    return root.expanduser().absolute() / "data"
+    return root.expanduser().absolute()
 
 
 def find(key: str) -> Path | None:

@@ -6,14 +6,17 @@ import os
 import platform
 import shutil
 import sys
+from collections.abc import Callable
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import tunelab
-from tunelab import device
+from tunelab import catalogue, device
+from tunelab.errors import ConfigError
 from tunelab.evaluation.java import METEOR, TOKENISER
+from tunelab.near import did_you_mean
 from tunelab.study.planning.plan import load_backend
 
 GIB = 1024**3
@@ -36,7 +39,24 @@ class Finding(NamedTuple):
 
 def examine() -> list[Finding]:
     """Everything; no finding is an error."""
-    return [*_software(), *_devices(), *_memory_findings(), *_places()]
+    return [*_software(), *_devices(), *_backends(), *_memory_findings(), *_places()]
+
+
+def prepare(name: str, *, told: Callable[[str], None]) -> None:
+    """Bring what a back end needs and this machine lacks.
+
+    Raises:
+        ConfigError: no such back end.
+        RunError: it could not be brought.
+    """
+    known = catalogue.names("backends")
+    if name not in known:
+        raise ConfigError(f"no back end is called '{name}'.{did_you_mean(name, known)} There are: {', '.join(known)}")
+    backend = load_backend(name)
+    if not backend.opened_by:
+        told(f"{name}: nothing to prepare, it is in tunelab's own environment")
+        return
+    backend.prepare(told)
 
 
 def as_json(findings: list[Finding]) -> dict[str, Any]:
@@ -79,6 +99,15 @@ def _devices() -> list[Finding]:
         Finding("precision", precision, f"{precision} (bf16 products {'in hardware' if bf16 else 'not in hardware'})"),
         Finding("threads", threads, f"{threads} per run"),
         Finding("medium_products_exact", exact, f"'medium' fp32 products are {meaning}"),
+    ]
+
+
+def _backends() -> list[Finding]:
+    """Those with an environment of their own."""
+    lacks = {name: load_backend(name).missing() for name in catalogue.names("backends") if load_backend(name).opened_by}
+    return [
+        Finding(name, not lack, "not here: studies with this back end do not run" if lack else "prepared", lack)
+        for name, lack in lacks.items()
     ]
 
 

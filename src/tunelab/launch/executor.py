@@ -16,6 +16,7 @@ from typing import Any
 from tunelab.config.launch import Launch
 from tunelab.config.run import RunConfig
 from tunelab.launch.ranks.agent import worker_command
+from tunelab.study.planning.plan import load_backend
 from tunelab.study.store import RunFolder
 
 Events = Callable[[RunConfig, dict[str, Any]], None]
@@ -83,7 +84,7 @@ class Executor:
     def start(self, run: RunConfig, folder: RunFolder) -> None:
         """Execute one run to its result or its named failure."""
         folder.forget_failure()
-        if self._in_process:
+        if self._in_process and not load_backend(run.backend).opened_by:
             from tunelab.launch.worker import work
 
             with folder.log.open("a") as log, contextlib.redirect_stderr(log):

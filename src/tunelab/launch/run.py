@@ -12,6 +12,7 @@ import yaml
 from tunelab.config.launch import Launch, Slurm
 from tunelab.config.read import dump
 from tunelab.entries import Deciding, StudyRuns
+from tunelab.errors import ConfigError
 from tunelab.files import write_atomically
 from tunelab.launch.executor import Executor, visible_gpus
 from tunelab.launch.rounds import next_runs
@@ -57,6 +58,7 @@ def run_study(
         ConfigError, RunBusy, Unreachable: of a cluster (waves.py).
     """
     launch = launch_of(plan, cluster)
+    refuse_missing(plan)
     store = Store(out)
     submission = None
     if launch.cluster == "slurm":
@@ -73,6 +75,20 @@ def run_study(
     comparison = write_study_report(plan, store)
     failed = 0 if jobs else sum(1 for each in runs if each.run and not has_result(each, store))
     return Outcome(comparison, out, failed, rehearsed(out), jobs)
+
+
+def refuse_missing(plan: Plan) -> None:
+    """
+    Raises:
+        ConfigError: a back end that cannot execute runs on this machine.
+    """
+    names = plan.study.backends
+    lacks = {index: load_backend(name).missing() for index, name in enumerate(names)}
+    others = [name for index, name in enumerate(names) if not lacks[index]]
+    way = f"; or without it: --set backends=[{','.join(others)}]" if others else ""
+    if any(lacks.values()):
+        problems = [plan.read.problem(f"backends.{index}", lack + way) for index, lack in lacks.items() if lack]
+        raise ConfigError(*problems)
 
 
 def has_result(each: StudyRun, store: Store) -> bool:
@@ -138,7 +154,8 @@ def settle(plan: Plan, store: Store, *, slurm: Slurm | None = None, view: View |
         mine = getattr(study, name)
         return earlier.get(name, mine) if mine == "auto" else mine
 
-    backend = load_backend(study.backends[0])
+    backends = [load_backend(name) for name in study.backends]
+    backend = backends[0]
     threads, precision = kept("threads"), kept("precision")
     if slurm is not None and threads == "auto":
         threads = slurm.cpus or 1
@@ -146,7 +163,12 @@ def settle(plan: Plan, store: Store, *, slurm: Slurm | None = None, view: View |
     if guessed is not None and guessed.asks_for_gpus:
         precision = "bf16"
     precision, threads = backend.resolve(precision=precision, threads=None if threads == "auto" else int(threads))
-    if guessed is not None and view is not None:
+    narrow = [name for name, each in zip(study.backends, backends, strict=True) if precision not in each.precisions]
+    if narrow:  # asked for by name it is refused while planning
+        precision = "fp32"
+    if narrow and len(backends) > 1 and view is not None:
+        view.told(f"precision: auto is {precision} for all, as {', '.join(narrow)} has no other.")
+    elif guessed is not None and view is not None:
         by = "the GPUs that the jobs ask for" if guessed.asks_for_gpus else "this machine's processor"
         view.told(f"precision: auto is {precision}, by {by}; set it where the nodes are others.")
     located = backend.locate(study.model)

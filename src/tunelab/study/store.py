@@ -80,7 +80,7 @@ class RunFolder:
     # ------------------------------------------------------------ what it leaves (training.loop.Recorder)
 
     def step(self, record: StepRecord) -> None:
-        self._append("steps.jsonl", record.model_dump_json())
+        self._append("steps.jsonl", record.model_dump_json(exclude_none=True))
 
     def validation(self, record: ValidationRecord) -> None:
         self._append("validation.jsonl", record.model_dump_json())

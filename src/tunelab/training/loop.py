@@ -97,6 +97,7 @@ def _step(session: Session, loop: Loop, order: Order, state: LoopState) -> LoopS
         seconds=seconds,
         ema_loss=ema / (1 - EMA_DECAY**number),
         tokens_per_second=taken.num_tokens / seconds,
+        num_kernels=session.num_kernels(),
     )
     loop.records.step(record)
     loop.progress({"event": "step", "num_steps": order.num_steps, **record.model_dump()})
@@ -131,9 +132,8 @@ def _keep(session: Session, loop: Loop, order: Order, state: LoopState) -> LoopS
     one's passes count alone: before it, what trains is not yet that method's result."""
     loss, lowest = state.validation_loss, state.kept_loss
     last_part = session.part_at(order.num_steps, order.num_steps)
-    if loop.run.validation.keep == "last" or session.part != last_part or loss is None:
-        return state
-    if lowest is not None and loss >= lowest:
+    lower = loss is not None and (lowest is None or loss < lowest)
+    if loop.run.validation.keep == "last" or session.part != last_part or not lower:
         return state
     if state.step < order.num_steps:  # after the last step they are where they are wanted
         with loop.meter.phase("save"):

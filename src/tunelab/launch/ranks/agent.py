@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 from tunelab.config.launch import MEETING
 from tunelab.config.run import RunConfig
+from tunelab.study.planning.plan import load_backend
 from tunelab.study.store import RunFolder
 
 AGENT, LEADER = "TUNELAB_AGENT", "TUNELAB_LEADER"
@@ -48,7 +49,7 @@ class Meeting(NamedTuple):
 def worker_command(run: RunConfig, folder: RunFolder, meeting: Meeting | None = None) -> list[str]:
     """What executes the run, on each of its nodes."""
     if run.ranks.count == 1:
-        return [sys.executable, "-m", "tunelab.launch.worker", str(folder.path)]
+        return load_backend(run.backend).command("tunelab.launch.worker", str(folder.path))
     command = [sys.executable, "-m", "tunelab.launch.ranks.agent", str(folder.path)]
     return command if meeting is None else [*command, "--id", meeting.id, "--endpoint", meeting.endpoint]
 

@@ -6,6 +6,8 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -14,14 +16,16 @@ import tunelab
 from tunelab.config.run import RunConfig
 from tunelab.records import Provenance
 
-PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "safetensors", "numpy", "sacrebleu", "rouge-score")
+PACKAGES = (
+    "torch", "jittor", "transformers", "tokenizers", "datasets", "safetensors", "numpy", "sacrebleu", "rouge-score",
+)  # fmt: skip
 
 
 def provenance(run: RunConfig, *, device: str) -> Provenance:
     return Provenance(
         tunelab=tunelab.__version__,
         python=platform.python_version(),
-        packages={name: metadata.version(name) for name in PACKAGES},
+        packages=dict(_versions()),
         threads=run.threads,
         precision=run.precision,
         device=device,
@@ -30,6 +34,13 @@ def provenance(run: RunConfig, *, device: str) -> Provenance:
         git=_git(),
         started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    """Of those that are in this environment: each back end has its own framework."""
+    for name in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            yield name, metadata.version(name)
 
 
 def _processor() -> str:

@@ -39,6 +39,8 @@ class Saved(NamedTuple):
     """The base's revision; None: unknown, or as the run says."""
     run_folder: Path | None = None
     """Where the run's own records lie."""
+    trained_by: str = ""
+    """The back end that has trained it, where another one opens it."""
 
     @property
     def trained_on(self) -> str | None:
@@ -90,6 +92,8 @@ def open_saved(saved: Saved, run: RunConfig) -> Opened:
         raise ModelError(f"model '{run.model.name}' is not the one that {trained} was trained on: it has changed")
     text = backend.text(run.model, located)
     notes: list[str] = []
+    if saved.trained_by:
+        notes.append(f"trained by {saved.trained_by}; here {run.backend} computes")
     session = backend.session(run, saved.method, located=located, text=text, notes=notes)
     if saved.folder is not None:
         session.read_model(saved.folder)
@@ -118,7 +122,9 @@ def _from_run(folder: RunFolder) -> Saved:
     if method is not None and not folder.model.is_dir():
         raise ModelError(f"{folder.path}: the run has saved no model; `tunelab run` its study to the end first")
     model = None if method is None else folder.model
-    return Saved(run.model, method, run.method, model, run, run_folder=folder.path)
+    reader = load_backend(run.backend).opened_by
+    trained_by, run = (run.backend, run.model_copy(update={"backend": reader})) if reader else ("", run)
+    return Saved(run.model, method, run.method, model, run, run_folder=folder.path, trained_by=trained_by)
 
 
 def _from_adapter(folder: Path) -> Saved:

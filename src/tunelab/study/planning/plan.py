@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,8 +21,8 @@ from tunelab.contracts import Method, Metric
 from tunelab.errors import ConfigError, DataError
 from tunelab.near import did_you_mean
 from tunelab.study.planning.deciding import decision_problems
-from tunelab.study.planning.devices import devices_problems
 from tunelab.study.planning.engines import engine_problems
+from tunelab.study.planning.frameworks import backend_problems, unknown_backends
 from tunelab.study.planning.labels import labels
 from tunelab.study.planning.needs import missing_needs, with_needed
 from tunelab.study.planning.option_paths import absolute_paths, names_of_paths
@@ -40,7 +40,7 @@ def make_plan(read: ReadStudy) -> Plan:
         ConfigError: every problem, those of the study's own sections first.
     """
     problems = list(read.problems)
-    problems += [read.problem(f"backends.{index}", fault) for index, fault in _unknown_backends(read.config.backends)]
+    problems += [read.problem(f"backends.{index}", fault) for index, fault in unknown_backends(read.config.backends)]
     methods, tasks = [], []
     for index, entry in enumerate(read.config.methods):
         methods += _collect(problems, _method, read, index, *next(iter(entry.items())))
@@ -56,7 +56,7 @@ def make_plan(read: ReadStudy) -> Plan:
     planned = [method._replace(label=label) for method, label in zip(methods, named, strict=False)]
     for index, fault in missing_needs(planned):
         problems.append(read.problem(f"methods.{index}.{planned[index].name}", fault))
-    unfit = devices_problems(read.config, planned, load_backend) if not problems else ()
+    unfit = backend_problems(read.config, planned, load_backend) if not problems else ()
     problems += [read.problem(key, fault) for key, fault in unfit]
     asked = [task.task.generation for task in tasks]
     problems += [read.problem(key, fault) for key, fault in decision_problems(read.config.decision, tasks)]
@@ -138,15 +138,6 @@ def identity(run: RunConfig, *, revisions: bool = True) -> str:
 # ------------------------------------------------------------------ names into objects
 
 Rates = tuple[float, ...] | Literal["auto"]
-
-
-def _unknown_backends(asked: Sequence[str]) -> Iterator[tuple[int, str]]:
-    known = catalogue.names("backends")
-    for index, name in enumerate(asked):
-        if name not in known:
-            yield index, f"no back end is called {got(name)}.{did_you_mean(name, known)} There are: {', '.join(known)}"
-        elif name in asked[:index]:
-            yield index, f"{got(name)} stands there twice; delete one"
 
 
 def _collect(problems: list[str], make: Any, read: ReadStudy, *arguments: Any) -> list[Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from tunelab.config.launch import Ranks
 from tunelab.config.run import ParentRun, RunConfig
-from tunelab.study.planning.devices import ranks_of, ranks_of_base
+from tunelab.study.planning.frameworks import ranks_of, ranks_of_base
 from tunelab.study.planning.plan import identity, load_backend
 from tunelab.study.planning.planned import BASE, Candidate, Plan, PlannedMethod, PlannedTask, Revisions
 

@@ -1,13 +1,16 @@
-"""Runs over several devices: which methods and back ends can, and what a study that asks for more is told."""
+"""What a study's back ends can, alone and over several devices; what a study that asks for more is told."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from tunelab import catalogue
 from tunelab.backend_contract import Backend
+from tunelab.config.explain import got
 from tunelab.config.launch import Ranks
 from tunelab.config.schema import StudyConfig
 from tunelab.contracts import Method
+from tunelab.near import did_you_mean
 from tunelab.study.planning.planned import PlannedMethod
 
 
@@ -21,15 +24,42 @@ def ranks_of_base(study: StudyConfig) -> Ranks:
     return study.launch.ranks.model_copy(update={"shard": False})
 
 
-def devices_problems(
+def unknown_backends(asked: Sequence[str]) -> Iterator[tuple[int, str]]:
+    known = catalogue.names("backends")
+    for index, name in enumerate(asked):
+        if name not in known:
+            yield index, f"no back end is called {got(name)}.{did_you_mean(name, known)} There are: {', '.join(known)}"
+        elif name in asked[:index]:
+            yield index, f"{got(name)} stands there twice; delete one"
+
+
+def backend_problems(
     study: StudyConfig, methods: Sequence[PlannedMethod], backend: Callable[[str], Backend]
 ) -> Iterator[tuple[str, str]]:
-    """Keys of the study and what is wrong with them."""
+    """Keys of the study and what is wrong with them: what none of its back ends trains, what one of them cannot do."""
+    found = {name: backend(name) for name in study.backends}
+    for index, method in enumerate(methods):
+        if not any(each.supports(method.name) for each in found.values()):
+            yield f"methods.{index}.{method.name}", f"{', '.join(found)} cannot train it; add a back end that can"
+    for index, (name, each) in enumerate(found.items()):
+        if study.precision not in ("auto", *each.precisions):
+            only = " and ".join(each.precisions)
+            yield (
+                f"backends.{index}",
+                f"{name} computes in {only}, and precision is {study.precision}; set it to {only}",
+            )
+        yield from each.problems(study)
+    yield from _devices_problems(study, methods, found)
+
+
+def _devices_problems(
+    study: StudyConfig, methods: Sequence[PlannedMethod], backends: Mapping[str, Backend]
+) -> Iterator[tuple[str, str]]:
     ranks = study.launch.ranks
     if ranks.count == 1:
         return
-    for index, name in enumerate(study.backends):
-        if not backend(name).parallel:
+    for index, (name, backend) in enumerate(backends.items()):
+        if not backend.parallel:
             yield f"backends.{index}", f"{name} trains on one device, and launch asks for {_asked(ranks)}"
     if ranks.shard and study.evaluation.engine != "torch":
         rule = "generates from one device, and launch.shard: true cuts the model over several"

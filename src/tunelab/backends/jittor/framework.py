@@ -1,0 +1,55 @@
+"""Jittor, imported once in the way that it needs: nothing is downloaded, no other framework is imported, and its
+cache lies where `tunelab doctor --prepare jittor` has put it."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from tunelab.backends.jittor.environment import HOME, MKL, python_config
+from tunelab.errors import RunError
+
+SETTINGS = {
+    "nvcc_path": "",  # with an NVIDIA driver and no nvcc it would download a CUDA toolkit
+    "use_mkl": "1",
+    "FIX_TORCH_ERROR": "0",  # else it imports torch where it finds one
+    "use_mpi": "0",
+    "log_silent": "1",
+    "cache_name": "default",  # else the git branch around the package
+}
+
+
+def _imported() -> Any:
+    import numpy as np
+
+    if int(np.__version__.split(".")[0]) >= 2:
+        raise RunError(f"numpy {np.__version__}: with numpy 2 Jittor reads arrays as random numbers")
+    home, real = Path(sys.prefix).parent / HOME, os.environ.get("HOME")
+    os.environ.update(SETTINGS | {"JITTOR_HOME": str(home), "python_config_path": str(python_config() or "")})
+    os.environ["HOME"] = str(home)  # it remembers JITTOR_HOME in a file there
+    ctypes.CDLL(str(home / MKL / "lib" / "libmkldnn.so"), ctypes.RTLD_GLOBAL)  # else it is sought in the system's folders
+    try:
+        found: Any = importlib.import_module("jittor")
+    except SystemExit:  # "jit_utils updated, please rerun your command", with exit status 0
+        rule = "its cache was made by another compiler or Python"
+        raise RunError(f"Jittor wants to compile itself again: {rule}; tunelab doctor --prepare jittor") from None
+    finally:
+        if real is None:
+            del os.environ["HOME"]
+        else:
+            os.environ["HOME"] = real
+    found.flags.use_cuda = 0
+    return found
+
+
+jt: Any = _imported()
+
+
+def num_kernels() -> int:
+    """Compiled kernels that this process has loaded."""
+    lines = Path("/proc/self/maps").read_text().splitlines()
+    return len({line.rpartition(" ")[2] for line in lines if "/jit/" in line and line.endswith(".so")})
