@@ -21,10 +21,11 @@ from transformers import (
 import tiny
 from tunelab.config.schema import Generation
 from tunelab.errors import RunError
-from tunelab.models import decoding, inference
+from tunelab.models import inference
 from tunelab.models.choosing import Chooser, Text, draw
 from tunelab.models.growing_cache import cache_argument
 from tunelab.models.inference import Prompts, generate
+from tunelab.models.torch_rows import decodes
 from tunelab.records import Decoded
 
 IDS = dict(eos_token_id=1, pad_token_id=0, bos_token_id=1, vocab_size=tiny.VOCABULARY)
@@ -94,7 +95,7 @@ def test_greedy_texts_equal_transformers_token_by_token(kind, budget):
 
 
 def test_which_models_take_the_loop():
-    taken = {kind for kind in CONFIGURATIONS if decoding.decodes(model_of(kind))}
+    taken = {kind for kind in CONFIGURATIONS if decodes(model_of(kind))}
     assert taken == set(CONFIGURATIONS) - {"bloom"}, "bloom takes its positions from the mask alone"
 
 

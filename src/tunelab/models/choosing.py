@@ -1,19 +1,28 @@
 """The next token of each text from its scores: the likeliest, or a drawn one, and what may not come.
 
 A drawn token is a function of the scores, the run's seed, the example and the position, and of nothing else: neither
-of the batch nor of what was generated before an interruption.
+of the batch nor of what was generated before an interruption. Scores are torch tensors, which stay on their device, or
+numpy arrays; the tokens are the same.
 """
 # B texts, V vocabulary
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from tunelab.config.schema import Generation
+from tunelab.models import numpy_scores
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    Scores = Tensor | np.ndarray
+
+Same = TypeVar("Same", bound="Tensor | np.ndarray")
 
 
 class Text:
@@ -37,47 +46,48 @@ class Chooser:
 
     def __init__(self, settings: Generation, ends: Sequence[int], first: Sequence[int] = ()) -> None:
         """`first`: the tokens with which every text begins (BART's start token, NLLB's language)."""
-        from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
-
         self.settings, self.ends, self.first = settings, list(ends), list(first)
-        self._narrow = []
-        if settings.temperature:
-            self._narrow.append(TemperatureLogitsWarper(settings.temperature))
-            self._narrow += [TopKLogitsWarper(settings.top_k)] if settings.top_k else []
-            self._narrow += [TopPLogitsWarper(settings.top_p)] if settings.top_p < 1 else []
 
-    def __call__(self, scores_BV: Tensor, texts: Sequence[Text | None]) -> list[int]:
+    def __call__(self, scores_BV: Scores, texts: Sequence[Text | None]) -> list[int]:
         """A token for each text; any for None. Changes the scores in place."""
         scores_BV = self.rule(scores_BV, [None if text is None else text.new for text in texts])
-        if not self._narrow:
-            return scores_BV.argmax(dim=-1).tolist()
-        for narrow in self._narrow:
-            scores_BV = narrow(None, scores_BV)
-        return draw(scores_BV, [0.0 if text is None else text.uniforms[len(text.new)] for text in texts])
+        if not self.settings.temperature:
+            return scores_BV.argmax(-1).tolist()
+        uniforms = [0.0 if text is None else text.uniforms[len(text.new)] for text in texts]
+        return draw(narrow(scores_BV, self.settings), uniforms)
 
-    def rule(self, scores_BV: Tensor, new: Sequence[list[int] | None]) -> Tensor:
+    def rule(self, scores_BV: Same, new: Sequence[list[int] | None]) -> Same:
         """Rule out, in place, what may not follow each row's new tokens."""
         least, size = self.settings.min_new_tokens + len(self.first), self.settings.no_repeat_ngram
         early = [row for row, tokens in enumerate(new) if tokens is not None and len(tokens) < least]
         if early:
-            scores_BV[np.ix_(early, self.ends)] = -torch.inf
+            scores_BV[np.ix_(early, self.ends)] = -math.inf
         if size:
             for row, tokens in enumerate(new):
-                scores_BV[row, completing(tokens or [], size)] = -torch.inf
+                scores_BV[row, completing(tokens or [], size)] = -math.inf
         for row, tokens in enumerate(new if self.first else ()):
             if tokens is not None and len(tokens) < len(self.first):
                 wanted = self.first[len(tokens)]
-                scores_BV[row, :wanted] = scores_BV[row, wanted + 1 :] = -torch.inf
+                scores_BV[row, :wanted] = scores_BV[row, wanted + 1 :] = -math.inf
         return scores_BV
 
 
-def draw(scores_BV: Tensor, uniforms: Sequence[float]) -> list[int]:
+def narrow(scores_BV: Scores, settings: Generation) -> Scores:
+    """Scores to draw from: temperature, and what top_k and top_p leave out is -inf."""
+    if isinstance(scores_BV, np.ndarray):
+        return numpy_scores.narrow(scores_BV, settings)
+    from tunelab.models import torch_scores
+
+    return torch_scores.narrow(scores_BV, settings)
+
+
+def draw(scores_BV: Scores, uniforms: Sequence[float]) -> list[int]:
     """The token at which the cumulated probability passes the row's number of [0, 1)."""
-    passed_BV = torch.softmax(scores_BV.double(), dim=-1).cumsum(dim=-1)
-    wanted_B = torch.tensor(uniforms, dtype=torch.float64, device=scores_BV.device) * passed_BV[:, -1]
-    return (
-        torch.searchsorted(passed_BV, wanted_B[:, None], right=True).clamp(max=scores_BV.shape[-1] - 1)[:, 0].tolist()
-    )
+    if isinstance(scores_BV, np.ndarray):
+        return numpy_scores.draw(scores_BV, uniforms)
+    from tunelab.models import torch_scores
+
+    return torch_scores.draw(scores_BV, uniforms)
 
 
 def completing(new: list[int], size: int) -> list[int]:

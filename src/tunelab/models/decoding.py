@@ -1,114 +1,36 @@
 """Greedy and sampled texts, a token a step for every row; a finished row leaves, and a waiting prompt takes its place.
 
-Decoder-only rows are aligned on the right, with masks and positions of their own, so that rows of any age go together.
-Those of an encoder-decoder begin together; finished ones leave.
+Knows no framework: a back end's `Rows` hold the model and what it keeps of the tokens so far.
 """
-# B rows, N joining rows, T tokens, V vocabulary
+# B rows, N joining rows, V vocabulary
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
-
-import numpy as np
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from tunelab.models.choosing import Chooser, Text
-from tunelab.models.growing_cache import GrowingCache, cache_argument
+
+if TYPE_CHECKING:
+    from tunelab.models.choosing import Scores
 
 JOIN_SHARE = 8
 """Prompts join when this part of the places is free: one pass for several."""
 
 
-def decodes(model: Any) -> bool:
-    """Whether the model is of the ordinary kind: keys and values for each token, and no preparation of its own."""
-    from transformers import DynamicCache, GenerationMixin, PreTrainedModel
-    from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+class Rows(ABC):
+    """Texts that go through a model together; None is a free place.
 
-    if not isinstance(model, PreTrainedModel):
-        return False
-    kinds: list[Any] = [type(model), GenerationMixin]
-    own, general = (kind.prepare_inputs_for_generation for kind in kinds)
-    if own is not general:
-        return False
-    config = model.config.get_text_config(decoder=True)
-    layers = DynamicCache(config=config).layers
-    ordinary = all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers)
-    chunked = getattr(config, "attention_chunk_size", None) is not None
-    positions = model.config.is_encoder_decoder or "position_ids" in inspect.signature(model.forward).parameters
-    return ordinary and not chunked and positions
-
-
-def decode(
-    model: Any,
-    texts: Sequence[Text],
-    choose: Chooser,
-    *,
-    pad: int,
-    max_tokens: int,
-    told: Callable[[list[Text], int], None],
-) -> None:
-    """Write every text's `new`, its end token left out.
-
-    Args:
-        texts: the longest prompt first.
-        max_tokens: padded tokens held at a time, prompts and the longest possible texts counted.
-        told: after each step the texts that it finished, and how many tokens came.
+    Scores are a torch tensor or a numpy array of fp32, and whoever gets them may write into them.
     """
-    new = choose.settings.max_new_tokens
-    rows = _Pairs(model, pad) if model.config.is_encoder_decoder else _Causal(model, pad)
-    waiting = deque(texts)
-
-    def take(scores_BV: Tensor, asked: Sequence[Text | None]) -> None:
-        tokens = choose(scores_BV, asked)
-        finished = []
-        for text, token in zip(asked, tokens, strict=True):
-            if text is None:
-                continue
-            if token not in choose.ends:
-                text.new.append(token)
-            if token in choose.ends or len(text.new) == new:
-                finished.append(text)
-        told(finished, sum(text is not None for text in asked))
-        rows.leave(finished)
-
-    with torch.no_grad():
-        while waiting or rows.num_live:
-            joining = _joining(rows, waiting, new=new, max_tokens=max_tokens)
-            if joining:
-                take(rows.join(joining), joining)
-            elif rows.num_live:
-                rows.tidy(final=not waiting)
-                take(rows.step(), rows.texts)
-
-
-def _joining(rows: _Rows, waiting: deque[Text], *, new: int, max_tokens: int) -> list[Text]:
-    if not waiting or (rows.num_live and not rows.refills):
-        return []
-    longest = max(len(text.prompt) for text in (waiting[0], *rows.live))
-    places = max(1, max_tokens // (longest + new))
-    free = min(places - rows.num_live, len(waiting))
-    if rows.num_live and free < min(len(waiting), -(-places // JOIN_SHARE)):
-        return []
-    return [waiting.popleft() for _ in range(free)]
-
-
-class _Rows(ABC):
-    """Texts that go through the model together; None is a free place."""
 
     refills: bool
+    """Whether texts may join while others are in work; where not, they join when there is none."""
 
-    def __init__(self, model: Any, pad: int) -> None:
-        self.model, self.pad = model, pad
+    def __init__(self) -> None:
         self.texts: list[Text | None] = []
-        self.mask_BT: Tensor
-        self.cache_name = cache_argument(model.forward)
-        keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
-        self.options = {"use_cache": True, **({"logits_to_keep": 1} if keeps else {})}
 
     @property
     def live(self) -> list[Text]:
@@ -126,129 +48,72 @@ class _Rows(ABC):
         """Give the places of finished rows back where nobody will take them and they are a quarter of all."""
         kept = [row for row, text in enumerate(self.texts) if text is not None]
         if (final or not self.refills) and 4 * len(kept) <= 3 * len(self.texts):
-            self._select(kept)
+            self.select(kept)
 
-    @abstractmethod
-    def join(self, texts: list[Text]) -> Tensor:
-        """Take them in; scores of their first tokens, shape (N, V)."""
-
-    @abstractmethod
-    def step(self) -> Tensor:
-        """Scores of the next tokens, shape (B, V)."""
-
-    def _select(self, rows: list[int]) -> None:
+    def select(self, rows: list[int]) -> None:
+        """Keep these rows, in this order; one may stand several times."""
         self.texts = [self.texts[row] for row in rows]
-        self.mask_BT = self.mask_BT[rows]
+        self.gather(rows)
 
-    def _padded(self, texts: Sequence[Text], *, left: bool) -> tuple[Tensor, Tensor]:
-        return padded([text.prompt for text in texts], pad=self.pad, left=left, device=self.model.device)
+    @abstractmethod
+    def join(self, texts: list[Text]) -> Scores:
+        """Take them in: `texts` are these where there were none in work. Scores of their first tokens, shape (N, V)."""
 
-    def _last_tokens(self) -> Tensor:
-        last = [[self.pad if text is None else text.new[-1]] for text in self.texts]
-        return torch.tensor(last, device=self.model.device)
+    @abstractmethod
+    def step(self) -> Scores:
+        """The last token of each text goes through the model; scores of the next ones, shape (B, V)."""
 
-
-class _Causal(_Rows):
-    refills = True
-
-    def join(self, texts: list[Text]) -> Tensor:
-        ids_NT, mask_NT = self._padded(texts, left=True)
-        cache = GrowingCache()
-        positions_NT = (mask_NT.cumsum(dim=-1) - 1).clamp(min=0)
-        out = self.model(
-            input_ids=ids_NT,
-            attention_mask=mask_NT,
-            position_ids=positions_NT,
-            **{self.cache_name: cache},
-            **self.options,
-        )
-        if self.num_live:
-            self._settle(texts, cache, mask_NT)
-        else:
-            self.cache, self.mask_BT = cache, mask_NT
-            self.texts = list(texts)
-        return out.logits[:, -1].float()
-
-    def _settle(self, texts: list[Text], cache: GrowingCache, mask_NT: Tensor) -> None:
-        missing = mask_NT.shape[1] - self.mask_BT.shape[1]
-        if missing > 0:
-            self.cache.widen(missing)
-            self.mask_BT = torch.nn.functional.pad(self.mask_BT, (missing, 0))
-        free = [row for row, text in enumerate(self.texts) if text is None]
-        if len(free) < len(texts):
-            taken = [row for row, text in enumerate(self.texts) if text is not None]
-            self._select(taken + taken[:1] * len(texts))
-            free = list(range(len(taken), len(self.texts)))
-        places = free[: len(texts)]
-        self.cache.replace(places, cache)
-        self.mask_BT[places] = torch.nn.functional.pad(mask_NT, (self.mask_BT.shape[1] - mask_NT.shape[1], 0))
-        for place, text in zip(places, texts, strict=True):
-            self.texts[place] = text
-
-    def step(self) -> Tensor:
-        lengths = [0 if text is None else len(text) - 1 for text in self.texts]
-        unused = self.mask_BT.shape[1] - max(lengths)
-        if unused:
-            self.cache.drop_left(unused)
-        self.mask_BT = torch.nn.functional.pad(self.mask_BT[:, unused:], (0, 1), value=1)
-        out = self.model(
-            input_ids=self._last_tokens(),
-            attention_mask=self.mask_BT,
-            position_ids=torch.tensor(lengths, device=self.model.device)[:, None],
-            **{self.cache_name: self.cache},
-            **self.options,
-        )
-        return out.logits[:, -1].float()
-
-    def _select(self, rows: list[int]) -> None:
-        super()._select(rows)
-        self.cache.select(rows)
+    @abstractmethod
+    def gather(self, rows: list[int]) -> None:
+        """What is kept of the tokens so far becomes that of these rows, in this order; one may stand several times."""
 
 
-class _Pairs(_Rows):
-    refills = False
+def decode(
+    rows: Rows,
+    texts: Sequence[Text],
+    choose: Chooser,
+    *,
+    max_tokens: int,
+    told: Callable[[list[Text], int], None],
+) -> None:
+    """Write every text's `new`, its end token left out.
 
-    def join(self, texts: list[Text]) -> Tensor:
-        from transformers import DynamicCache, EncoderDecoderCache
+    Args:
+        texts: the longest prompt first.
+        max_tokens: padded tokens held at a time, prompts and the longest possible texts counted.
+        told: after each step the texts that it finished, and how many tokens came.
+    """
+    new = choose.settings.max_new_tokens
+    waiting = deque(texts)
 
-        ids_BT, self.mask_BT = self._padded(texts, left=False)
-        encoded = self.model.get_encoder()(input_ids=ids_BT, attention_mask=self.mask_BT)
-        self.encoded_BTH = encoded.last_hidden_state
-        self.decoder_cache = GrowingCache()
-        self.cache = EncoderDecoderCache(self.decoder_cache, DynamicCache())
-        self.texts = list(texts)
-        start = self.model.config.decoder_start_token_id
-        return self._forward(torch.full((len(texts), 1), start, device=self.model.device))
+    def take(scores_BV: Scores, asked: Sequence[Text | None]) -> None:
+        tokens = choose(scores_BV, asked)
+        finished = []
+        for text, token in zip(asked, tokens, strict=True):
+            if text is None:
+                continue
+            if token not in choose.ends:
+                text.new.append(token)
+            if token in choose.ends or len(text.new) == new:
+                finished.append(text)
+        told(finished, sum(text is not None for text in asked))
+        rows.leave(finished)
 
-    def step(self) -> Tensor:
-        return self._forward(self._last_tokens())
-
-    def _forward(self, ids_B1: Tensor) -> Tensor:
-        from transformers.modeling_outputs import BaseModelOutput
-
-        out = self.model(
-            encoder_outputs=BaseModelOutput(last_hidden_state=self.encoded_BTH),
-            attention_mask=self.mask_BT,
-            decoder_input_ids=ids_B1,
-            **{self.cache_name: self.cache},
-            **self.options,
-        )
-        return out.logits[:, -1].float()
-
-    def _select(self, rows: list[int]) -> None:
-        super()._select(rows)
-        self.encoded_BTH = self.encoded_BTH[rows]
-        self.decoder_cache.select(rows)
-        self.cache.cross_attention_cache.batch_select_indices(torch.tensor(rows, device=self.model.device))
+    while waiting or rows.num_live:
+        joining = _joining(rows, waiting, new=new, max_tokens=max_tokens)
+        if joining:
+            take(rows.join(joining), joining)
+        elif rows.num_live:
+            rows.tidy(final=not waiting)
+            take(rows.step(), rows.texts)
 
 
-def padded(rows: Sequence[np.ndarray], *, pad: int, left: bool, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Token ids and mask, shape (B, T). An encoder's rows are padded on the right, where its positions begin."""
-    longest = max(1, *(len(row) for row in rows))
-    ids_BT = np.full((len(rows), longest), pad, dtype=np.int64)
-    mask_BT = np.zeros((len(rows), longest), dtype=np.int64)
-    for number, row in enumerate(rows):
-        place = slice(longest - len(row), None) if left else slice(len(row))
-        ids_BT[number, place] = row
-        mask_BT[number, place] = 1
-    return torch.from_numpy(ids_BT).to(device), torch.from_numpy(mask_BT).to(device)
+def _joining(rows: Rows, waiting: deque[Text], *, new: int, max_tokens: int) -> list[Text]:
+    if not waiting or (rows.num_live and not rows.refills):
+        return []
+    longest = max(len(text.prompt) for text in (waiting[0], *rows.live))
+    places = max(1, max_tokens // (longest + new))
+    free = min(places - rows.num_live, len(waiting))
+    if rows.num_live and free < min(len(waiting), -(-places // JOIN_SHARE)):
+        return []
+    return [waiting.popleft() for _ in range(free)]

@@ -23,9 +23,10 @@ from tunelab.config.schema import Generation
 from tunelab.data.tokens import chat
 from tunelab.errors import RunError
 from tunelab.models.choosing import Chooser, Text
-from tunelab.models.decoding import decode, decodes, padded
+from tunelab.models.decoding import decode
 from tunelab.models.ensemble import Ensemble
 from tunelab.models.limits import limits_of, too_long
+from tunelab.models.torch_rows import decodes, padded, rows_of
 from tunelab.records import Decoded
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def generate(
     ]
     waiting = {text.number: text for text in sorted(texts, key=lambda text: -len(text.prompt))}
     choose, num_tokens, budget = Chooser(settings, ends, first), 0, max_tokens
-    attempt = decode if settings.beams == 1 and decodes(model) else _with_transformers
+    attempt = _with_rows if settings.beams == 1 and decodes(model) else _with_transformers
 
     def told(finished: Sequence[Text], new: int) -> None:
         nonlocal num_tokens
@@ -131,6 +132,18 @@ def _fits(work: Callable[[], None]) -> bool:
 def out_of_memory(error: BaseException) -> bool:
     known = isinstance(error, torch.OutOfMemoryError | MemoryError)
     return known or any(text in str(error) for text in OUT_OF_MEMORY)
+
+
+def _with_rows(
+    model: Any,
+    texts: Sequence[Text],
+    choose: Chooser,
+    *,
+    pad: int,
+    max_tokens: int,
+    told: Callable[[list[Text], int], None],
+) -> None:
+    decode(rows_of(model, pad), texts, choose, max_tokens=max_tokens, told=told)
 
 
 # ------------------------------------------------------------------ transformers' generate

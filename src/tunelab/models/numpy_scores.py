@@ -1,0 +1,44 @@
+"""What is done with scores that are numpy arrays; torch_scores.py does the same with tensors.
+
+The order of transformers' warpers: temperature, top_k, top_p. Sums are in double precision.
+"""
+# B texts, V vocabulary
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tunelab.config.schema import Generation
+
+
+def narrow(scores_BV: np.ndarray, settings: Generation) -> np.ndarray:
+    """Scores to draw from: what top_k and top_p leave out is -inf."""
+    scores_BV = scores_BV / settings.temperature
+    if settings.top_k:
+        place = scores_BV.shape[-1] - min(settings.top_k, scores_BV.shape[-1])
+        scores_BV[scores_BV < np.partition(scores_BV, place, axis=-1)[:, place, None]] = -np.inf
+    if settings.top_p < 1:
+        order_BV = np.argsort(scores_BV, axis=-1, kind="stable")
+        below_BV = _probabilities(np.take_along_axis(scores_BV, order_BV, axis=-1)).cumsum(axis=-1)
+        gone_BV = below_BV <= 1 - settings.top_p
+        gone_BV[:, -1] = False
+        scores_BV[np.nonzero(gone_BV)[0], order_BV[gone_BV]] = -np.inf
+    return scores_BV
+
+
+def draw(scores_BV: np.ndarray, uniforms: Sequence[float]) -> list[int]:
+    """The token at which the cumulated probability passes the row's number of [0, 1)."""
+    passed_BV = _probabilities(scores_BV).cumsum(axis=-1)
+    last = scores_BV.shape[-1] - 1
+    return [
+        min(int(np.searchsorted(passed_V, uniform * passed_V[-1], side="right")), last)
+        for passed_V, uniform in zip(passed_BV, uniforms, strict=True)
+    ]
+
+
+def _probabilities(scores_BV: np.ndarray) -> np.ndarray:
+    scores_BV = scores_BV.astype(np.float64)
+    parts_BV = np.exp(scores_BV - scores_BV.max(axis=-1, keepdims=True))
+    return parts_BV / parts_BV.sum(axis=-1, keepdims=True)

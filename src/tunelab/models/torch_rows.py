@@ -1,0 +1,174 @@
+"""The rows of a transformers model in the loop of decoding.py.
+
+Decoder-only rows are aligned on the right, with masks and positions of their own, so that rows of any age go together.
+Those of an encoder-decoder begin together; finished ones leave.
+"""
+# B rows, N joining rows, T tokens, V vocabulary
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tunelab.models.choosing import Text
+from tunelab.models.decoding import Rows
+from tunelab.models.growing_cache import GrowingCache, cache_argument
+
+
+def decodes(model: Any) -> bool:
+    """Whether the model is of the ordinary kind: keys and values for each token, and no preparation of its own."""
+    from transformers import DynamicCache, GenerationMixin, PreTrainedModel
+    from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+    if not isinstance(model, PreTrainedModel):
+        return False
+    kinds: list[Any] = [type(model), GenerationMixin]
+    own, general = (kind.prepare_inputs_for_generation for kind in kinds)
+    if own is not general:
+        return False
+    config = model.config.get_text_config(decoder=True)
+    layers = DynamicCache(config=config).layers
+    ordinary = all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers)
+    chunked = getattr(config, "attention_chunk_size", None) is not None
+    positions = model.config.is_encoder_decoder or "position_ids" in inspect.signature(model.forward).parameters
+    return ordinary and not chunked and positions
+
+
+def rows_of(model: Any, pad: int) -> Rows:
+    """None yet. For a model that `decodes`."""
+    return _Pairs(model, pad) if model.config.is_encoder_decoder else _Causal(model, pad)
+
+
+class _TorchRows(Rows):
+    def __init__(self, model: Any, pad: int) -> None:
+        super().__init__()
+        self.model, self.pad = model, pad
+        self.mask_BT: Tensor
+        self.cache_name = cache_argument(model.forward)
+        keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
+        self.options = {"use_cache": True, **({"logits_to_keep": 1} if keeps else {})}
+
+    def gather(self, rows: list[int]) -> None:
+        self.mask_BT = self.mask_BT[rows]
+
+    def _padded(self, texts: Sequence[Text], *, left: bool) -> tuple[Tensor, Tensor]:
+        return padded([text.prompt for text in texts], pad=self.pad, left=left, device=self.model.device)
+
+    def _last_tokens(self) -> Tensor:
+        last = [[self.pad if text is None else text.new[-1]] for text in self.texts]
+        return torch.tensor(last, device=self.model.device)
+
+
+class _Causal(_TorchRows):
+    refills = True
+
+    @torch.no_grad()
+    def join(self, texts: list[Text]) -> Tensor:
+        ids_NT, mask_NT = self._padded(texts, left=True)
+        cache = GrowingCache()
+        positions_NT = (mask_NT.cumsum(dim=-1) - 1).clamp(min=0)
+        out = self.model(
+            input_ids=ids_NT,
+            attention_mask=mask_NT,
+            position_ids=positions_NT,
+            **{self.cache_name: cache},
+            **self.options,
+        )
+        if self.num_live:
+            self._settle(texts, cache, mask_NT)
+        else:
+            self.cache, self.mask_BT = cache, mask_NT
+            self.texts = list(texts)
+        return out.logits[:, -1].float()
+
+    def _settle(self, texts: list[Text], cache: GrowingCache, mask_NT: Tensor) -> None:
+        missing = mask_NT.shape[1] - self.mask_BT.shape[1]
+        if missing > 0:
+            self.cache.widen(missing)
+            self.mask_BT = torch.nn.functional.pad(self.mask_BT, (missing, 0))
+        free = [row for row, text in enumerate(self.texts) if text is None]
+        if len(free) < len(texts):
+            taken = [row for row, text in enumerate(self.texts) if text is not None]
+            self.select(taken + taken[:1] * len(texts))
+            free = list(range(len(taken), len(self.texts)))
+        places = free[: len(texts)]
+        self.cache.replace(places, cache)
+        self.mask_BT[places] = torch.nn.functional.pad(mask_NT, (self.mask_BT.shape[1] - mask_NT.shape[1], 0))
+        for place, text in zip(places, texts, strict=True):
+            self.texts[place] = text
+
+    @torch.no_grad()
+    def step(self) -> Tensor:
+        lengths = [0 if text is None else len(text) - 1 for text in self.texts]
+        unused = self.mask_BT.shape[1] - max(lengths)
+        if unused:
+            self.cache.drop_left(unused)
+        self.mask_BT = torch.nn.functional.pad(self.mask_BT[:, unused:], (0, 1), value=1)
+        out = self.model(
+            input_ids=self._last_tokens(),
+            attention_mask=self.mask_BT,
+            position_ids=torch.tensor(lengths, device=self.model.device)[:, None],
+            **{self.cache_name: self.cache},
+            **self.options,
+        )
+        return out.logits[:, -1].float()
+
+    def gather(self, rows: list[int]) -> None:
+        super().gather(rows)
+        self.cache.select(rows)
+
+
+class _Pairs(_TorchRows):
+    refills = False
+
+    @torch.no_grad()
+    def join(self, texts: list[Text]) -> Tensor:
+        from transformers import DynamicCache, EncoderDecoderCache
+
+        ids_BT, self.mask_BT = self._padded(texts, left=False)
+        encoded = self.model.get_encoder()(input_ids=ids_BT, attention_mask=self.mask_BT)
+        self.encoded_BTH = encoded.last_hidden_state
+        self.decoder_cache = GrowingCache()
+        self.cache = EncoderDecoderCache(self.decoder_cache, DynamicCache())
+        self.texts = list(texts)
+        start = self.model.config.decoder_start_token_id
+        return self._forward(torch.full((len(texts), 1), start, device=self.model.device))
+
+    @torch.no_grad()
+    def step(self) -> Tensor:
+        return self._forward(self._last_tokens())
+
+    def _forward(self, ids_B1: Tensor) -> Tensor:
+        from transformers.modeling_outputs import BaseModelOutput
+
+        out = self.model(
+            encoder_outputs=BaseModelOutput(last_hidden_state=self.encoded_BTH),
+            attention_mask=self.mask_BT,
+            decoder_input_ids=ids_B1,
+            **{self.cache_name: self.cache},
+            **self.options,
+        )
+        return out.logits[:, -1].float()
+
+    def gather(self, rows: list[int]) -> None:
+        super().gather(rows)
+        self.encoded_BTH = self.encoded_BTH[rows]
+        self.decoder_cache.select(rows)
+        self.cache.cross_attention_cache.batch_select_indices(torch.tensor(rows, device=self.model.device))
+
+
+def padded(rows: Sequence[np.ndarray], *, pad: int, left: bool, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Token ids and mask, shape (B, T). An encoder's rows are padded on the right, where its positions begin."""
+    longest = max(1, *(len(row) for row in rows))
+    ids_BT = np.full((len(rows), longest), pad, dtype=np.int64)
+    mask_BT = np.zeros((len(rows), longest), dtype=np.int64)
+    for number, row in enumerate(rows):
+        place = slice(longest - len(row), None) if left else slice(len(row))
+        ids_BT[number, place] = row
+        mask_BT[number, place] = 1
+    return torch.from_numpy(ids_BT).to(device), torch.from_numpy(mask_BT).to(device)
