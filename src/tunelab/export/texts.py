@@ -13,7 +13,7 @@ import numpy as np
 from tunelab.config.schema import Generation
 from tunelab.data.tokens.chat import plain_text
 from tunelab.export.check import LIMITS, Asked
-from tunelab.models.inference import end_tokens
+from tunelab.models.generation_file import end_tokens
 from tunelab.models.limits import limits_of, too_long
 from tunelab.records import Example, TextSide
 

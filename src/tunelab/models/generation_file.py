@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunelab.config.schema import Generation
+from tunelab.data.tokens import chat
 from tunelab.data.tokens.encoded import label_edges
-from tunelab.models.inference import end_tokens
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedModel
@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 SAID = {"eos_token_id", "bos_token_id", "pad_token_id", "decoder_start_token_id", "forced_bos_token_id"}
 """Of the base's settings those that are written anew, so that nothing of them is lost."""
 OWN = {"transformers_version", "_from_model_config", "use_cache"}
+
+
+def end_tokens(model: Any, tokenizer: Any) -> list[int]:
+    """Every token that ends a text: the tokenizer's, its chat template's, and those the model's authors name."""
+    named = getattr(model.generation_config, "eos_token_id", None)
+    named = named if isinstance(named, list) else [named]
+    return sorted({*chat.end_tokens(tokenizer), *(token for token in named if token is not None)})
 
 
 def write_beside(model: Any, tokenizer: Any, folder: Path, settings: Generation) -> GenerationConfig:

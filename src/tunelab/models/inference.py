@@ -20,7 +20,6 @@ import torch
 
 from tunelab import device
 from tunelab.config.schema import Generation
-from tunelab.data.tokens import chat
 from tunelab.errors import RunError
 from tunelab.models.choosing import Chooser, Text
 from tunelab.models.decoding import decode
@@ -44,13 +43,6 @@ class Prompts(NamedTuple):
     """The run's."""
     examples: Sequence[int] | None = None
     """Each prompt's place in the whole test set; None: these are all."""
-
-
-def end_tokens(model: PreTrainedModel, tokenizer: Any) -> list[int]:
-    """Every token that ends a text: the tokenizer's, its chat template's, and those the model's authors name."""
-    named = getattr(model.generation_config, "eos_token_id", None)
-    named = named if isinstance(named, list) else [named]
-    return sorted({*chat.end_tokens(tokenizer), *(token for token in named if token is not None)})
 
 
 def generate(

@@ -17,7 +17,7 @@ from tunelab import device
 from tunelab.backend_contract import Session
 from tunelab.config.schema import Generation
 from tunelab.errors import RunError
-from tunelab.models.inference import end_tokens
+from tunelab.models.generation_file import end_tokens
 from tunelab.records import Decoded, TextSide
 
 PART = 1024

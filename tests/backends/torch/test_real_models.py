@@ -3,7 +3,8 @@
 import numpy as np
 
 from tunelab.config.schema import Generation, ModelSource
-from tunelab.models.inference import Prompts, end_tokens, generate
+from tunelab.models.generation_file import end_tokens
+from tunelab.models.inference import Prompts, generate
 from tunelab.models.load import load_model, load_text, locate
 
 

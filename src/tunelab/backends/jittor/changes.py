@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tunelab.backends.jittor.architecture import Architecture, linear_layers, shapes
 from tunelab.contracts import Method
@@ -15,7 +15,6 @@ from tunelab.models.fused_parts import choose
 from tunelab.records import ParameterCount
 
 if TYPE_CHECKING:
-    from tunelab.methods.full import Full
     from tunelab.methods.lora import Lora
 
 ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
@@ -74,8 +73,10 @@ def _factors_of(path: str, parts: dict[str, slice], shape: tuple[int, int], meth
     found = []
     for part, rows in parts.items() or [("", slice(0, outputs))]:
         name = f"{path}.{part}" if part else path
-        rank = for_part(method.ranks, path, part, method.rank) if part else for_layer(method.ranks, path, method.rank)
-        alpha = for_part(method.alphas, path, part, method.alpha) if part else for_layer(method.alphas, path, method.alpha)
+        rank, alpha = (
+            for_part(patterns, path, part, usual) if part else for_layer(patterns, path, usual)
+            for patterns, usual in ((method.ranks, method.rank), (method.alphas, method.alpha))
+        )
         size = rows.stop - rows.start
         if rank > min(size, inputs):
             raise ConfigError(f"rank: {rank} is larger than the matrix of {name} ({size} x {inputs})")
@@ -84,13 +85,13 @@ def _factors_of(path: str, parts: dict[str, slice], shape: tuple[int, int], meth
     return found
 
 
-def check_full(method: Full) -> None:
+def check_full(method: Method) -> None:
     """
     Raises:
         ConfigError: an optimizer that this back end has not.
     """
-    if method.optimizer != "adamw":
-        raise ConfigError(f"optimizer: {method.optimizer} needs torch; jittor has adamw")
+    if method.optimizer_kind != "adamw":
+        raise ConfigError(f"optimizer: {method.optimizer_kind} needs torch; jittor has adamw")
 
 
 def count_changes(each: Architecture, method: Method | None) -> ParameterCount:
@@ -101,12 +102,8 @@ def count_changes(each: Architecture, method: Method | None) -> ParameterCount:
     if method is None:
         return ParameterCount(0, base, reached=0)
     if not isinstance(method, Lora):
-        check_full(_full(method))
+        check_full(method)
         return ParameterCount(base, base, reached=base)
     factors = [one for of in lora_factors(each, method).values() for one in of]
     added = sum(one.rank * (one.num_rows + one.inputs) for one in factors)
     return ParameterCount(added, base + added, reached=sum(one.num_rows * one.inputs for one in factors))
-
-
-def _full(method: Any) -> Full:
-    return method

@@ -24,7 +24,8 @@ from tunelab.errors import RunError
 from tunelab.files import write_atomically
 
 JITTOR = "jittor==1.3.11.0"
-NUMPY = "numpy>=1.26,<2"
+NUMPY = ("numpy>=1.26,<2", "pyarrow>=21,<25")
+"""From 25 on pyarrow needs numpy 2, and does not tell pip so."""
 ONEDNN = ("onednn-cpu-gomp==2022.2.1", "onednn-devel-cpu-gomp==2022.2.1")
 """Matrix products; Jittor asks for this generation and would download it from one university's server."""
 NOT_THERE = {"torch", "peft", "bitsandbytes", "numpy", "matplotlib", "typer", "rich"}
@@ -60,7 +61,7 @@ def environment() -> Environment:
 
 
 def requirements() -> Iterator[str]:
-    yield from (JITTOR, NUMPY, *ONEDNN)
+    yield from (JITTOR, *NUMPY, *ONEDNN)
     names = {
         re.split(r"[^\w.-]", line)[0].lower() for line in metadata.requires("tunelab") or () if "extra" not in line
     }

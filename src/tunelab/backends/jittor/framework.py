@@ -31,7 +31,8 @@ def _imported() -> Any:
     home, real = Path(sys.prefix).parent / HOME, os.environ.get("HOME")
     os.environ.update(SETTINGS | {"JITTOR_HOME": str(home), "python_config_path": str(python_config() or "")})
     os.environ["HOME"] = str(home)  # it remembers JITTOR_HOME in a file there
-    ctypes.CDLL(str(home / MKL / "lib" / "libmkldnn.so"), ctypes.RTLD_GLOBAL)  # else it is sought in the system's folders
+    library = home / MKL / "lib" / "libmkldnn.so"  # by its name alone it is sought in the system's folders
+    ctypes.CDLL(str(library), ctypes.RTLD_GLOBAL)
     try:
         found: Any = importlib.import_module("jittor")
     except SystemExit:  # "jit_utils updated, please rerun your command", with exit status 0

@@ -41,26 +41,33 @@ def open_session(
     configuration = json.loads((located.folder / "config.json").read_text(encoding="utf-8"))
     each = architecture(run.model, configuration)
     network = Network(each, read_model(located.folder, each))
-    return JittorSession(network, method, run, located=located, text=text, notes=notes)
+    return JittorSession(network, method, run, located=located, tokenizer=text.tokenizer, notes=notes)
 
 
 class JittorSession(Session):
     def __init__(
-        self, network: Network, method: Method | None, run: RunConfig, *, located: Located, text: TextSide, notes: list[str]
+        self,
+        network: Network,
+        method: Method | None,
+        run: RunConfig,
+        *,
+        located: Located,
+        tokenizer: Any,
+        notes: list[str],
     ) -> None:
         self.model = network
-        self.method, self.run, self.located, self.tokenizer, self.notes = method, run, located, text.tokenizer, notes
+        self.method, self.run, self.located, self.tokenizer, self.notes = method, run, located, tokenizer, notes
+        self.generation_config = saving.generation_settings(located.folder)
         self.adapters: dict[str, Adapter] = {}
-        rates: dict[str, float] = {}
         if isinstance(method, Lora):
             for path, factors in lora_factors(network.architecture, method).items():
-                self.adapters[path] = Adapter(factors, outputs=network.outputs(path), seed=run.seed, dropout=method.dropout)
+                outputs = network.outputs(path)
+                self.adapters[path] = Adapter(factors, outputs=outputs, seed=run.seed, dropout=method.dropout)
             network.changes.update(self.adapters)
         elif method is not None:
-            check_full(method)  # pyright: ignore[reportArgumentType]
+            check_full(method)
         self._parameters = self._trained()
-        rates = {name: method.rate_of(name) for name in self._parameters} if method is not None else {}
-        self._rates = rates
+        self._rates = {name: method.rate_of(name) for name in self._parameters} if method is not None else {}
         self._gradients: dict[str, Any] = {}
         self._norm: float | None = None
         self.restart()
@@ -126,12 +133,14 @@ class JittorSession(Session):
         Raises:
             RunError: they differ, so that nothing computed here would mean anything.
         """
-        together = self.evaluate([batch])
-        for loss, row in zip(together, batch.rows, strict=True):
+        for row in batch.rows:
+            loss = self._losses([batch])[row.example]
             alone = sum(self._loss_by_numpy(Batch((document,))) for document in documents(row))
             if abs(loss.loss_sum - alone) > TOLERANCE * max(1.0, abs(alone)):
                 numbers = f"{loss.loss_sum:.6g} nats in a batch, {alone:.6g} alone"
-                raise RunError(f"Jittor computes wrong values on this machine ({numbers}); tunelab doctor --prepare jittor")
+                raise RunError(
+                    f"Jittor computes wrong values on this machine ({numbers}); tunelab doctor --prepare jittor"
+                )
 
     def _loss_by_numpy(self, batch: Batch) -> float:
         inputs = self._collate(batch)
@@ -144,6 +153,10 @@ class JittorSession(Session):
         return float(found.sum())
 
     def evaluate(self, batches: Iterable[Batch]) -> list[TokenLoss]:
+        losses = self._losses(batches)
+        return [losses[example] for example in sorted(losses)]
+
+    def _losses(self, batches: Iterable[Batch]) -> dict[int, TokenLoss]:
         losses: dict[int, TokenLoss] = {}
         for batch in batches:
             inputs = self._collate(batch)
@@ -154,7 +167,7 @@ class JittorSession(Session):
             for row, total in zip(batch.rows, sums, strict=True):
                 known = losses.get(row.example, TokenLoss(0.0, 0))  # a long document lies in several rows
                 losses[row.example] = TokenLoss(known.loss_sum + total, known.num_tokens + row.num_supervised)
-        return [losses[example] for example in sorted(losses)]
+        return losses
 
     def generate(
         self,

@@ -24,7 +24,7 @@ from tunelab.contracts import Method
 from tunelab.data.tokens.encoded import label_edges
 from tunelab.kernels.linear_cross_entropy import linear_cross_entropy, token_losses
 from tunelab.models import inference
-from tunelab.models.generation_file import write_beside
+from tunelab.models.generation_file import end_tokens, write_beside
 from tunelab.models.hiding import frozen_but
 from tunelab.records import Batch, Decoded, ParameterCount, TokenLoss
 from tunelab.training.composite import updater_of
@@ -184,7 +184,7 @@ class TorchSession(Paths, Session):
                 plain,
                 inference.Prompts(prompts, self.run.seed, examples),
                 settings,
-                ends=inference.end_tokens(self.model, self.tokenizer),
+                ends=end_tokens(self.model, self.tokenizer),
                 first=label_edges(self.tokenizer).start if self.pairs else (),
                 pad=self.tokenizer.pad_token_id,
                 max_tokens=GENERATION_BATCH * self.run.batch.max_tokens,

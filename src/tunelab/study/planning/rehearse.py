@@ -17,7 +17,7 @@ from tunelab.errors import ConfigError
 from tunelab.files import write_atomically
 from tunelab.models.stand_in import LARGEST_RANK, StandIn, stand_in
 from tunelab.study.planning.labels import labels
-from tunelab.study.planning.plan import build_method, make_plan
+from tunelab.study.planning.plan import build_method, load_backend, make_plan
 from tunelab.study.planning.planned import Plan
 from tunelab.study.planning.preview import count_parameters
 from tunelab.study.planning.search import AUTO
@@ -56,13 +56,18 @@ def rehearse(plan: Plan, folder: Path) -> Plan:
         ModelError: the model is not there, or gated.
     """
     count_parameters(plan)  # whether every method fits the real model
+    lacks = {name: load_backend(name).missing() for name in plan.study.backends}
+    backends = [name for name, lack in lacks.items() if not lack]
+    if not backends:
+        raise ConfigError(*(plan.read.problem(f"backends.{at}", lack) for at, lack in enumerate(lacks.values())))
     folder = folder.absolute()
     _empty(folder)
     model = stand_in(plan.study.model, folder / "stand-in")
-    facts = _smaller_study(plan, folder, model)
+    facts = _smaller_study(plan, folder, model) | {"backends": backends}
     tasks = zip(plan.tasks, facts["tasks"], strict=True)
     rows = [f"task {task.name}: {_rows_said(task.options, smaller)}" for task, smaller in tasks]
-    said = (model.said, *rows, *_differences(plan.study.model_dump(mode="json"), facts))
+    left_out = [f"left out: {lack}" for lack in lacks.values() if lack]
+    said = (model.said, *left_out, *rows, *_differences(plan.study.model_dump(mode="json"), facts))
     write_atomically(_record(folder), json.dumps({"study": plan.study.name, "said": said}, indent=2) + "\n")
     write_atomically(Store(folder).study_file, dump(StudyConfig.model_validate_json(json.dumps(facts))))
     return make_plan(read_study(Store(folder).study_file))
