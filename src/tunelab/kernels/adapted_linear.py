@@ -11,7 +11,7 @@ takes S itself.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -20,17 +20,13 @@ from torch.nn import functional as F
 
 from tunelab.errors import ConfigError
 from tunelab.kernels.initial import kaiming_uniform
+from tunelab.kernels.parts import Factors, Part, together
 from tunelab.kernels.sparse import MOST_ENTRIES, add_at_, gradient_at, row_blocks
 
 Weight = Callable[[], Tensor]
 """Gives the frozen weight, shape (O, I), in the dtype of the product: the stored tensor, or a dequantised copy."""
 Collect = Callable[[int, Tensor], None]
 """Takes the gradient of the whole weight, in blocks: first row, block (M, I)."""
-
-
-class Factors(NamedTuple):
-    a_RI: Tensor
-    b_OR: Tensor
 
 
 class Sparse(NamedTuple):
@@ -124,7 +120,8 @@ class AdaptedLinear(nn.Module):
     """Replaces one linear layer; the base weight and bias are frozen and keep their storage.
 
     The base is nn.Linear, GPT-2's Conv1D (`transposed`: its weight lies as (I, O)), or a quantised layer, which has
-    `dense(dtype)` in place of a float weight.
+    `dense(dtype)` in place of a float weight. Parts of a fused layer that have factors of their own are submodules
+    (`c_attn.q.lora_A`), and there is no lora_A and lora_B beside them; dropout draws one mask for all of them.
     """
 
     base: Any
@@ -149,6 +146,7 @@ class AdaptedLinear(nn.Module):
         dropout: float,
         transposed: bool,
         sparse_index: Tensor | None = None,
+        parts: Mapping[str, Part] | None = None,
     ) -> None:
         super().__init__()
         self.base = base
@@ -160,6 +158,23 @@ class AdaptedLinear(nn.Module):
         self.scale = scale
         self.dropout = dropout
         self.transposed = transposed
+        self.part_names = tuple(parts or ())
+        for part, own in (parts or {}).items():
+            self.add_module(part, own)
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        """Empty: the change is of the whole layer."""
+        return {name: self._modules[name] for name in self.part_names}  # pyright: ignore[reportReturnType]
+
+    @property
+    def is_low_rank(self) -> bool:
+        return self.lora_A is not None or bool(self.part_names)
+
+    @property
+    def rows_changed(self) -> tuple[slice, ...] | None:
+        """None: all of them."""
+        return tuple(part.rows for part in self.parts.values()) or None
 
     @property
     def weight(self) -> Tensor:
@@ -177,7 +192,9 @@ class AdaptedLinear(nn.Module):
 
     @property
     def factors(self) -> Factors:
-        """A and B of a layer that has them."""
+        """A and B of a layer that has them; of one with parts put together, so that what is written there is lost."""
+        if self.part_names:
+            return together(self.parts.values(), outputs=self.shape[0])
         assert self.lora_A is not None and self.lora_B is not None
         return Factors(self.lora_A, self.lora_B)
 
@@ -189,7 +206,7 @@ class AdaptedLinear(nn.Module):
 
     def delta(self) -> Tensor:
         """s B A + S in fp32, in the layout of the base weight."""
-        if self.lora_A is not None:
+        if self.is_low_rank:
             a_RI, b_OR = self.factors
             delta_OI = self.scale * (b_OR.float() @ a_RI.float())
         else:
@@ -210,9 +227,9 @@ class AdaptedLinear(nn.Module):
         with torch.autocast(device, enabled=False):
             x_NI = x.reshape(-1, x.shape[-1]).to(dtype)
             bias_O = None if self.bias is None else self.bias.to(dtype)
-            a_RI, b_OR = (None if half is None else half.to(dtype) for half in (self.lora_A, self.lora_B))
+            a_RI, b_OR = (half.to(dtype) for half in self.factors) if self.is_low_rank else (None, None)
             dropout = None
-            if self.dropout and self.training and a_RI is not None:
+            if self.dropout and self.training and self.is_low_rank:
                 dropout = Dropout(self.dropout, int(torch.randint(2**62, ())))
             fresh = hasattr(self.base, "dense") or self.weight.dtype != dtype
             frozen = Frozen(lambda: self.dense(dtype), fresh, self.sparse_index, self.collect)

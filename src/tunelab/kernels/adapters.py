@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from tunelab.errors import ConfigError
-from tunelab.kernels.adapted_linear import AdaptedLinear, Factors, adapt
+from tunelab.kernels.adapted_linear import AdaptedLinear, adapt, shape_of
+from tunelab.kernels.initial import kaiming_uniform
+from tunelab.kernels.parts import Factors, Part
 
 Init = Literal["default", "pissa", "olora"]
 Value = TypeVar("Value")
@@ -57,6 +59,42 @@ def low_rank_layer(
     adapted.register_buffer("initial_B", start.b_OR, persistent=False)
     _add_to_base(adapted, start, sign=-1)
     return adapted
+
+
+class PartSizes(NamedTuple):
+    """What a part of a fused layer gets."""
+
+    rows: slice
+    rank: int
+    scale: float
+
+
+def parted_layer(
+    layer: nn.Module, *, transposed: bool, name: str, seed: int, parts: Mapping[str, PartSizes], dropout: float
+) -> AdaptedLinear:
+    """The layer with low-rank factors of some of its parts: A drawn by the part's own name, B zero.
+
+    Raises:
+        ConfigError: a rank is larger than the part's rows or columns.
+    """
+    inputs = shape_of(layer, transposed=transposed)[1]
+    device = next(iter([*layer.parameters(), *layer.buffers()])).device
+    scale = next(iter(parts.values())).scale
+    made = {}
+    for part, (rows, rank, own_scale) in parts.items():
+        num_rows = rows.stop - rows.start
+        if rank > min(num_rows, inputs):
+            raise ConfigError(f"rank: {rank} is larger than the matrix of {name}.{part} ({num_rows} x {inputs})")
+        if device.type == "meta":
+            first = torch.empty(rank, inputs, device=device)
+        else:
+            drawn = kaiming_uniform(seed=seed, name=f"{name}.{part}.lora_A", shape=(rank, inputs))
+            first = torch.from_numpy(drawn).to(device)
+        second = torch.zeros(num_rows, rank, device=device)
+        made[part] = Part(rows, lora_A=first, lora_B=second, share=own_scale / scale)
+    return AdaptedLinear(
+        layer, lora_A=None, lora_B=None, scale=scale, dropout=dropout, transposed=transposed, parts=made
+    )
 
 
 def factorise(weight_OI: Tensor, *, rank: int, scale: float, init: Init) -> Factors:
@@ -102,19 +140,25 @@ def for_layer(patterns: Mapping[str, Value], name: str, default: Value) -> Value
     return next((value for pattern, value in patterns.items() if _matches(pattern, name)), default)
 
 
-def check_patterns(field: str, patterns: Iterable[str], names: Iterable[str]) -> None:
+def for_part(patterns: Mapping[str, Value], layer: str, part: str, default: Value) -> Value:
+    """A pattern that matches the part (`c_attn.v`) goes before one that matches its layer."""
+    return for_layer(patterns, f"{layer}.{part}", for_layer(patterns, layer, default))
+
+
+def check_patterns(field: str, patterns: Iterable[str], names: Iterable[str], parts: Iterable[str] = ()) -> None:
     """
     Raises:
-        ConfigError: a pattern that is no regular expression, or matches none of the adapted layers.
+        ConfigError: a pattern that is no regular expression, or matches none of the adapted layers, nor their parts.
     """
-    names = list(names)
+    names, parts = list(names), list(parts)
     for pattern in patterns:
         try:
-            found = any(_matches(pattern, name) for name in names)
+            found = any(_matches(pattern, name) for name in [*names, *parts])
         except re.error as error:
             raise ConfigError(f"{field}: '{pattern}' is not a regular expression ({error})") from None
         if not found:
-            leaves = ", ".join(dict.fromkeys(name.rsplit(".", 1)[-1] for name in names))
+            shown = [name.rsplit(".", 1)[-1] for name in names] + [".".join(part.split(".")[-2:]) for part in parts]
+            leaves = ", ".join(dict.fromkeys(shown))
             raise ConfigError(f"{field}: '{pattern}' matches no adapted layer; there are {leaves}")
 
 

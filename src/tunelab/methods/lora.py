@@ -1,6 +1,7 @@
 """LoRA: W stays frozen; the update is a trained product of rank R (Hu et al. 2021, arXiv:2106.09685).
 
-Checked against PEFT in tests/parity/test_lora.py; saved in PEFT's adapter format.
+Checked against PEFT in tests/parity/test_lora.py, parts of fused layers against microsoft/LoRA's MergedLinear in
+tests/parity/test_lora_parts.py; saved in PEFT's adapter format.
 """
 # I = in features, O = out features, R = rank
 
@@ -9,13 +10,14 @@ from __future__ import annotations
 import copy
 import json
 import math
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from tunelab.contracts import Method
-from tunelab.errors import ModelError
+from tunelab.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -24,7 +26,12 @@ if TYPE_CHECKING:
     from tunelab.kernels.adapted_linear import AdaptedLinear
 
 PREFIX = "base_model.model."
+OPTIONS = "tunelab_options"
+"""In adapter_config.json, where parts are adapted: these options, which PEFT's own fields cannot say. PEFT warns that
+it does not know the key, and goes on."""
 HALVES = ("lora_A", "lora_B")
+SAVED = ("rank", "alpha", "ranks", "alphas", "targets")
+"""What OPTIONS holds."""
 UNREAD = (
     "modules_to_save", "trainable_token_indices", "layer_replication", "bias", "lora_bias",
     "alora_invocation_tokens", "layers_to_transform", "exclude_modules", "use_qalora", "use_bdlora", "arrow_config",
@@ -55,7 +62,8 @@ class Lora(Method):
     """B learns at this multiple of the learning rate: LoRA+ (Hayou et al. 2024, arXiv:2402.12354; published: 16)."""
 
     ranks: dict[str, PositiveInt] = {}
-    """Other ranks by layer: the end of a module path, or a regular expression for it (PEFT's rank_pattern)."""
+    """Other ranks by layer: the end of a module path, or a regular expression for it (PEFT's rank_pattern). A part
+    (`c_attn.v`) has that of its layer, unless it is named itself."""
 
     alphas: dict[str, PositiveFloat] = {}
     """Other alphas by layer (PEFT's alpha_pattern)."""
@@ -64,7 +72,8 @@ class Lora(Method):
     """Share of the low-rank branch's input dropped while training; above 0 costs activation memory."""
 
     targets: str | tuple[str, ...] = "all-linear"
-    """Which linear layers are adapted: all-linear, attention, a list of names, or a regular expression."""
+    """Which linear layers are adapted: all-linear, attention, a list of names, or a regular expression. A name can be
+    a part of a fused layer, `c_attn.q`: it has A and B of its own, the rank each; see models/fused_parts.py."""
 
     short_names: ClassVar[dict[str, str]] = {"rank": "r"}
     parallel: ClassVar[bool] = True
@@ -74,17 +83,22 @@ class Lora(Method):
 
     def attach(self, model: PreTrainedModel, *, seed: int) -> PreTrainedModel:
         from tunelab.kernels.adapters import check_patterns
-        from tunelab.models.targets import select
+        from tunelab.models.targets import select_parts
 
-        chosen = select(model, self.targets)
-        check_patterns("ranks", self.ranks, chosen)
-        check_patterns("alphas", self.alphas, chosen)
+        chosen = select_parts(model, self.targets)
+        parts = [f"{name}.{part}" for name, (_, parts) in chosen.items() for part in parts]
+        check_patterns("ranks", self.ranks, chosen, parts)
+        check_patterns("alphas", self.alphas, chosen, parts)
+        if parts and self.init != "default":
+            rule = f"takes a part out of a layer's whole weight, and targets names {'.'.join(parts[0].split('.')[-2:])}"
+            raise ConfigError(f"init: {self.init} {rule}; name whole layers, or use init: default")
         model.requires_grad_(False)
-        for name, layer in chosen.items():
-            model.set_submodule(name, self._adapted(layer, name=name, seed=seed))
+        for name, (layer, rows) in chosen.items():
+            adapted = self._parted(layer, rows, name=name, seed=seed) if rows else self._adapted(layer, name, seed=seed)
+            model.set_submodule(name, adapted)
         return model
 
-    def _adapted(self, layer: nn.Module, *, name: str, seed: int) -> AdaptedLinear:
+    def _adapted(self, layer: nn.Module, name: str, *, seed: int) -> AdaptedLinear:
         from tunelab.kernels.adapters import for_layer, low_rank_layer
         from tunelab.models.targets import is_transposed
 
@@ -95,10 +109,26 @@ class Lora(Method):
             name=name,
             seed=seed,
             rank=rank,
-            scale=alpha / (math.sqrt(rank) if self.scaling == "rslora" else rank),
+            scale=alpha / self._divisor(rank),
             dropout=self.dropout,
             init=self.init,
         )
+
+    def _parted(self, layer: nn.Module, rows: dict[str, slice], *, name: str, seed: int) -> AdaptedLinear:
+        from tunelab.kernels.adapters import PartSizes, for_part, parted_layer
+        from tunelab.models.targets import is_transposed
+
+        parts = {}
+        for part, own in rows.items():
+            rank = for_part(self.ranks, name, part, self.rank)
+            alpha = for_part(self.alphas, name, part, self.alpha)
+            parts[part] = PartSizes(own, rank, alpha / self._divisor(rank))
+        transposed = is_transposed(layer)
+        return parted_layer(layer, transposed=transposed, name=name, seed=seed, parts=parts, dropout=self.dropout)
+
+    def _divisor(self, rank: int) -> float:
+        """Of alpha."""
+        return math.sqrt(rank) if self.scaling == "rslora" else rank
 
     def remarks(self, model: PreTrainedModel) -> list[str]:
         from tunelab.models.targets import reach_remarks
@@ -124,26 +154,45 @@ class Lora(Method):
         (folder / "adapter_config.json").write_text(json.dumps(self._peft_config(model, layers), indent=2) + "\n")
 
     def _peft_config(self, model: PreTrainedModel, layers: dict[str, AdaptedLinear]) -> dict[str, object]:
-        """The fields of peft.LoraConfig that say what was trained. A changed base is saved as twice the rank, with
-        the alpha that leaves the scale as it was."""
+        """The fields of peft.LoraConfig that say what was trained."""
         from tunelab.models.targets import shortest_names
 
-        widened = 1 if self.init == "default" else 2
-        stronger = math.sqrt(widened) if self.scaling == "rslora" else widened
         return {
             "peft_type": "LORA",
             "task_type": "SEQ_2_SEQ_LM" if model.config.is_encoder_decoder else "CAUSAL_LM",
             "base_model_name_or_path": model.config._name_or_path,
-            "r": widened * self.rank,
-            "lora_alpha": stronger * self.alpha,
-            "rank_pattern": {pattern: widened * rank for pattern, rank in self.ranks.items()},
-            "alpha_pattern": {pattern: stronger * alpha for pattern, alpha in self.alphas.items()},
+            **(self._ranks_of(layers) if any(layer.parts for layer in layers.values()) else self._own_ranks()),
             "use_rslora": self.scaling == "rslora",
             "lora_dropout": self.dropout,
             "target_modules": shortest_names(model, list(layers)),
             "fan_in_fan_out": any(layer.transposed for layer in layers.values()),
             "bias": "none",
             "inference_mode": True,
+        }
+
+    def _own_ranks(self) -> dict[str, object]:
+        """A changed base is saved as twice the rank, with the alpha that leaves the scale as it was."""
+        widened = 1 if self.init == "default" else 2
+        stronger = math.sqrt(widened) if self.scaling == "rslora" else widened
+        return {
+            "r": widened * self.rank,
+            "lora_alpha": stronger * self.alpha,
+            "rank_pattern": {pattern: widened * rank for pattern, rank in self.ranks.items()},
+            "alpha_pattern": {pattern: stronger * alpha for pattern, alpha in self.alphas.items()},
+        }
+
+    def _ranks_of(self, layers: dict[str, AdaptedLinear]) -> dict[str, object]:
+        """A layer with parts has all their ranks, with the alpha that leaves the scale as it was. Layers that differ
+        from most are named one by one: no pattern of ours tells whole layers from parts."""
+        ranks = {name: len(layer.factors.a_RI) for name, layer in layers.items()}
+        alphas = {name: layer.scale * self._divisor(ranks[name]) for name, layer in layers.items()}
+        rank, alpha = (Counter(each.values()).most_common(1)[0][0] for each in (ranks, alphas))
+        return {
+            "r": rank,
+            "lora_alpha": alpha,
+            "rank_pattern": {name: each for name, each in ranks.items() if each != rank},
+            "alpha_pattern": {name: each for name, each in alphas.items() if each != alpha},
+            OPTIONS: self.model_dump(mode="json", include=set(SAVED)),
         }
 
     @classmethod
@@ -161,15 +210,17 @@ class Lora(Method):
         if isinstance(start, str) and start.startswith(CHANGES_BASE):
             way = "save it with path_initial_model_for_weight_conversion"
             raise ModelError(f"{file}: init_lora_weights is {start!r}, so the adapter fits a changed base only; {way}")
-        targets = saved["target_modules"]
-        return {
+        own = {
             "rank": saved["r"],
             "alpha": float(saved["lora_alpha"]),
-            "scaling": "rslora" if saved.get("use_rslora") else "standard",
             "ranks": saved.get("rank_pattern") or {},
             "alphas": saved.get("alpha_pattern") or {},
+            "targets": saved["target_modules"],
+        } | saved.get(OPTIONS, {})
+        return own | {
+            "scaling": "rslora" if saved.get("use_rslora") else "standard",
             "dropout": saved.get("lora_dropout", 0.0),
-            "targets": targets if isinstance(targets, str) else tuple(targets),
+            "targets": own["targets"] if isinstance(own["targets"], str) else tuple(own["targets"]),
         }
 
     def load(self, model: PreTrainedModel, folder: Path) -> None:
@@ -194,7 +245,9 @@ class Lora(Method):
                     if own.shape != value.shape:
                         shapes = f"{tuple(value.shape)}, not {tuple(own.shape)}"
                         raise ModelError(f"{folder}: {half} of {name} has shape {shapes}; another rank or model")
-                _load_factors(layer, *saved)
+                if not _load_factors(layer, *saved):
+                    rule = f"B is not zero outside {', '.join(layer.part_names)}, the parts that are adapted"
+                    raise ModelError(f"{folder}: {name}: {rule}; whole layers were trained: load it with PEFT")
 
     def merged(self, model: PreTrainedModel) -> PreTrainedModel:
         from tunelab.kernels.adapted_linear import merge_adapted
@@ -216,12 +269,17 @@ def _saved_factors(layer: AdaptedLinear) -> tuple[Tensor, Tensor]:
     return torch.cat([own.a_RI, start.a_RI]), torch.cat([own.b_OR, -start.b_OR], dim=1)
 
 
-def _load_factors(layer: AdaptedLinear, a_RI: Tensor, b_OR: Tensor) -> None:
-    from tunelab.kernels.adapters import Factors, initial, restart_from
+def _load_factors(layer: AdaptedLinear, a_RI: Tensor, b_OR: Tensor) -> bool:
+    """False: it changes rows that this layer does not."""
+    from tunelab.kernels.adapters import initial, restart_from
+    from tunelab.kernels.parts import Factors, apart
 
+    if layer.parts:
+        return apart(layer.parts.values(), Factors(a_RI, b_OR))
     own = layer.factors
     rank, device = len(own.a_RI), own.a_RI.device
     own.a_RI.copy_(a_RI[:rank])
     own.b_OR.copy_(b_OR[:, :rank])
     if initial(layer) is not None:
         restart_from(layer, Factors(a_RI[rank:].to(device), -b_OR[:, rank:].to(device)))
+    return True

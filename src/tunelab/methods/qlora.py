@@ -59,9 +59,9 @@ class Qlora(Lora):
 
     def attach(self, model: PreTrainedModel, *, seed: int) -> PreTrainedModel:
         from tunelab.models.quantise import quantise_model
-        from tunelab.models.targets import select
+        from tunelab.models.targets import select_parts
 
-        select(model, self.targets, left_out=LEFT_OUT)  # what does not fit is said before the work
+        select_parts(model, self.targets, left_out=LEFT_OUT)  # what does not fit is said before the work
         return super().attach(quantise_model(model), seed=seed)
 
     def remarks(self, model: PreTrainedModel) -> list[str]:

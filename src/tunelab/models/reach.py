@@ -128,19 +128,45 @@ def base_of(model: nn.Module) -> Base:
     return Base(tuple(parameter.numel() for parameter in paths), tuple(map(tuple, paths.values())))
 
 
-def reached(base: Base, attached: nn.Module) -> frozenset[int]:
-    """Positions in `base` of the parameters that an attached method trains or adapts; a weight with an adapter beside
-    it is reached as a whole."""
-    return frozenset(
-        position for position, names in enumerate(base.names) if any(_is_reached(attached, name) for name in names)
-    )
+class Rows(NamedTuple):
+    """So many rows of a parameter: `last` is beyond them, `of` is how many there are."""
+
+    first: int
+    last: int
+    of: int
 
 
-def num_reached(base: Base, positions: Iterable[int]) -> int:
-    return sum(base.sizes[position] for position in positions)
+WHOLE = Rows(0, 1, 1)
+Reached = dict[int, frozenset[Rows]]
+"""Position in a base -> which of its rows, runs that do not overlap; WHOLE among them: all."""
 
 
-def _is_reached(attached: nn.Module, path: str) -> bool:
+def reached(base: Base, attached: nn.Module) -> Reached:
+    """The parameters that an attached method trains or adapts; a weight with an adapter beside it is reached as a
+    whole, a fused one by the rows of the parts that are adapted."""
+    found = {}
+    for position, names in enumerate(base.names):
+        if rows := frozenset[Rows]().union(*(_rows_reached(attached, name) for name in names)):
+            found[position] = rows
+    return found
+
+
+def reached_together(several: Iterable[Reached]) -> Reached:
+    found: Reached = {}
+    for each in several:
+        found |= {position: found.get(position, frozenset()) | rows for position, rows in each.items()}
+    return found
+
+
+def num_reached(base: Base, found: Reached) -> int:
+    number = 0
+    for position, rows in found.items():
+        runs = [WHOLE] if WHOLE in rows else rows
+        number += sum(base.sizes[position] * (last - first) // of for first, last, of in runs)
+    return number
+
+
+def _rows_reached(attached: nn.Module, path: str) -> frozenset[Rows]:
     *modules, name = path.split(".")
     module: Any = attached
     for step in modules:
@@ -151,10 +177,12 @@ def _is_reached(attached: nn.Module, path: str) -> bool:
         own = layer._parameters.get(name)
         if own is not None:
             if own.requires_grad:
-                return True
+                return frozenset({WHOLE})
         elif getattr(layer, "parameter_name", name) == name and _changes(layer, name):
-            return True
-    return False
+            runs = getattr(layer, "rows_changed", None)
+            of = 0 if runs is None else layer.shape[0]
+            return frozenset({WHOLE} if runs is None else (Rows(run.start, run.stop, of) for run in runs))
+    return frozenset()
 
 
 def _layers_of(module: Any) -> Iterator[Any]:

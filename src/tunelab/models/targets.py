@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tunelab.errors import ConfigError
+from tunelab.models.fused_parts import choose, ends_with
 from tunelab.models.reach import fused_names, matrices, refuse_unseen, remarks
 
 if TYPE_CHECKING:
@@ -59,13 +59,39 @@ def _read_directly(model: PreTrainedModel) -> set[str]:
     return {f"{mixer}.{kind}" for mixer in mixers for kind in kinds}
 
 
+class Chosen(NamedTuple):
+    """A layer that a method touches."""
+
+    layer: nn.Module
+    parts: dict[str, slice]
+    """Rows by part of a fused layer; empty: the whole layer."""
+
+
 def select(
     model: PreTrainedModel, targets: str | tuple[str, ...], *, left_out: str | None = "stay frozen"
 ) -> dict[str, nn.Module]:
-    """The layers that `targets` means.
+    """The layers that `targets` means, for a method that takes whole layers only.
+
+    Raises:
+        ConfigError: as `select_parts`; or a part of a fused layer is named.
+    """
+    chosen = select_parts(model, targets, left_out=left_out)
+    for name, (_, parts) in chosen.items():
+        if parts:
+            leaf = name.rpartition(".")[2]
+            rule = f"only lora and qlora adapt parts; name {leaf} as a whole"
+            raise ConfigError(f"targets: '{leaf}.{next(iter(parts))}' is a part of {leaf}, and {rule}")
+    return {name: layer for name, (layer, _) in chosen.items()}
+
+
+def select_parts(
+    model: PreTrainedModel, targets: str | tuple[str, ...], *, left_out: str | None = "stay frozen"
+) -> dict[str, Chosen]:
+    """The layers that `targets` means, whole or in part.
 
     `all-linear`; `attention` (layers below a module named attention or attn); a tuple of names, each the end of a
-    module path at a dot; any other string is a regular expression that must match a whole module path.
+    module path at a dot, with a part behind it where only that is meant (`c_attn.q`, models/fused_parts.py); any other
+    string is a regular expression that must match a whole module path.
 
     Args:
         left_out: what becomes of weights outside every linear layer; None: they are trained as well as the others.
@@ -75,24 +101,25 @@ def select(
             in no linear layer (fused experts) and would be left out.
     """
     layers = linear_layers(model)
-    if isinstance(targets, str):  # a row of weights (Qwen-MoE's gate of the shared expert) has no rank to choose
-        layers = {name: layer for name, layer in layers.items() if min(outputs_and_inputs(layer)) > 1}
+    if not isinstance(targets, str):
+        outputs = {name: outputs_and_inputs(layer)[0] for name, layer in layers.items()}
+        named = choose(model.config.to_dict(), outputs, targets)
+        if not named:
+            raise ConfigError(f"targets: '{targets}' matches no linear layer; there are {leaf_names(layers)}")
+        return {name: Chosen(layers[name], parts) for name, parts in named.items()}
+    # a row of weights (Qwen-MoE's gate of the shared expert) has no rank to choose
+    layers = {name: layer for name, layer in layers.items() if min(outputs_and_inputs(layer)) > 1}
     if targets == "all-linear":
         if left_out is not None:
             refuse_unseen(matrices(model, layers.values()), left_out=left_out)
         chosen = set(layers)
     elif targets == "attention":
         chosen = {name for name in layers if ATTENTION.search(name)}
-    elif isinstance(targets, str):
-        chosen = {name for name in layers if re.fullmatch(targets, name)}
     else:
-        for target in targets:
-            if not any(_ends_with(name, target) for name in layers):
-                raise ConfigError(f"targets: no linear layer is named '{target}'; there are {leaf_names(layers)}")
-        chosen = {name for name in layers if any(_ends_with(name, target) for target in targets)}
+        chosen = {name for name in layers if re.fullmatch(targets, name)}
     if not chosen:
         raise ConfigError(f"targets: '{targets}' matches no linear layer; there are {leaf_names(layers)}")
-    return {name: layer for name, layer in layers.items() if name in chosen}
+    return {name: Chosen(layer, {}) for name, layer in layers.items() if name in chosen}
 
 
 def reach_remarks(
@@ -101,11 +128,11 @@ def reach_remarks(
     """`Method.remarks` of a method that does something with targets ('adapts' -> 'attention'), and with parameters
     whose paths end so; none where linear layers are all that there is."""
     found = matrices(model, linear_layers(model).values()).without({name.rpartition(".")[2] for name in parameters})
-    named = sum(size for path, size in found.others.items() if any(_ends_with(path, name) for name in parameters))
+    named = sum(size for path, size in found.others.items() if any(ends_with(path, name) for name in parameters))
     numbers = {}
     for what, targets in does.items():
-        chosen = select(model, targets, left_out=None).values()
-        numbers[what] = named + sum(math.prod(outputs_and_inputs(layer)) for layer in chosen)
+        chosen = select_parts(model, targets, left_out=None).values()
+        numbers[what] = named + sum(map(_num_weights, chosen))
     return remarks(found, numbers)
 
 
@@ -116,7 +143,7 @@ def check_parameters(model: PreTrainedModel, parameters: tuple[str, ...]) -> Non
     """
     paths = [path for path, _ in model.named_parameters()]
     for name in parameters:
-        if not any(_ends_with(path, name) for path in paths):
+        if not any(ends_with(path, name) for path in paths):
             there = ", ".join(fused_names(matrices(model, linear_layers(model).values()))) or "none"
             raise ConfigError(f"target_parameters: no parameter's path ends in '{name}'; fused ones here: {there}")
 
@@ -145,5 +172,6 @@ def leaf_names(layers: dict[str, nn.Module]) -> str:
     return ", ".join(dict.fromkeys(name.rsplit(".", 1)[-1] for name in layers))
 
 
-def _ends_with(name: str, target: str) -> bool:
-    return name == target or name.endswith(f".{target}")
+def _num_weights(chosen: Chosen) -> int:
+    outputs, inputs = outputs_and_inputs(chosen.layer)
+    return (sum(rows.stop - rows.start for rows in chosen.parts.values()) or outputs) * inputs

@@ -20,7 +20,7 @@ from tunelab.errors import ModelError
 from tunelab.models.limits import limit_problems, limits_of
 from tunelab.models.load import load_model, load_text, local_folder, read_configuration, skeleton
 from tunelab.models.quantise import require_nf4
-from tunelab.models.reach import base_of, num_reached, reached
+from tunelab.models.reach import base_of, num_reached, reached, reached_together
 from tunelab.records import Limits, Located, ParameterCount, TextSide
 
 
@@ -39,11 +39,11 @@ def count(model: ModelSource, method: Method | None) -> ParameterCount | None:
         return None
     if not method.trains:
         return parameter_count(attached)._replace(trainable=0, remarks=remarks)
-    positions = reached(base, attached)
+    found = reached(base, attached)
     if type(method).enter is not Method.enter:  # the parts that follow are attached when it comes to them
         later = [member.attach(skeleton(configuration), seed=0) for member in method.members[1:]]
-        positions = positions.union(*(reached(base, each) for each in later))
-    return parameter_count(attached)._replace(reached=num_reached(base, positions), remarks=remarks)
+        found = reached_together([found, *(reached(base, each) for each in later)])
+    return parameter_count(attached)._replace(reached=num_reached(base, found), remarks=remarks)
 
 
 def limits(model: ModelSource) -> tuple[Limits, int | None] | None:
