@@ -12,6 +12,7 @@ from tunelab.launch.printing import outcome_text
 from tunelab.launch.report import rebuild_report
 from tunelab.study.planning import bundled
 from tunelab.study.planning.planned import Plan
+from tunelab.study.planning.preview import preview
 from tunelab.study.planning.rehearse import REHEARSED, rehearsal_folder, rehearse, rehearsed
 from tunelab.study.store import RunFolder
 
@@ -129,6 +130,15 @@ def test_what_cannot_hold_at_toy_size_is_changed_and_said(tmp_path):
     assert all(getattr(study, name) == getattr(plan.study, name) for name in unchanged)
 
 
+def test_parts_of_fused_layers_are_rehearsed_as_they_are(tmp_path):
+    text = STUDY.replace("targets: [c_attn]", "targets: [c_attn.q, c_attn.v], ranks: {c_attn.v: 16}")
+    small = rehearse(planned(tmp_path, text), tmp_path / "out")
+    assert options(small, 0)["targets"] == ["c_attn.q", "c_attn.v"]
+    assert options(small, 0)["ranks"] == {"c_attn.v": 16}
+    lora = next(run for run in preview(small).runs if run.method == "lora")
+    assert lora.trainable_parameters == 2 * (4 + 16) * (256 + 256)
+
+
 @pytest.mark.slow
 def test_a_rehearsal_that_is_rehearsed_again_starts_anew_and_touches_nothing_else(tmp_path):
     plan, folder = planned(tmp_path), rehearsal_folder(tmp_path / "out")
@@ -166,3 +176,13 @@ def test_names_of_layers_of_an_unknown_architecture_become_all_linear(tmp_path, 
     small = rehearse(planned(tmp_path, text), tmp_path / "out")
     assert options(small, 0)["targets"] == "all-linear"
     assert 'methods.0.lora.targets: "all-linear" instead of ["Wqkv"]' in rehearsed(tmp_path / "out")
+
+
+def test_ranks_by_names_of_layers_go_with_the_names(tmp_path, monkeypatch):
+    monkeypatch.setattr("tunelab.models.stand_in.fetch_configuration", lambda source: None)
+    text = STUDY.replace("openai-community/gpt2", "nobody/unknown")
+    text = text.replace("targets: [c_attn]", "targets: [c_attn.q, c_attn.v], ranks: {c_attn.v: 16}")
+    small = rehearse(planned(tmp_path, text), tmp_path / "out")
+    preview(small)  # nothing is refused
+    assert options(small, 0)["ranks"] == {}
+    assert "methods.0.lora.ranks.c_attn.v: null instead of 16" in rehearsed(tmp_path / "out")

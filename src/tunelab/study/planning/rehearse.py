@@ -40,6 +40,8 @@ AT_MOST = {"rank": LARGEST_RANK, "tinit": FEW_STEPS, "tfinal": FEW_STEPS, "delta
 """Other options that cannot be as large as in the study; the last four are PEFT's own names."""
 KEYWORDS = ("all-linear", "attention")
 """Targets that every architecture has."""
+BY_LAYER = ("ranks", "alphas", "rank_pattern", "alpha_pattern")
+"""Options whose keys name layers; the last two are PEFT's own."""
 
 
 def rehearsal_folder(out: Path) -> Path:
@@ -176,7 +178,8 @@ def _on_any_targets(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     named = value.get("targets") not in (None, *KEYWORDS)
-    return {key: _on_any_targets(each) for key, each in value.items()} | ({"targets": "all-linear"} if named else {})
+    anywhere = {key: {} if key in BY_LAYER else _on_any_targets(each) for key, each in value.items()}
+    return anywhere | ({"targets": "all-linear"} if named else {})
 
 
 def _renamed(value: Any, names: dict[str, str]) -> Any:
