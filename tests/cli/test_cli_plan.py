@@ -27,6 +27,22 @@ def test_flan_t5_lora_counts(command):
     assert {"lora r=8 alpha=4", "lora r=8 alpha=8", "lora r=8 alpha=32"} < set(counted)
 
 
+def test_gpt2_medium_with_the_papers_adapters_counts(command):
+    """24 layers, query and value, rank 4: what Table 3 of arXiv:2106.09685 calls 0.35M; all of both is reached."""
+    run = json.loads(command("plan", "e2e-gpt2-lora", "--json").out)["runs"][1]
+    assert run["trainable_parameters"] == 24 * 2 * 4 * (1024 + 1024) == 393_216
+    assert run["reached_parameters"] == 24 * 2 * 1024 * 1024
+
+
+def test_parts_are_told_in_labels_and_a_wrong_one_by_those_that_there_are(command):
+    two = "methods=[{lora: {rank: 4, targets: [c_attn.q, c_attn.v]}}, {lora: {rank: 4, targets: [c_attn]}}]"
+    runs = json.loads(command("plan", "e2e-gpt2-lora", "--json", "--set", two).out)["runs"]
+    assert {run["method"] for run in runs} == {"base", "lora targets=c_attn.q+c_attn.v", "lora targets=c_attn"}
+    answer = command("plan", "e2e-gpt2-lora", "--set", "methods.0.lora.targets=[c_attn.w]")
+    assert answer.status != 0
+    assert "targets: c_attn has no part 'w'; its parts are c_attn.q, c_attn.k, c_attn.v" in answer.err
+
+
 def test_json_names_what_a_run_is(command):
     answer = command("plan", "quickstart", "--json")
     run = json.loads(answer.out)["runs"][1]

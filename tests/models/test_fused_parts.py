@@ -160,7 +160,8 @@ def test_a_part_is_that_of_each_layer_of_its_name_in_the_order_of_rows():
         ),
         (
             ("c_proj.q",),
-            "targets: 'c_proj.q': no parts of h.0.attn.c_proj of gpt2 are known; name c_proj as a whole",
+            "targets: 'c_proj.q': no parts of h.0.attn.c_proj of gpt2 are known, but c_attn.q, c_attn.k, c_attn.v; "
+            "name c_proj as a whole",
         ),
         (("q",), "targets: no linear layer is named 'q'; there are c_attn, c_proj"),
         (("q_proj.q",), "targets: no linear layer is named 'q_proj.q'; there are c_attn, c_proj"),

@@ -296,6 +296,41 @@ def test_methods_of_whole_layers_refuse_parts(name):
         build_method(name, {"rank": 4, "targets": ("c_attn.q",)}).attach(tiny.model("gpt2"), seed=0)
 
 
+HYBRIDS = {
+    "sequential": (
+        "sequential",
+        {
+            "parts": [
+                {"lora": {"rank": 4, "targets": ("c_attn.q",)}},
+                {"lora": {"rank": 4, "targets": ("c_attn.q", "c_attn.v")}},
+            ]
+        },
+    ),
+    "layerwise": (
+        "layerwise",
+        {"parts": [{"lora": {"rank": 4, "targets": ("c_attn.q", "c_attn.v")}}, {"lora": {"rank": 4}}]},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", HYBRIDS)
+def test_parts_are_adapted_within_hybrids(case, tmp_path):
+    name, options = HYBRIDS[case]
+    for part in options["parts"]:
+        part["lora"]["learning_rate"] = RATE
+    method = build_method(name, {**options, "learning_rate": RATE})
+    model = run_training(method, tiny.model("gpt2"), tiny.rows(12), budget={"steps": 4}).model
+    before, merged = tiny.model("gpt2"), method.merged(model)
+    for index in range(2):
+        old, new = (each.transformer.h[index].attn.c_attn.weight.detach() for each in (before, merged))
+        query, key, value = (new - old).split(32, dim=1)
+        assert query.abs().max() > 1e-4 and value.abs().max() > 1e-4 and key.abs().max() == 0
+    method.save(model, tmp_path)
+    loaded = method.attach(tiny.model("gpt2"), seed=9)
+    method.load(loaded, tmp_path)
+    assert torch.allclose(logits(loaded, "gpt2"), logits(model, "gpt2"), atol=1e-6)
+
+
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(tmp_path):
     method = PAPER.model_copy(update={"dropout": 0.1, "ranks": {"c_attn.v": 6}})
     settings = {"budget": {"steps": 8}, "checkpoint": {"seconds": 0}}

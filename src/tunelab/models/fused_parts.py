@@ -96,18 +96,20 @@ def _layers_with_part(config: Mapping[str, Any], outputs: Mapping[str, int], nam
         leaf = _leaf(path)
         known = parts(config, leaf, outputs[path])
         if known is None:
-            raise ConfigError(f"targets: '{name}': {_why_none(config, leaf, path)}; name {leaf} as a whole")
+            raise ConfigError(f"targets: '{name}': {_why_none(config, path, outputs)}; name {leaf} as a whole")
         if part not in known:
             there = ", ".join(f"{leaf}.{each}" for each in known)
             raise ConfigError(f"targets: {leaf} has no part '{part}'; its parts are {there}")
     return paths
 
 
-def _why_none(config: Mapping[str, Any], leaf: str, path: str) -> str:
-    family = config.get("model_type")
+def _why_none(config: Mapping[str, Any], path: str, outputs: Mapping[str, int]) -> str:
+    family, leaf = config.get("model_type"), _leaf(path)
     if (family, leaf) in INTERLEAVED:
         return f"in {leaf} of this {family} query, key and value take turns, so that none is one run of rows"
-    return f"no parts of {path} of {family} are known"
+    fused = {_leaf(each): parts(config, _leaf(each), number) for each, number in outputs.items()}
+    there = [f"{each}.{part}" for each, known in fused.items() for part in known or ()]
+    return f"no parts of {path} of {family} are known" + (f", but {', '.join(there)}" if there else "")
 
 
 def _of_heads(queries: int, keys: int, outputs: int) -> dict[str, slice]:

@@ -21,6 +21,7 @@ ALL = {
     "full-t5": (Full(learning_rate=3e-3), "t5"),
     "lora": (Lora(rank=4, learning_rate=1e-2), "llama"),
     "lora-t5": (Lora(rank=4, learning_rate=1e-2), "t5"),
+    "lora-parts": (Lora(rank=4, learning_rate=1e-2, targets=("c_attn.q", "c_attn.v")), "gpt2"),
     # One basis: found again on models this small it turns by rounding, in one process cut otherwise just as much.
     "galore": (Galore(rank=8, projector="svd", learning_rate=1e-2), "llama"),
     "galore-random": (Galore(rank=8, projector="random", update_gap=3, learning_rate=1e-2), "llama"),
