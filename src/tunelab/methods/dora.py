@@ -43,7 +43,7 @@ class Dora(Method):
 
         from tunelab.kernels.initial import kaiming_uniform
         from tunelab.models import peft_tuners
-        from tunelab.models.targets import check_rank, is_transposed, select, shortest_names
+        from tunelab.models.targets import check_rank, is_transposed, linear_layers, select, shortest_names
 
         chosen = select(model, self.targets)
         check_rank(self.rank, chosen)
@@ -52,7 +52,7 @@ class Dora(Method):
             r=self.rank,
             lora_alpha=self.alpha,  # pyright: ignore[reportArgumentType]  PEFT divides it by the rank: any float will do
             lora_dropout=self.dropout,
-            target_modules=shortest_names(model, list(chosen)),
+            target_modules=shortest_names(linear_layers(model), list(chosen)),
             fan_in_fan_out=any(is_transposed(layer) for layer in chosen.values()),
         )
         model = peft_tuners.attach(model, config, seed=seed)

@@ -11,13 +11,15 @@ import copy
 import json
 import math
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from tunelab.contracts import Method
 from tunelab.errors import ConfigError, ModelError
+from tunelab.kernels.patterns import check_patterns, for_layer, for_part
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -40,6 +42,16 @@ UNREAD = (
 """Fields of peft.LoraConfig that change the model, and that this method does not have."""
 CHANGES_BASE = ("pissa", "olora", "corda", "lora_ga", "loftq")
 """Starts of PEFT's init_lora_weights after which an adapter fits a changed base only, unless converted."""
+
+
+class WrittenLayer(NamedTuple):
+    """What a saved adapter has of a layer."""
+
+    rank: int
+    """Parts' ranks together."""
+    scale: float
+    transposed: bool
+    parted: bool
 
 
 class Lora(Method):
@@ -82,7 +94,6 @@ class Lora(Method):
     """`tunelab_method` in adapter_config.json, where a method derived from this one writes the same format."""
 
     def attach(self, model: PreTrainedModel, *, seed: int) -> PreTrainedModel:
-        from tunelab.kernels.adapters import check_patterns
         from tunelab.models.targets import select_parts
 
         chosen = select_parts(model, self.targets)
@@ -99,7 +110,7 @@ class Lora(Method):
         return model
 
     def _adapted(self, layer: nn.Module, name: str, *, seed: int) -> AdaptedLinear:
-        from tunelab.kernels.adapters import for_layer, low_rank_layer
+        from tunelab.kernels.adapters import low_rank_layer
         from tunelab.models.targets import is_transposed
 
         rank, alpha = for_layer(self.ranks, name, self.rank), for_layer(self.alphas, name, self.alpha)
@@ -115,7 +126,7 @@ class Lora(Method):
         )
 
     def _parted(self, layer: nn.Module, rows: dict[str, slice], *, name: str, seed: int) -> AdaptedLinear:
-        from tunelab.kernels.adapters import PartSizes, for_part, parted_layer
+        from tunelab.kernels.adapters import PartSizes, parted_layer
         from tunelab.models.targets import is_transposed
 
         parts = {}
@@ -142,6 +153,7 @@ class Lora(Method):
         from safetensors.torch import save_file
 
         from tunelab.kernels.adapted_linear import adapted_layers
+        from tunelab.models.targets import linear_layers, shortest_names
 
         layers = adapted_layers(model)
         tensors = {
@@ -151,20 +163,35 @@ class Lora(Method):
         }
         folder.mkdir(parents=True, exist_ok=True)
         save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
-        (folder / "adapter_config.json").write_text(json.dumps(self._peft_config(model, layers), indent=2) + "\n")
+        written = {
+            name: WrittenLayer(len(layer.factors.a_RI), layer.scale, layer.transposed, bool(layer.parts))
+            for name, layer in layers.items()
+        }
+        config = self.peft_config(
+            written,
+            base_model=model.config._name_or_path,
+            target_modules=shortest_names(linear_layers(model), list(layers)),
+            encoder_decoder=model.config.is_encoder_decoder,
+        )
+        (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n")
 
-    def _peft_config(self, model: PreTrainedModel, layers: dict[str, AdaptedLinear]) -> dict[str, object]:
+    def peft_config(
+        self,
+        layers: Mapping[str, WrittenLayer],
+        *,
+        base_model: str,
+        target_modules: list[str],
+        encoder_decoder: bool = False,
+    ) -> dict[str, object]:
         """The fields of peft.LoraConfig that say what was trained."""
-        from tunelab.models.targets import shortest_names
-
         return {
             "peft_type": "LORA",
-            "task_type": "SEQ_2_SEQ_LM" if model.config.is_encoder_decoder else "CAUSAL_LM",
-            "base_model_name_or_path": model.config._name_or_path,
-            **(self._ranks_of(layers) if any(layer.parts for layer in layers.values()) else self._own_ranks()),
+            "task_type": "SEQ_2_SEQ_LM" if encoder_decoder else "CAUSAL_LM",
+            "base_model_name_or_path": base_model,
+            **(self._ranks_of(layers) if any(layer.parted for layer in layers.values()) else self._own_ranks()),
             "use_rslora": self.scaling == "rslora",
             "lora_dropout": self.dropout,
-            "target_modules": shortest_names(model, list(layers)),
+            "target_modules": target_modules,
             "fan_in_fan_out": any(layer.transposed for layer in layers.values()),
             "bias": "none",
             "inference_mode": True,
@@ -181,10 +208,10 @@ class Lora(Method):
             "alpha_pattern": {pattern: stronger * alpha for pattern, alpha in self.alphas.items()},
         }
 
-    def _ranks_of(self, layers: dict[str, AdaptedLinear]) -> dict[str, object]:
+    def _ranks_of(self, layers: Mapping[str, WrittenLayer]) -> dict[str, object]:
         """A layer with parts has all their ranks, with the alpha that leaves the scale as it was. Layers that differ
         from most are named one by one: no pattern of ours tells whole layers from parts."""
-        ranks = {name: len(layer.factors.a_RI) for name, layer in layers.items()}
+        ranks = {name: layer.rank for name, layer in layers.items()}
         alphas = {name: layer.scale * self._divisor(ranks[name]) for name, layer in layers.items()}
         rank, alpha = (Counter(each.values()).most_common(1)[0][0] for each in (ranks, alphas))
         return {

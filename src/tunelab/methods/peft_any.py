@@ -98,7 +98,7 @@ class PeftAny(Method):
         if self._targets is not None:
             left_out = None if self._parameters else "stay frozen"  # who names parameters has seen that there are some
             chosen = select(model, self._targets, left_out=left_out)
-            options["target_modules"] = shortest_names(model, list(chosen))
+            options["target_modules"] = shortest_names(linear_layers(model), list(chosen))
         if has_option(self.type, "fan_in_fan_out"):
             transposed = any(is_transposed(layer) for layer in linear_layers(model).values())
             options.setdefault("fan_in_fan_out", transposed)

@@ -8,19 +8,19 @@ Checked against PEFT on bitsandbytes' layers in tests/methods/test_qlora.py; sav
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, ClassVar, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import PositiveFloat, PositiveInt
 
 from tunelab.contracts import OptimizerKind
 from tunelab.errors import ModelError
-from tunelab.methods.lora import Lora
+from tunelab.methods.lora import Lora, WrittenLayer
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
     from transformers import PreTrainedModel
 
-    from tunelab.kernels.adapted_linear import AdaptedLinear
     from tunelab.models.quantise import Nf4Linear
 
 
@@ -70,9 +70,9 @@ class Qlora(Lora):
 
         return reach_remarks(model, {"adapts": self.targets, "holds in 4 bits": ".*"}) + float_remarks(model)
 
-    def _peft_config(self, model: PreTrainedModel, layers: dict[str, AdaptedLinear]) -> dict[str, object]:
+    def peft_config(self, layers: Mapping[str, WrittenLayer], **more: Any) -> dict[str, object]:
         """PEFT does not know the last key, says so in a warning and goes on."""
-        return {**super()._peft_config(model, layers), "tunelab_method": self.written_by}
+        return {**super().peft_config(layers, **more), "tunelab_method": self.written_by}
 
     def merged(self, model: PreTrainedModel) -> PreTrainedModel:
         """Plain fp32 weights; the given model is left as it is.

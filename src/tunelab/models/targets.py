@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tunelab.errors import ConfigError
@@ -159,10 +159,10 @@ def check_rank(rank: int, layers: Mapping[str, nn.Module]) -> None:
             raise ConfigError(f"rank: {rank} is larger than the matrix of {name} ({' x '.join(map(str, sizes))})")
 
 
-def shortest_names(model: PreTrainedModel, chosen: list[str]) -> list[str]:
+def shortest_names(layers: Iterable[str], chosen: list[str]) -> list[str]:
     """Leaf names where they say exactly `chosen`, else whole module paths (PEFT's `target_modules`)."""
     leaves = sorted({name.rsplit(".", 1)[-1] for name in chosen})
-    if {name for name in linear_layers(model) if name.rsplit(".", 1)[-1] in leaves} <= set(chosen):
+    if {name for name in layers if name.rsplit(".", 1)[-1] in leaves} <= set(chosen):
         return leaves
     return sorted(chosen)
 

@@ -67,7 +67,7 @@ def architecture(source: ModelSource, configuration: Mapping[str, Any]) -> Archi
     """
     from transformers import AutoConfig
 
-    kind = configuration.get("model_type")
+    kind = str(configuration.get("model_type"))
     problems = [] if kind in KNOWN else [f"its model_type is {kind!r}"]
     if source.initialize == "random":
         problems.append("initialize: random draws its weights by torch")

@@ -12,13 +12,11 @@ from tunelab.contracts import Method
 from tunelab.errors import ConfigError
 from tunelab.kernels.patterns import check_patterns, for_layer, for_part
 from tunelab.models.fused_parts import choose
+from tunelab.models.targets import ATTENTION
 from tunelab.records import ParameterCount
 
 if TYPE_CHECKING:
     from tunelab.methods.lora import Lora
-
-ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
-"""As models/targets.py has it."""
 
 
 class Factors(NamedTuple):
@@ -73,10 +71,9 @@ def _factors_of(path: str, parts: dict[str, slice], shape: tuple[int, int], meth
     found = []
     for part, rows in parts.items() or [("", slice(0, outputs))]:
         name = f"{path}.{part}" if part else path
-        rank, alpha = (
-            for_part(patterns, path, part, usual) if part else for_layer(patterns, path, usual)
-            for patterns, usual in ((method.ranks, method.rank), (method.alphas, method.alpha))
-        )
+        rank, alpha = for_layer(method.ranks, path, method.rank), for_layer(method.alphas, path, method.alpha)
+        if part:
+            rank, alpha = for_part(method.ranks, path, part, rank), for_part(method.alphas, path, part, alpha)
         size = rows.stop - rows.start
         if rank > min(size, inputs):
             raise ConfigError(f"rank: {rank} is larger than the matrix of {name} ({size} x {inputs})")

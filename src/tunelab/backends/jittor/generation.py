@@ -4,50 +4,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from tunelab.backends.jittor.framework import jt
 from tunelab.backends.jittor.network import Cache, Inputs, Network
-from tunelab.config.schema import Generation
 from tunelab.errors import RunError
 from tunelab.models.choosing import Chooser, Text
 from tunelab.models.decoding import Rows, decode
-from tunelab.models.generation_file import end_tokens
 from tunelab.models.limits import too_long
 from tunelab.records import Decoded, Limits
-
-if TYPE_CHECKING:
-    from tunelab.backends.jittor.session import JittorSession
 
 GENERATION_BATCH = 4
 """Times batch.max_tokens: without gradients a row needs less."""
 
 
 def generate(
-    session: JittorSession,
-    prompts: Sequence[np.ndarray],
-    settings: Generation,
+    network: Network,
+    texts: Sequence[Text],
+    choose: Chooser,
     *,
+    pad: int,
+    max_tokens: int,
     progress: Callable[[Decoded], None],
-    examples: Sequence[int] | None,
-) -> list[list[int]]:
-    """As Session.generate.
+) -> None:
+    """Write every text's `new`.
 
     Raises:
         RunError: the model has no positions for the longest prompt and its text.
     """
-    network: Network = session.model
-    longest = max((len(ids) for ids in prompts), default=0)
+    longest = max((len(text.prompt) for text in texts), default=0)
     limits = Limits(None, network.architecture.positions, network.architecture.vocabulary)
-    if why := too_long(limits, longest_prompt=longest, max_new_tokens=settings.max_new_tokens):
+    if why := too_long(limits, longest_prompt=longest, max_new_tokens=choose.settings.max_new_tokens):
         raise RunError(why)
-    places = range(len(prompts)) if examples is None else examples
-    texts = [
-        Text(number, ids, settings=settings, seed=(session.run.seed, place))
-        for number, (ids, place) in enumerate(zip(prompts, places, strict=True))
-    ]
     num_tokens = 0
 
     def told(finished: Sequence[Text], new: int) -> None:
@@ -55,13 +45,9 @@ def generate(
         num_tokens += new
         progress(Decoded({text.number: text.new for text in finished}, num_tokens))
 
-    choose = Chooser(settings, end_tokens(session, session.tokenizer))
     ordered = sorted(texts, key=lambda text: -len(text.prompt))
-    rows = JittorRows(network, session.tokenizer.pad_token_id)
-    budget = GENERATION_BATCH * session.run.batch.max_tokens
     with jt.no_grad():
-        decode(rows, ordered, choose, max_tokens=budget, told=told)
-    return [text.new for text in texts]
+        decode(JittorRows(network, pad), ordered, choose, max_tokens=max_tokens, told=told)
 
 
 class KeysValues(Cache):
@@ -101,7 +87,7 @@ class JittorRows(Rows):
         for row, text in enumerate(texts):
             ids_NT[row, width - len(text.prompt) :] = text.prompt
             self.real_BS[row, width - len(text.prompt) :] = True
-        self.texts, self.cache = list(texts), KeysValues()
+        self.texts[:], self.cache = texts, KeysValues()
         positions_NT = np.maximum(self.real_BS.cumsum(axis=1) - 1, 0)
         seen_NTS = np.tri(width, dtype=bool)[None] & self.real_BS[:, None]
         return self._scores(Inputs(ids_NT, positions_NT, seen_NTS))

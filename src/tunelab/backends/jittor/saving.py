@@ -1,23 +1,22 @@
-"""What a Jittor run leaves: a LoRA adapter in PEFT's format, or plain weights, as the torch back end writes them."""
+"""Plain weights as a Jittor run leaves them, and what stands beside whatever it leaves; as the torch back end does."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from tunelab.backends.jittor.architecture import Architecture
 from tunelab.backends.jittor.weights import read_model, write_tensors
+from tunelab.config.schema import Generation
 from tunelab.errors import ModelError
 from tunelab.models.generation_file import write_beside
 
-if TYPE_CHECKING:
-    from tunelab.backends.jittor.session import JittorSession
-
-MIB = 1024**2
-WEIGHTS = "model.safetensors"
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 
 def generation_settings(folder: Path) -> Any:
@@ -29,30 +28,25 @@ def generation_settings(folder: Path) -> Any:
     return GenerationConfig.from_model_config(AutoConfig.from_pretrained(folder))
 
 
-def write(session: JittorSession, values: dict[str, np.ndarray], folder: Path) -> float:
-    """As Session.write_model."""
-    if session.adapters:
-        session.lora.write(values, folder)
-    else:
-        write_tensors(folder / WEIGHTS, values)
-        config = json.loads((session.located.folder / "config.json").read_text(encoding="utf-8"))
-        config = {key: value for key, value in config.items() if key != "torch_dtype"} | {"dtype": "float32"}
-        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    facts = SimpleNamespace(
-        generation_config=session.generation_config, config=SimpleNamespace(is_encoder_decoder=False)
-    )
-    write_beside(facts, session.tokenizer, folder, session.run.generation)
-    return sum(file.stat().st_size for file in folder.rglob("*.safetensors")) / MIB
+def write_whole(folder: Path, values: Mapping[str, np.ndarray], *, base: Path) -> None:
+    """fp32 weights with the base's configuration."""
+    write_tensors(folder / WEIGHTS, values)
+    config = json.loads((base / CONFIG).read_text(encoding="utf-8"))
+    config = {key: value for key, value in config.items() if key != "torch_dtype"} | {"dtype": "float32"}
+    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
-def read(session: JittorSession, folder: Path) -> dict[str, np.ndarray]:
-    """What `write` wrote, by the names of the trained values.
-
-    Raises:
-        ModelError: another model's, or of other options.
+def read_whole(folder: Path, architecture: Architecture) -> dict[str, np.ndarray]:
     """
-    if session.adapters:
-        return session.lora.read(folder)
+    Raises:
+        ModelError: missing, or another model's.
+    """
     if not (folder / WEIGHTS).exists():
         raise ModelError(f"{folder}: no {WEIGHTS} in it")
-    return read_model(folder, session.model.architecture)
+    return read_model(folder, architecture)
+
+
+def write_text_side(folder: Path, generation_config: Any, tokenizer: Any, settings: Generation) -> None:
+    """Tokenizer, and how texts end and were generated."""
+    config = SimpleNamespace(is_encoder_decoder=False)
+    write_beside(SimpleNamespace(generation_config=generation_config, config=config), tokenizer, folder, settings)

@@ -17,9 +17,10 @@ from tunelab.backends.jittor.adamw import AdamW, copied
 from tunelab.backends.jittor.architecture import architecture
 from tunelab.backends.jittor.changes import check_full, lora_factors
 from tunelab.backends.jittor.framework import jt, num_kernels
+from tunelab.backends.jittor.generation import GENERATION_BATCH, generate
 from tunelab.backends.jittor.head import Summed, token_losses
 from tunelab.backends.jittor.inputs import Collated, collate
-from tunelab.backends.jittor.lora import Adapter
+from tunelab.backends.jittor.lora import Adapter, read_adapter, write_adapter
 from tunelab.backends.jittor.network import Network
 from tunelab.backends.jittor.weights import read_model, read_tensors, write_tensors
 from tunelab.config.run import RunConfig
@@ -28,8 +29,11 @@ from tunelab.contracts import Method
 from tunelab.data.tokens.packing import documents
 from tunelab.errors import RunError
 from tunelab.methods.lora import Lora
+from tunelab.models.choosing import Chooser, Text
+from tunelab.models.generation_file import end_tokens
 from tunelab.records import Batch, Decoded, Located, ParameterCount, TextSide, TokenLoss
 
+MIB = 1024**2
 TOLERANCE = 1e-3
 """Largest difference of two losses of a row, as a share, computed in two ways."""
 
@@ -93,10 +97,11 @@ class JittorSession(Session):
         inputs = self._collate(batch)
         hidden_SH = self._hidden(inputs, training=True)
         head = self.model.head_name
-        summed = Summed(
-            hidden_SH, self.model.head_VH.stop_grad(), inputs.target_S,
-            smoothing=self.run.loss.label_smoothing, trained=head in self._parameters,
-        )  # fmt: skip
+        with jt.no_grad():  # stop_grad() would be the weight's own from here on
+            summed = Summed(
+                hidden_SH, self.model.head_VH, inputs.target_S,
+                smoothing=self.run.loss.label_smoothing, trained=head in self._parameters,
+            )  # fmt: skip
         names = list(self._parameters)
         pulled = (hidden_SH * summed.grad_SH.stop_grad()).sum() * (1.0 / denominator)
         found = dict(zip(names, jt.grad(pulled, [self._parameters[name] for name in names]), strict=True))
@@ -177,9 +182,15 @@ class JittorSession(Session):
         progress: Callable[[Decoded], None],
         examples: Sequence[int] | None = None,
     ) -> list[list[int]]:
-        from tunelab.backends.jittor.generation import generate
-
-        return generate(self, prompts, settings, progress=progress, examples=examples)
+        places = range(len(prompts)) if examples is None else examples
+        texts = [
+            Text(number, ids, settings=settings, seed=(self.run.seed, place))
+            for number, (ids, place) in enumerate(zip(prompts, places, strict=True))
+        ]
+        choose = Chooser(settings, end_tokens(self, self.tokenizer))
+        budget = GENERATION_BATCH * self.run.batch.max_tokens
+        generate(self.model, texts, choose, pad=self.tokenizer.pad_token_id, max_tokens=budget, progress=progress)
+        return [text.new for text in texts]
 
     def plain_model(self) -> Any:
         return self.model
@@ -212,10 +223,21 @@ class JittorSession(Session):
             parameter.update(jt.array(values[name]))
 
     def write_model(self, folder: Path) -> float:
-        return saving.write(self, self._values(), folder)
+        if isinstance(self.method, Lora):
+            architecture, base = self.model.architecture, self.run.model.name
+            write_adapter(
+                folder, self.method, self.adapters, self._values(), architecture=architecture, base_model=base
+            )
+        else:
+            saving.write_whole(folder, self._values(), base=self.located.folder)
+        saving.write_text_side(folder, self.generation_config, self.tokenizer, self.run.generation)
+        return sum(file.stat().st_size for file in folder.rglob("*.safetensors")) / MIB
 
     def read_model(self, folder: Path) -> None:
-        self._put(saving.read(self, folder))
+        if self.adapters:
+            self._put(read_adapter(folder, self.adapters))
+        else:
+            self._put(saving.read_whole(folder, self.model.architecture))
 
     def parameters(self) -> ParameterCount:
         added = sum(math.prod(value.shape) for each in self.adapters.values() for value in each.parameters().values())

@@ -65,7 +65,8 @@ def rehearse(plan: Plan, folder: Path) -> Plan:
     folder = folder.absolute()
     _empty(folder)
     model = stand_in(plan.study.model, folder / "stand-in")
-    facts = _smaller_study(plan, folder, model) | {"backends": backends}
+    facts = _smaller_study(plan, folder, model)
+    facts["backends"] = backends
     tasks = zip(plan.tasks, facts["tasks"], strict=True)
     rows = [f"task {task.name}: {_rows_said(task.options, smaller)}" for task, smaller in tasks]
     left_out = [f"left out: {lack}" for lack in lacks.values() if lack]
