@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F
-from transformers import AutoModelForCausalLM, Phi3Config
 
 import tiny
+from contracts.test_tied_fused_shared import MODELS
 from parity.test_lora import logits, reference_loss
 from training_harness import Records, Stopped, run_training
 from tunelab.data.tokens.batching import Order
@@ -24,13 +24,6 @@ from tunelab.study.planning.plan import build_method, recognise
 
 RATE, STEPS, RANK, ALPHA = 1e-2, 5, 4, 32.0
 PAPER = Lora(rank=RANK, alpha=ALPHA, targets=("c_attn.q", "c_attn.v"), learning_rate=RATE)
-
-
-def phi3():
-    torch.manual_seed(0)
-    sizes = dict(vocab_size=96, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4)
-    ends = dict(pad_token_id=0, bos_token_id=1, eos_token_id=1, num_key_value_heads=2)
-    return AutoModelForCausalLM.from_config(Phi3Config(**sizes, **ends, max_position_embeddings=256)).eval()
 
 
 # ------------------------------------------------------------------ MergedLinear
@@ -170,27 +163,23 @@ SAVED = {
 }  # fmt: skip
 
 
-def start_of(kind: str):
-    return phi3() if kind == "phi3" else tiny.model(kind)
-
-
 @pytest.mark.parametrize("case", SAVED)
 def test_what_is_saved_computes_the_same_in_peft_again_and_merged(case, tmp_path):
     kind, method = SAVED[case]
-    model = run_training(method, start_of(kind), tiny.rows(18), budget={"steps": 3}).model
-    expected, untuned = logits(model, kind), logits(start_of(kind), kind)
+    model = run_training(method, MODELS[kind](), tiny.rows(18), budget={"steps": 3}).model
+    expected, untuned = logits(model, kind), logits(MODELS[kind](), kind)
     assert not torch.allclose(expected, untuned, atol=1e-2)
     method.save(model, tmp_path)
 
     with pytest.warns(UserWarning, match="tunelab_options"):
-        by_peft = peft.PeftModel.from_pretrained(start_of(kind), tmp_path)
+        by_peft = peft.PeftModel.from_pretrained(MODELS[kind](), tmp_path)
     assert torch.allclose(logits(by_peft, kind), expected, atol=1e-5)
 
     name, again = recognise(tmp_path)
     assert name == "lora"
     for field in ("rank", "alpha", "ranks", "alphas", "scaling", "targets", "dropout"):
         assert getattr(again, field) == getattr(method, field), field
-    loaded = again.attach(start_of(kind), seed=9)
+    loaded = again.attach(MODELS[kind](), seed=9)
     again.load(loaded, tmp_path)
     assert torch.allclose(logits(loaded, kind), expected, atol=1e-6)
     assert torch.allclose(logits(method.merged(model), kind), expected, atol=1e-5)
@@ -275,9 +264,6 @@ def test_one_mask_is_drawn_for_all_parts():
     assert 0.3 < (query[:, :4].abs() < 1e-5).float().mean() < 0.7
 
 
-# ------------------------------------------------------------------ other ways
-
-
 def test_qlora_adapts_parts_of_a_quantised_layer(tmp_path):
     method = Qlora(rank=4, targets=("c_attn.q", "c_attn.v"), learning_rate=RATE)
     model = run_training(method, tiny.model("gpt2"), tiny.rows(12), budget={"steps": 3}).model
@@ -296,29 +282,19 @@ def test_methods_of_whole_layers_refuse_parts(name):
         build_method(name, {"rank": 4, "targets": ("c_attn.q",)}).attach(tiny.model("gpt2"), seed=0)
 
 
+def part_of_hybrid(*targets: str) -> dict:
+    return {"lora": {"rank": 4, "learning_rate": RATE, "targets": targets or "all-linear"}}
+
+
 HYBRIDS = {
-    "sequential": (
-        "sequential",
-        {
-            "parts": [
-                {"lora": {"rank": 4, "targets": ("c_attn.q",)}},
-                {"lora": {"rank": 4, "targets": ("c_attn.q", "c_attn.v")}},
-            ]
-        },
-    ),
-    "layerwise": (
-        "layerwise",
-        {"parts": [{"lora": {"rank": 4, "targets": ("c_attn.q", "c_attn.v")}}, {"lora": {"rank": 4}}]},
-    ),
+    "sequential": [part_of_hybrid("c_attn.q"), part_of_hybrid("c_attn.q", "c_attn.v")],
+    "layerwise": [part_of_hybrid("c_attn.q", "c_attn.v"), part_of_hybrid()],
 }
 
 
-@pytest.mark.parametrize("case", HYBRIDS)
-def test_parts_are_adapted_within_hybrids(case, tmp_path):
-    name, options = HYBRIDS[case]
-    for part in options["parts"]:
-        part["lora"]["learning_rate"] = RATE
-    method = build_method(name, {**options, "learning_rate": RATE})
+@pytest.mark.parametrize("name", HYBRIDS)
+def test_parts_are_adapted_within_hybrids(name, tmp_path):
+    method = build_method(name, {"parts": HYBRIDS[name], "learning_rate": RATE})
     model = run_training(method, tiny.model("gpt2"), tiny.rows(12), budget={"steps": 4}).model
     before, merged = tiny.model("gpt2"), method.merged(model)
     for index in range(2):
