@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tunelab.report.frame import Comparison
 from tunelab.report.marks import surroundings
 from tunelab.report.numbers import MISSING, rate
@@ -46,11 +48,13 @@ def failures_table(comparison: Comparison) -> Table | None:
     """Every failed run and its error."""
     if not comparison.failures:
         return None
+    head, at = _back_end(comparison)
     rows = tuple(
-        cells(failure.method, failure.task, str(failure.seed), rate(failure.learning_rate), failure.error, failure.run)
-        for failure in comparison.failures
+        cells(each.method, each.task, *at(row.backend), str(each.seed), rate(each.learning_rate), each.error, each.run)
+        for row in comparison.rows
+        for each in row.failures
     )
-    columns = tuple(map(words, ("Method", "Task", "Seed", "Learning rate", "Error", "Run")))
+    columns = tuple(map(words, ("Method", "Task", *head, "Seed", "Learning rate", "Error", "Run")))
     return Table("", columns, rows, ("A failed run is in no average. The next tunelab run tries it again.",))
 
 
@@ -58,23 +62,34 @@ def pending_table(comparison: Comparison) -> Table | None:
     """Every run that has neither a result nor an error."""
     if not comparison.pending:
         return None
+    head, at = _back_end(comparison)
     rows = tuple(
-        cells(entry.method, entry.task, str(entry.seed), rate(entry.learning_rate), entry.id)
+        cells(entry.method, entry.task, *at(entry.backend), str(entry.seed), rate(entry.learning_rate), entry.id)
         for entry in comparison.pending
     )
-    return Table("", tuple(map(words, ("Method", "Task", "Seed", "Learning rate", "Run"))), rows)
+    return Table("", tuple(map(words, ("Method", "Task", *head, "Seed", "Learning rate", "Run"))), rows)
 
 
 def notes_table(comparison: Comparison) -> Table | None:
     """What the runs themselves said."""
-    methods: dict[tuple[str, str], list[str]] = {}
+    head, at = _back_end(comparison)
+    methods: dict[tuple[str, str, str], list[str]] = {}
     for row in comparison.rows:
         for note in row.notes:
-            methods.setdefault((row.task, note), []).append(row.method)
+            methods.setdefault((row.task, row.backend, note), []).append(row.method)
     if not methods:
         return None
-    rows = tuple(cells(task, ", ".join(dict.fromkeys(names)), note) for (task, note), names in methods.items())
-    return Table("", tuple(map(words, ("Task", "Methods", "Note"))), rows)
+    rows = tuple(
+        cells(task, *at(backend), ", ".join(dict.fromkeys(names)), note)
+        for (task, backend, note), names in methods.items()
+    )
+    return Table("", tuple(map(words, ("Task", *head, "Methods", "Note"))), rows)
+
+
+def _back_end(comparison: Comparison) -> tuple[tuple[str, ...], Callable[[str], tuple[str, ...]]]:
+    """A column that names the back end, where there are several: its head, and its cell of a name."""
+    several = len({group.backend for group in comparison.groups}) > 1
+    return ("Back end",) if several else (), lambda name: (name,) if several else ()
 
 
 def _values(counts: dict[str, int]) -> str:

@@ -63,11 +63,12 @@ def overall(found: Sequence[Verdict]) -> str:
     if len(found) == 1:
         return ""
     kept = dict.fromkeys(verdict.keep for verdict in found)
+    tasks, unit = _units(found)
     if None in kept:
         known = [verdict for verdict in found if verdict.keep is not None]
         if not known:
             return "Nothing can be said yet about which way to keep."
-        return f"So far, for {len(known)} of {len(found)} tasks: {_listed(known)}."
+        return f"So far, for {len(known)} of {len(found)} {tasks}: {_listed(known)}."
     if len(kept) == 1:
         label = next(iter(kept))
         what = "task" if len({verdict.group.task for verdict in found}) == len(found) else "table"
@@ -76,12 +77,22 @@ def overall(found: Sequence[Verdict]) -> str:
             return f"No method is shown to beat the base{everywhere}: keep the base."
         return f"Keep {label}{everywhere}."
     if BASE in kept:
-        return f"The way to keep differs by task: {_listed(found)}."
+        return f"The way to keep differs by {unit}: {_listed(found)}."
     always = set.intersection(*({row.method for row in verdict.choice.good} for verdict in found))
-    text = f"The way to keep differs by task: {_listed(found)}."
+    text = f"The way to keep differs by {unit}: {_listed(found)}."
     if not always:
-        return f"{text} No one method is as good as the best on every task."
-    return f"{text} As good as the best on every task: {listing(sorted(always))}."
+        return f"{text} No one method is as good as the best on every {unit}."
+    return f"{text} As good as the best on every {unit}: {listing(sorted(always))}."
+
+
+def _units(found: Sequence[Verdict]) -> tuple[str, str]:
+    """What verdicts are of, in the plural, and what they differ by: tasks, back ends or both."""
+    groups = [verdict.group for verdict in found]
+    if len({group.backend for group in groups}) == 1:
+        return "tasks", "task"
+    if len({group.task for group in groups}) == 1:
+        return "back ends", "back end"
+    return "tables", "task and back end"
 
 
 def place(group: Group, groups: Sequence[Group]) -> str:
