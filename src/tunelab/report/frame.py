@@ -19,7 +19,7 @@ from tunelab.report.quality import ScoreCell, assess
 from tunelab.report.reading import RunRecords, finished, read_runs, whole_seconds
 from tunelab.significance.beside_best import Comparison as Compared
 
-__all__ = ["BASE", "Comparison", "Failure", "Group", "Row", "RunEntry", "StudyRuns", "build_comparison"]
+__all__ = ["BASE", "Comparison", "Failure", "Group", "Row", "RunEntry", "StudyRuns", "build_comparison", "without_nan"]
 
 
 class Failure(NamedTuple):
@@ -83,7 +83,7 @@ class Row:
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
         values["scores"] = {name: cell._asdict() for name, cell in self.scores.items()}
         values["failures"] = [failure._asdict() for failure in self.failures]
-        return _without_nan(values)
+        return without_nan(values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -304,10 +304,10 @@ def _largest(values: Sequence[Any]) -> Any:
     return max((value for value in values if value is not None), default=None)
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
     """JSON has no NaN: what is not a number is missing."""
     if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
+        return {key: without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
+        return [without_nan(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tunelab.report.alignment.section import Alignment
 from tunelab.report.examples import SideBySide
 from tunelab.report.page import Chapter, Page, facts_table
 from tunelab.report.tables import Cell, Table, cells, escaped_markdown, markdown, words
@@ -13,15 +14,26 @@ def render_markdown(page: Page) -> str:
     blocks += [f"**{escaped_markdown(text)}**" for text in (page.warning, page.overall) if text]
     bullet = "- " if len(page.chapters) > 1 else ""
     blocks += [f"{bullet}{escaped_markdown(' '.join(chapter.sentences))}" for chapter in page.chapters]
+    blocks += [f"{bullet}{escaped_markdown(alignment.headline)}" for alignment in page.alignments]
     blocks.append(escaped_markdown(page.rule))
     for chapter in page.chapters:
         blocks += _chapter(chapter)
+    for alignment in page.alignments:
+        blocks += _alignment(alignment)
     facts = facts_table(page)
     if facts is not None:
         blocks += ["## Study", markdown(facts)]
     for part in page.parts:
         blocks += [f"## {part.heading}", markdown(part.table)]
     return "\n\n".join(block.strip("\n") for block in blocks) + "\n"
+
+
+def _alignment(alignment: Alignment) -> list[str]:
+    blocks = [f"## {escaped_markdown(alignment.title)}", escaped_markdown(alignment.sentence)]
+    blocks += [f"![{escaped_markdown(plot.title)}](plots/{plot.file})" for plot in alignment.plots]
+    for part in alignment.parts:
+        blocks += [f"### {escaped_markdown(part.heading)}", markdown(part.table)]
+    return blocks
 
 
 def _chapter(chapter: Chapter) -> list[str]:

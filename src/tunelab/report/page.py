@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from tunelab.contracts import Metric
+from tunelab.report.alignment.section import Alignment, alignments
 from tunelab.report.beside import beside_table, looks_table
 from tunelab.report.costs import phases_table, search_table
 from tunelab.report.decision import decision_table
@@ -14,20 +15,8 @@ from tunelab.report.fairness import fairness_table, optimizer_table, value_text
 from tunelab.report.frame import Comparison
 from tunelab.report.plots import Plot, draw_all
 from tunelab.report.provenance import failures_table, notes_table, pending_table, provenance_table, signatures_table
-from tunelab.report.tables import Table, cells, words
+from tunelab.report.tables import Part, Table, cells, words
 from tunelab.report.verdict import RULE, Verdict, overall, verdicts
-
-
-class Part(NamedTuple):
-    """A table under its own small heading."""
-
-    heading: str
-    table: Table
-
-    @property
-    def is_long(self) -> bool:
-        """Folded in HTML until it is asked for."""
-        return len(self.table.rows) > 24
 
 
 class Chapter(NamedTuple):
@@ -55,10 +44,12 @@ class Page(NamedTuple):
     """About all tasks together: failures, provenance, notes."""
     warning: str = ""
     """What a reader must know before any number."""
+    alignments: tuple[Alignment, ...] = ()
+    """Each further back end beside the first; empty for one back end."""
 
     @property
     def plots(self) -> tuple[Plot, ...]:
-        return tuple(plot for chapter in self.chapters for plot in chapter.plots)
+        return tuple(plot for section in (*self.chapters, *self.alignments) for plot in section.plots)
 
 
 def build_page(
@@ -72,7 +63,10 @@ def build_page(
         for number, verdict in enumerate(found, start=1)
     )
     facts = tuple((str(name), value_text(value)) for name, value in config_facts.items())
-    return Page(comparison.study or "study", facts, overall(found), RULE, chapters, _closing(comparison), warning)
+    return Page(
+        comparison.study or "study", facts, overall(found), RULE, chapters, _closing(comparison), warning,
+        alignments(comparison, metrics),
+    )  # fmt: skip
 
 
 def _chapter(verdict: Verdict, *, anchor: str, metrics: Mapping[str, Metric], plots: tuple[Plot, ...]) -> Chapter:

@@ -70,16 +70,16 @@ def draw_all(comparison: Comparison) -> dict[tuple[str, str, str], tuple[Plot, .
         for group in comparison.groups:
             title = place(group, comparison.groups)
             short = _label(title, 36)
-            slug = _slug(title, used)
+            name_of = slug(title, used)
             drawn = {
-                f"{slug}_curves": (f"Learning curves, {title}", _curves(group, short, look), True),
-                f"{slug}_quality_memory": (
+                f"{name_of}_curves": (f"Learning curves, {title}", _curves(group, short, look), True),
+                f"{name_of}_quality_memory": (
                     f"Quality and memory, {title}",
                     _quality(group, short, look, "memory"),
                     False,
                 ),
-                f"{slug}_quality_time": (f"Quality and time, {title}", _quality(group, short, look, "time"), False),
-                f"{slug}_search": (f"Learning rates tried, {title}", rate_figure(group, short, look), False),
+                f"{name_of}_quality_time": (f"Quality and time, {title}", _quality(group, short, look, "time"), False),
+                f"{name_of}_search": (f"Learning rates tried, {title}", rate_figure(group, short, look), False),
             }
             found[group.key] = tuple(
                 Plot(f"{name}.png", caption, png(figure), svg(figure, prefix=name.replace(".", "-")), wide)
@@ -241,13 +241,13 @@ def _cost_label(cost: CostOfQuality, unit: Unit, group: Group) -> str:
     return f"{kind_of(cost, group).name} ({unit.name})"
 
 
-def _slug(title: str, used: set[str]) -> str:
+def slug(title: str, used: set[str]) -> str:
     """A file name from any task name, never the same twice."""
     plain = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:60] or "task"
-    slug = next(
+    found = next(
         name
         for number in range(1, len(used) + 2)
         if (name := plain if number == 1 else f"{plain}-{number}") not in used
     )
-    used.add(slug)
-    return slug
+    used.add(found)
+    return found

@@ -36,6 +36,18 @@ class Table(NamedTuple):
     """Lines under the table: what the marks and the type mean."""
 
 
+class Part(NamedTuple):
+    """A table under its own small heading."""
+
+    heading: str
+    table: Table
+
+    @property
+    def is_long(self) -> bool:
+        """Folded in HTML until it is asked for."""
+        return len(self.table.rows) > 24
+
+
 def words(title: str) -> Column:
     """A column of text."""
     return Column(title, number=False)

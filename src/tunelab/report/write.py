@@ -12,11 +12,11 @@ from typing import Any
 from tunelab.contracts import Metric
 from tunelab.entries import StudyRuns
 from tunelab.files import write_atomically
-from tunelab.report.frame import Comparison, build_comparison
+from tunelab.report.frame import Comparison, build_comparison, without_nan
 from tunelab.report.html import render_html
 from tunelab.report.markdown import render_markdown
 from tunelab.report.numbers import setting_text
-from tunelab.report.page import build_page
+from tunelab.report.page import Page, build_page
 from tunelab.report.verdict import verdicts
 
 
@@ -41,15 +41,17 @@ def write_report(
     for plot in page.plots:
         write_atomically(folder / "plots" / plot.file, plot.png)
     write_atomically(folder / "comparison.csv", _csv(comparison))
-    write_atomically(folder / "comparison.json", _json(comparison))
+    write_atomically(folder / "comparison.json", _json(comparison, page))
     write_atomically(folder / "report.md", render_markdown(page))
     write_atomically(folder / "report.html", render_html(page))
     return comparison
 
 
-def _json(comparison: Comparison) -> str:
+def _json(comparison: Comparison, page: Page) -> str:
     decisions = [verdict.as_json() for verdict in verdicts(comparison)]
     whole = {"study": comparison.study, "decisions": decisions, "rows": comparison.as_json()["rows"]}
+    if page.alignments:
+        whole["alignment"] = without_nan([alignment.facts for alignment in page.alignments])
     return json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
