@@ -71,7 +71,8 @@ def overall(found: Sequence[Verdict]) -> str:
         return f"So far, for {len(known)} of {len(found)} {tasks}: {_listed(known)}."
     if len(kept) == 1:
         label = next(iter(kept))
-        what = "task" if len({verdict.group.task for verdict in found}) == len(found) else "table"
+        apart = len({verdict.group.task for verdict in found}) == len(found)
+        what = "task" if apart else unit if unit == "back end" else "table"
         everywhere = f" on every {what}" if len(found) > 2 else f" on both {what}s"
         if label == BASE:
             return f"No method is shown to beat the base{everywhere}: keep the base."
@@ -90,7 +91,7 @@ def _units(found: Sequence[Verdict]) -> tuple[str, str]:
     groups = [verdict.group for verdict in found]
     if len({group.backend for group in groups}) == 1:
         return "tasks", "task"
-    if len({group.task for group in groups}) == 1:
+    if len({group.task for group in groups}) == 1 and len({group.study for group in groups}) == 1:
         return "back ends", "back end"
     return "tables", "task and back end"
 

@@ -148,6 +148,7 @@ def test_verdicts_over_back_ends_do_not_speak_of_tasks(tmp_path):
     assert [verdict.name for verdict in found] == ["restaurants (torch)", "restaurants (jittor)"]
     other = found[1]._replace(choice=found[1].choice._replace(keep="full"))
     assert found[0].keep == "lora r=4"
+    assert overall(found) == "Keep lora r=4 on both back ends."
     said = overall([found[0], other])
     assert said.startswith(
         "The way to keep differs by back end: lora r=4 on restaurants (torch); full on restaurants (jittor)."

@@ -74,8 +74,8 @@ def _figure(kind: Kind, panels: dict[str, list[Pair]], names: tuple[str, str]) -
     every = list(figure.subplots(lines, columns, squeeze=False).flat)
     for axes, (method, pairs) in zip(every, panels.items(), strict=False):
         _panel(axes, kind, pairs)
-        seeds = f", {len(pairs)} runs" if len(pairs) > 1 else ""
-        axes.set_title(label(f"{method}{seeds}", 34))
+        several = f", {len(pairs)} runs" if len(pairs) > 1 else ""
+        axes.set_title(label(method, 18) + several)
     for axes in every[len(panels) :]:
         axes.set_visible(False)
     for axes in every[::columns]:
