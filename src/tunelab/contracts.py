@@ -32,7 +32,7 @@ from pydantic import (
 from tunelab.backend_contract import Order, Session, Updater
 from tunelab.config.run import RunConfig
 from tunelab.config.schema import Generation, MethodEntry, Optimizer, StudyConfig
-from tunelab.records import Example, Prediction
+from tunelab.records import Example, LowRank, Prediction
 
 if TYPE_CHECKING:
     import torch
@@ -133,6 +133,21 @@ class Method(Options, ABC):
             ConfigError: an option that does not fit this model (a target that matches nothing).
             NotImplementedError: on the meta device alone, where a library must see weights to build its layers.
         """
+
+    def low_rank(
+        self, layers: Mapping[str, tuple[int, int]], config: Mapping[str, Any]
+    ) -> dict[str, tuple[LowRank, ...]] | None:
+        """For back ends without torch, in place of `attach`: the trained factors beside each linear layer, by module
+        path. None: it is not made of such factors alone.
+
+        Args:
+            layers: (O, I) of every linear layer by module path.
+            config: the model's, as config.json has it.
+
+        Raises:
+            ConfigError: as `attach`; or an option that only torch can do.
+        """
+        return None
 
     def remarks(self, model: PreTrainedModel) -> list[str]:
         """What a reader should know of these options on this model, told from the shapes of a model to which nothing

@@ -141,6 +141,18 @@ class Located(NamedTuple):
     """Hub commit, or 'sha256:...' over a local folder's configuration and weights."""
 
 
+class LowRank(NamedTuple):
+    """One trained A (R, I) and B (rows, R) beside a linear layer."""
+
+    name: str
+    """Their parameters are `name`.lora_A and `name`.lora_B: the layer's path, and its part of a fused layer."""
+    rows: slice
+    """Of the layer's outputs."""
+    inputs: int
+    rank: int
+    scale: float
+
+
 class TextSide(NamedTuple):
     """What text needs of a model: no weights."""
 

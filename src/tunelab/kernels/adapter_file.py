@@ -26,11 +26,8 @@ from torch import Tensor
 
 from tunelab.errors import ConfigError, ModelError
 from tunelab.kernels.adapted_linear import AdaptedLinear
+from tunelab.kernels.peft_format import CONFIG, HALVES, PREFIX, WEIGHTS
 from tunelab.kernels.sparse import compressed, expanded
-
-PREFIX = "base_model.model."
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-HALVES = ("lora_A", "lora_B")
 
 
 def write(

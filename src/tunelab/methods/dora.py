@@ -42,8 +42,9 @@ class Dora(Method):
         import torch
 
         from tunelab.kernels.initial import kaiming_uniform
+        from tunelab.kernels.peft_format import shortest_names
         from tunelab.models import peft_tuners
-        from tunelab.models.targets import check_rank, is_transposed, linear_layers, select, shortest_names
+        from tunelab.models.targets import check_rank, is_transposed, linear_layers, select
 
         chosen = select(model, self.targets)
         check_rank(self.rank, chosen)

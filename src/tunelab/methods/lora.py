@@ -13,13 +13,15 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from tunelab.contracts import Method
 from tunelab.errors import ConfigError, ModelError
 from tunelab.kernels.patterns import check_patterns, for_layer, for_part
+from tunelab.kernels.peft_format import HALVES, PREFIX, WrittenLayer, shortest_names
+from tunelab.records import LowRank
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -27,11 +29,9 @@ if TYPE_CHECKING:
 
     from tunelab.kernels.adapted_linear import AdaptedLinear
 
-PREFIX = "base_model.model."
 OPTIONS = "tunelab_options"
 """In adapter_config.json, where parts are adapted: these options, which PEFT's own fields cannot say. PEFT warns that
 it does not know the key, and goes on."""
-HALVES = ("lora_A", "lora_B")
 SAVED = ("rank", "alpha", "ranks", "alphas", "targets")
 """What OPTIONS holds."""
 UNREAD = (
@@ -42,16 +42,6 @@ UNREAD = (
 """Fields of peft.LoraConfig that change the model, and that this method does not have."""
 CHANGES_BASE = ("pissa", "olora", "corda", "lora_ga", "loftq")
 """Starts of PEFT's init_lora_weights after which an adapter fits a changed base only, unless converted."""
-
-
-class WrittenLayer(NamedTuple):
-    """What a saved adapter has of a layer."""
-
-    rank: int
-    """Parts' ranks together."""
-    scale: float
-    transposed: bool
-    parted: bool
 
 
 class Lora(Method):
@@ -98,8 +88,7 @@ class Lora(Method):
 
         chosen = select_parts(model, self.targets)
         parts = [f"{name}.{part}" for name, (_, parts) in chosen.items() for part in parts]
-        check_patterns("ranks", self.ranks, chosen, parts)
-        check_patterns("alphas", self.alphas, chosen, parts)
+        self._check_patterns({name: rows for name, (_, rows) in chosen.items()})
         if parts and self.init != "default":
             rule = f"takes a part out of a layer's whole weight, and targets names {'.'.join(parts[0].split('.')[-2:])}"
             raise ConfigError(f"init: {self.init} {rule}; name whole layers, or use init: default")
@@ -137,6 +126,35 @@ class Lora(Method):
         transposed = is_transposed(layer)
         return parted_layer(layer, transposed=transposed, name=name, seed=seed, parts=parts, dropout=self.dropout)
 
+    def low_rank(
+        self, layers: Mapping[str, tuple[int, int]], config: Mapping[str, Any]
+    ) -> dict[str, tuple[LowRank, ...]]:
+        from tunelab.models.targets import named_layers
+
+        if self.init != "default":
+            raise ConfigError(f"init: {self.init} needs torch; without it lora starts with init: default")
+        chosen = named_layers(layers, self.targets, config)
+        self._check_patterns(chosen)
+        return {
+            name: tuple(self._low_rank(name, part, rows, layers[name][1]) for part, rows in parts.items())
+            or (self._low_rank(name, "", slice(0, layers[name][0]), layers[name][1]),)
+            for name, parts in chosen.items()
+        }
+
+    def _low_rank(self, layer: str, part: str, rows: slice, inputs: int) -> LowRank:
+        name, size = f"{layer}.{part}" if part else layer, rows.stop - rows.start
+        rank, alpha = for_layer(self.ranks, layer, self.rank), for_layer(self.alphas, layer, self.alpha)
+        if part:
+            rank, alpha = for_layer(self.ranks, name, rank), for_layer(self.alphas, name, alpha)
+        if rank > min(size, inputs):
+            raise ConfigError(f"rank: {rank} is larger than the matrix of {name} ({size} x {inputs})")
+        return LowRank(name, rows, inputs, rank, alpha / self._divisor(rank))
+
+    def _check_patterns(self, chosen: Mapping[str, Mapping[str, slice]]) -> None:
+        parts = [f"{name}.{part}" for name, rows in chosen.items() for part in rows]
+        check_patterns("ranks", self.ranks, chosen, parts)
+        check_patterns("alphas", self.alphas, chosen, parts)
+
     def _divisor(self, rank: int) -> float:
         """Of alpha."""
         return math.sqrt(rank) if self.scaling == "rslora" else rank
@@ -153,7 +171,7 @@ class Lora(Method):
         from safetensors.torch import save_file
 
         from tunelab.kernels.adapted_linear import adapted_layers
-        from tunelab.models.targets import linear_layers, shortest_names
+        from tunelab.models.targets import linear_layers
 
         layers = adapted_layers(model)
         tensors = {

@@ -91,7 +91,7 @@ class PeftAny(Method):
 
     def _config(self, model: PreTrainedModel) -> peft.PeftConfig:
         from tunelab.models.peft_fields import has_option, make_config
-        from tunelab.models.targets import check_parameters, is_transposed, linear_layers, select, shortest_names
+        from tunelab.models.targets import check_parameters, is_transposed, linear_layers, select
 
         options = _with_schedule(self.type, self.options)
         check_parameters(model, self._parameters)

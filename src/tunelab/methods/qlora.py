@@ -15,7 +15,8 @@ from pydantic import PositiveFloat, PositiveInt
 
 from tunelab.contracts import OptimizerKind
 from tunelab.errors import ModelError
-from tunelab.methods.lora import Lora, WrittenLayer
+from tunelab.kernels.peft_format import WrittenLayer
+from tunelab.methods.lora import Lora
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

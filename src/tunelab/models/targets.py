@@ -101,25 +101,31 @@ def select_parts(
             in no linear layer (fused experts) and would be left out.
     """
     layers = linear_layers(model)
+    if targets == "all-linear" and left_out is not None:
+        refuse_unseen(matrices(model, layers.values()), left_out=left_out)
+    shapes = {name: outputs_and_inputs(layer) for name, layer in layers.items()}
+    named = named_layers(shapes, targets, model.config.to_dict())
+    return {name: Chosen(layers[name], parts) for name, parts in named.items()}
+
+
+def named_layers(
+    shapes: Mapping[str, tuple[int, int]], targets: str | tuple[str, ...], config: Mapping[str, Any]
+) -> dict[str, dict[str, slice]]:
+    """The same by names alone, without a framework: module path -> rows by part, none for a whole layer.
+
+    Args:
+        shapes: (O, I) of every linear layer by module path.
+        config: the model's, as config.json has it.
+    """
     if not isinstance(targets, str):
-        outputs = {name: outputs_and_inputs(layer)[0] for name, layer in layers.items()}
-        named = choose(model.config.to_dict(), outputs, targets)
-        if not named:
-            raise ConfigError(f"targets: '{targets}' matches no linear layer; there are {leaf_names(layers)}")
-        return {name: Chosen(layers[name], parts) for name, parts in named.items()}
-    # a row of weights (Qwen-MoE's gate of the shared expert) has no rank to choose
-    layers = {name: layer for name, layer in layers.items() if min(outputs_and_inputs(layer)) > 1}
-    if targets == "all-linear":
-        if left_out is not None:
-            refuse_unseen(matrices(model, layers.values()), left_out=left_out)
-        chosen = set(layers)
-    elif targets == "attention":
-        chosen = {name for name in layers if ATTENTION.search(name)}
+        named = choose(config, {name: outputs for name, (outputs, _) in shapes.items()}, targets)
     else:
-        chosen = {name for name in layers if re.fullmatch(targets, name)}
-    if not chosen:
-        raise ConfigError(f"targets: '{targets}' matches no linear layer; there are {leaf_names(layers)}")
-    return {name: Chosen(layer, {}) for name, layer in layers.items() if name in chosen}
+        rule = {"all-linear": bool, "attention": ATTENTION.search}.get(targets) or re.compile(targets).fullmatch
+        # a row of weights (Qwen-MoE's gate of the shared expert) has no rank to choose
+        named = {name: {} for name, shape in shapes.items() if min(shape) > 1 and rule(name)}
+    if not named:
+        raise ConfigError(f"targets: '{targets}' matches no linear layer; there are {leaf_names(shapes)}")
+    return named
 
 
 def reach_remarks(
@@ -159,15 +165,7 @@ def check_rank(rank: int, layers: Mapping[str, nn.Module]) -> None:
             raise ConfigError(f"rank: {rank} is larger than the matrix of {name} ({' x '.join(map(str, sizes))})")
 
 
-def shortest_names(layers: Iterable[str], chosen: list[str]) -> list[str]:
-    """Leaf names where they say exactly `chosen`, else whole module paths (PEFT's `target_modules`)."""
-    leaves = sorted({name.rsplit(".", 1)[-1] for name in chosen})
-    if {name for name in layers if name.rsplit(".", 1)[-1] in leaves} <= set(chosen):
-        return leaves
-    return sorted(chosen)
-
-
-def leaf_names(layers: dict[str, nn.Module]) -> str:
+def leaf_names(layers: Iterable[str]) -> str:
     """'q_proj, k_proj, ...' for an error message."""
     return ", ".join(dict.fromkeys(name.rsplit(".", 1)[-1] for name in layers))
 

@@ -11,27 +11,24 @@ from typing import Any
 import numpy as np
 
 from tunelab.backends.jittor.architecture import Architecture, linear_layers
-from tunelab.backends.jittor.changes import Factors
 from tunelab.backends.jittor.framework import jt
 from tunelab.backends.jittor.network import dropped
 from tunelab.backends.jittor.weights import read_tensors, write_tensors
 from tunelab.errors import ModelError
 from tunelab.kernels.initial import kaiming_uniform
-from tunelab.methods.lora import HALVES, PREFIX, Lora, WrittenLayer
-from tunelab.models.targets import shortest_names
-
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+from tunelab.kernels.peft_format import CONFIG, HALVES, PREFIX, WEIGHTS, WrittenLayer, shortest_names
+from tunelab.records import LowRank
 
 
 class Adapter:
     """s (x A^T) B^T, in the rows of each part; other rows stay as they are. Dropout draws one mask for all parts."""
 
-    def __init__(self, factors: Sequence[Factors], *, outputs: int, seed: int, dropout: float) -> None:
+    def __init__(self, factors: Sequence[LowRank], *, outputs: int, seed: int, dropout: float) -> None:
         self.factors, self.outputs, self.dropout = tuple(factors), outputs, dropout
         self._own: list[tuple[Any, Any]] = []
         for each in factors:
             a_RI = kaiming_uniform(seed=seed, name=f"{each.name}.lora_A", shape=(each.rank, each.inputs))
-            self._own.append((jt.array(a_RI), jt.zeros((each.num_rows, each.rank))))
+            self._own.append((jt.array(a_RI), jt.zeros((each.rows.stop - each.rows.start, each.rank))))
 
     def parameters(self) -> dict[str, Any]:
         pairs = zip(self.factors, self._own, strict=True)
@@ -52,10 +49,10 @@ class Adapter:
 
 
 def write_adapter(
-    folder: Path, method: Lora, adapters: Mapping[str, Adapter], values: Mapping[str, np.ndarray], *,
+    folder: Path, method: Any, adapters: Mapping[str, Adapter], values: Mapping[str, np.ndarray], *,
     architecture: Architecture, base_model: str,
 ) -> None:  # fmt: skip
-    """`values` by the names of the trained parameters."""
+    """`values` by the names of the trained parameters; `method` says what PEFT's configuration is told."""
     tensors, layers = {}, {}
     for path, adapter in adapters.items():
         scale = adapter.factors[0].scale

@@ -30,11 +30,11 @@ def _compile() -> None:
     from tunelab.backends.jittor.architecture import architecture, shapes
     from tunelab.backends.jittor.network import Network
     from tunelab.backends.jittor.weights import read_model
+    from tunelab.catalogue import load
     from tunelab.config.schema import ModelSource
-    from tunelab.methods.full import Full
-    from tunelab.methods.lora import Lora
     from tunelab.models.load import load_text, locate, read_configuration
 
+    full, lora = load("methods", "full"), load("methods", "lora")
     source = ModelSource(name="tunelab/tiny")
     located = locate(source)
     tokenizer = load_text(source, located).tokenizer
@@ -44,10 +44,10 @@ def _compile() -> None:
     still, dropping = (architecture(source, {**facts, **dict.fromkeys(DROPOUTS, share)}) for share in (0.0, 0.1))
     draw = np.random.default_rng(0)
     weights = {name: draw.normal(0, 0.02, shape).astype(np.float32) for name, shape in shapes(still).items()}
-    parts = Lora(rank=2, dropout=0.1, targets=("c_attn.q", "c_attn.v"))
+    parts = lora(rank=2, dropout=0.1, targets=("c_attn.q", "c_attn.v"))
     for each, values, methods in (
-        (llama, read_model(located.folder, llama), (Full(), Lora(rank=2), Lora(rank=2, dropout=0.1))),
-        (still, weights, (Full(), Lora(rank=2))),
+        (llama, read_model(located.folder, llama), (full(), lora(rank=2), lora(rank=2, dropout=0.1))),
+        (still, weights, (full(), lora(rank=2))),
         (dropping, weights, (parts,)),
     ):
         for method in methods:
@@ -87,3 +87,7 @@ def _exercise(network: Any, method: Any, *, source: Any, located: Any, tokenizer
         settings = Generation(beams=beams, max_new_tokens=4)
         session.generate([row.ids for row in rows], settings, progress=lambda decoded: None)
         session.generate([rows[0].ids], settings, progress=lambda decoded: None)
+
+
+if __name__ == "__main__":
+    main()

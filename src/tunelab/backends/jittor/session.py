@@ -15,7 +15,7 @@ from tunelab.backend_contract import Session
 from tunelab.backends.jittor import saving
 from tunelab.backends.jittor.adamw import AdamW, copied
 from tunelab.backends.jittor.architecture import architecture
-from tunelab.backends.jittor.changes import check_full, lora_factors
+from tunelab.backends.jittor.changes import factors_of
 from tunelab.backends.jittor.framework import jt, num_kernels
 from tunelab.backends.jittor.generation import GENERATION_BATCH, generate
 from tunelab.backends.jittor.head import Summed, token_losses
@@ -28,7 +28,6 @@ from tunelab.config.schema import Generation
 from tunelab.contracts import Method
 from tunelab.data.tokens.packing import documents
 from tunelab.errors import RunError
-from tunelab.methods.lora import Lora
 from tunelab.models.choosing import Chooser, Text
 from tunelab.models.generation_file import end_tokens
 from tunelab.records import Batch, Decoded, Located, ParameterCount, TextSide, TokenLoss
@@ -62,14 +61,13 @@ class JittorSession(Session):
         self.model = network
         self.method, self.run, self.located, self.tokenizer, self.notes = method, run, located, tokenizer, notes
         self.generation_config = saving.generation_settings(located.folder)
-        self.adapters: dict[str, Adapter] = {}
-        if isinstance(method, Lora):
-            for path, factors in lora_factors(network.architecture, method).items():
-                outputs = network.outputs(path)
-                self.adapters[path] = Adapter(factors, outputs=outputs, seed=run.seed, dropout=method.dropout)
-            network.changes.update(self.adapters)
-        elif method is not None:
-            check_full(method)
+        found = None if method is None else factors_of(network.architecture, method)
+        dropout = getattr(method, "dropout", 0.0)
+        self.adapters = {
+            path: Adapter(factors, outputs=network.outputs(path), seed=run.seed, dropout=dropout)
+            for path, factors in (found or {}).items()
+        }
+        network.changes.update(self.adapters)
         self._parameters = self._trained()
         self._rates = {name: method.rate_of(name) for name in self._parameters} if method is not None else {}
         self._gradients: dict[str, Any] = {}
@@ -223,7 +221,7 @@ class JittorSession(Session):
             parameter.update(jt.array(values[name]))
 
     def write_model(self, folder: Path) -> float:
-        if isinstance(self.method, Lora):
+        if self.adapters:
             architecture, base = self.model.architecture, self.run.model.name
             write_adapter(
                 folder, self.method, self.adapters, self._values(), architecture=architecture, base_model=base
