@@ -121,7 +121,7 @@ class Refuses:
 sys.meta_path.insert(0, Refuses())
 import numpy as np
 from tunelab.config.schema import Generation
-from tunelab.models import choosing, decoding
+from tunelab.models import beams, choosing, decoding
 settings = Generation(temperature=0.7, top_k=3, top_p=0.9, no_repeat_ngram=2)
 texts = [choosing.Text(0, np.array([2]), settings=settings, seed=(0, 0))]
 scores = np.array([[0.0, 9.0, -9.0]], dtype=np.float32)

@@ -111,7 +111,7 @@ def test_beam_texts_equal_transformers(kind, length_penalty, early_stopping):
 
 
 @pytest.mark.parametrize("beams", [1, 3])
-@pytest.mark.parametrize("kind", ["llama", "t5"])
+@pytest.mark.parametrize("kind", CONFIGURATIONS)
 def test_least_length_equals_transformers(kind, beams):
     model = model_of(kind)
     asked = dict(min_new_tokens=9, max_new_tokens=12)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -74,20 +74,32 @@ class Chooser:
 
 def narrow(scores_BV: Scores, settings: Generation) -> Scores:
     """Scores to draw from: temperature, and what top_k and top_p leave out is -inf."""
-    if isinstance(scores_BV, np.ndarray):
-        return numpy_scores.narrow(scores_BV, settings)
-    from tunelab.models import torch_scores
-
-    return torch_scores.narrow(scores_BV, settings)
+    return _arithmetic(scores_BV).narrow(scores_BV, settings)
 
 
 def draw(scores_BV: Scores, uniforms: Sequence[float]) -> list[int]:
     """The token at which the cumulated probability passes the row's number of [0, 1)."""
-    if isinstance(scores_BV, np.ndarray):
-        return numpy_scores.draw(scores_BV, uniforms)
+    return _arithmetic(scores_BV).draw(scores_BV, uniforms)
+
+
+def log_probabilities(scores_BV: Scores) -> Scores:
+    """Of each row's tokens, in fp32."""
+    return _arithmetic(scores_BV).log_probabilities(scores_BV)
+
+
+def best(logs_BV: Scores, running_B: np.ndarray, *, beams: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The highest sums of a beam's score and a token's, best first, shape (prompts, count), and their places in the
+    prompt's (beam, token)."""
+    return _arithmetic(logs_BV).best(logs_BV, running_B, beams=beams, count=count)
+
+
+def _arithmetic(scores: Scores) -> Any:
+    """The file that calculates with scores of this kind."""
+    if isinstance(scores, np.ndarray):
+        return numpy_scores
     from tunelab.models import torch_scores
 
-    return torch_scores.draw(scores_BV, uniforms)
+    return torch_scores
 
 
 def completing(new: list[int], size: int) -> list[int]:

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from tunelab.config.schema import Generation
 from tunelab.models.choosing import Chooser, Text
 
 if TYPE_CHECKING:
@@ -53,6 +54,10 @@ class Rows(ABC):
     def select(self, rows: list[int]) -> None:
         """Keep these rows, in this order; one may stand several times."""
         self.texts = [self.texts[row] for row in rows]
+        self.gather(rows)
+
+    def reorder(self, rows: list[int]) -> None:
+        """Each place goes on from what was at the place `rows` says, of the same prompt; the texts stay."""
         self.gather(rows)
 
     @abstractmethod
@@ -100,20 +105,21 @@ def decode(
         rows.leave(finished)
 
     while waiting or rows.num_live:
-        joining = _joining(rows, waiting, new=new, max_tokens=max_tokens)
-        if joining:
-            take(rows.join(joining), joining)
+        joined = joining(rows, waiting, choose.settings, max_tokens=max_tokens)
+        if joined:
+            take(rows.join(joined), joined)
         elif rows.num_live:
             rows.tidy(final=not waiting)
             take(rows.step(), rows.texts)
 
 
-def _joining(rows: Rows, waiting: deque[Text], *, new: int, max_tokens: int) -> list[Text]:
+def joining(rows: Rows, waiting: deque[Text], settings: Generation, *, max_tokens: int) -> list[Text]:
+    """Taken from the waiting ones: as many as there is room for, where it is enough to be worth a pass."""
     if not waiting or (rows.num_live and not rows.refills):
         return []
-    longest = max(len(text.prompt) for text in (waiting[0], *rows.live))
-    places = max(1, max_tokens // (longest + new))
-    free = min(places - rows.num_live, len(waiting))
-    if rows.num_live and free < min(len(waiting), -(-places // JOIN_SHARE)):
+    longest = max(len(text.prompt) for text in (waiting[0], *rows.live)) + settings.max_new_tokens
+    places, taken = max(1, max_tokens // (longest * settings.beams)), rows.num_live // settings.beams
+    free = min(places - taken, len(waiting))
+    if taken and free < min(len(waiting), -(-places // JOIN_SHARE)):
         return []
     return [waiting.popleft() for _ in range(free)]

@@ -61,6 +61,11 @@ class GrowingLayer(DynamicLayer):
         """Keep these rows, in this order; one may stand several times."""
         self._settle(self.keys[rows_B], self.values[rows_B])
 
+    def copy(self, sources_N: Tensor, places_N: Tensor) -> None:
+        """Put copies of the rows `sources_N` in the places `places_N`."""
+        for held in (self.keys, self.values):
+            held.index_copy_(0, places_N, held.index_select(0, sources_N))
+
     def replace(self, rows_N: Tensor, other: GrowingLayer) -> None:
         """Put the N rows of `other`, which is at most as long, in the places `rows_N`."""
         begin = self.keys.shape[-2] - other.keys.shape[-2]
@@ -100,6 +105,13 @@ class GrowingCache(Cache):
     def select(self, rows: Sequence[int]) -> None:
         for layer in self.layers:
             layer.select(torch.tensor(rows, device=layer.keys.device))
+
+    def reorder(self, rows: Sequence[int]) -> None:
+        """As `select` with as many rows as there are, in place: only what changes is copied."""
+        places = [place for place, row in enumerate(rows) if place != row]
+        for layer in self.layers:
+            here = layer.keys.device
+            layer.copy(torch.tensor([rows[place] for place in places], device=here), torch.tensor(places, device=here))
 
     def replace(self, rows: Sequence[int], other: GrowingCache) -> None:
         for layer, joining in zip(self.layers, other.layers, strict=True):

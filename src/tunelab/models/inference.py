@@ -1,9 +1,9 @@
 """Text generation: prompts sorted by length, under a token budget that is halved when memory runs out.
 
-Greedy and sampled texts of ordinary models take the loop of decoding.py; beam search and every other model take
-transformers' `generate`, a batch at a time. What a text becomes does not depend on the texts beside it but for the
-rounding of products, which differs with the batch's shape: where two tokens score the same to the last bits (fp32:
-about 1e-6 of the score) the other one may be taken.
+Ordinary models take the loops of decoding.py and beams.py; every other model takes transformers' `generate`, a batch at
+a time. What a text becomes does not depend on the texts beside it but for the rounding of products, which differs with
+the batch's shape: where two tokens score the same to the last bits (fp32: about 1e-6 of the score) the other one may be
+taken.
 """
 # B batch, T tokens, V vocabulary
 
@@ -21,6 +21,7 @@ import torch
 from tunelab import device
 from tunelab.config.schema import Generation
 from tunelab.errors import RunError
+from tunelab.models.beams import search
 from tunelab.models.choosing import Chooser, Text
 from tunelab.models.decoding import decode
 from tunelab.models.ensemble import Ensemble
@@ -75,7 +76,7 @@ def generate(
     ]
     waiting = {text.number: text for text in sorted(texts, key=lambda text: -len(text.prompt))}
     choose, num_tokens, budget = Chooser(settings, ends, first), 0, max_tokens
-    attempt = _with_rows if settings.beams == 1 and decodes(model) else _with_transformers
+    attempt = _with_rows if decodes(model) else _with_transformers
 
     def told(finished: Sequence[Text], new: int) -> None:
         nonlocal num_tokens
@@ -135,7 +136,8 @@ def _with_rows(
     max_tokens: int,
     told: Callable[[list[Text], int], None],
 ) -> None:
-    decode(rows_of(model, pad), texts, choose, max_tokens=max_tokens, told=told)
+    write = decode if choose.settings.beams == 1 else search
+    write(rows_of(model, pad), texts, choose, max_tokens=max_tokens, told=told)
 
 
 # ------------------------------------------------------------------ transformers' generate

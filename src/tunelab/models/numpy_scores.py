@@ -42,3 +42,29 @@ def _probabilities(scores_BV: np.ndarray) -> np.ndarray:
     scores_BV = scores_BV.astype(np.float64)
     parts_BV = np.exp(scores_BV - scores_BV.max(axis=-1, keepdims=True))
     return parts_BV / parts_BV.sum(axis=-1, keepdims=True)
+
+
+def log_probabilities(scores_BV: np.ndarray) -> np.ndarray:
+    shifted_BV = scores_BV - scores_BV.max(axis=-1, keepdims=True)
+    sums_B1 = np.exp(shifted_BV).sum(axis=-1, keepdims=True, dtype=np.float64)
+    shifted_BV -= np.log(sums_B1).astype(shifted_BV.dtype)
+    return shifted_BV
+
+
+def best(logs_BV: np.ndarray, running_B: np.ndarray, *, beams: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The highest sums of a beam's score and a token's, best first, and their places in the prompt's (beam, token)."""
+    summed_GN = (logs_BV + running_B[:, None]).reshape(len(running_B) // beams, -1)
+    scores, places = [], []
+    for summed_N in summed_GN:
+        reached = np.flatnonzero(~(summed_N < _reached_by(summed_N, count)))  # a NaN is not below
+        chosen = reached[np.argsort(-summed_N[reached], kind="stable")[:count]]
+        scores.append(summed_N[chosen])
+        places.append(chosen)
+    return np.stack(scores), np.stack(places)
+
+
+def _reached_by(values_N: np.ndarray, count: int) -> np.floating:
+    """What at least `count` values reach and few others: the largest of each stretch tell, faster than a partition."""
+    stretch = max(1, len(values_N) // (16 * count))
+    largest = values_N[: len(values_N) // stretch * stretch].reshape(-1, stretch).max(axis=1)
+    return np.partition(largest, -count)[-count]

@@ -122,6 +122,9 @@ class _Causal(_TorchRows):
         super().gather(rows)
         self.cache.select(rows)
 
+    def reorder(self, rows: list[int]) -> None:
+        self.cache.reorder(rows)
+
 
 class _Pairs(_TorchRows):
     refills = False
@@ -160,6 +163,9 @@ class _Pairs(_TorchRows):
         self.encoded_BTH = self.encoded_BTH[rows]
         self.decoder_cache.select(rows)
         self.cache.cross_attention_cache.batch_select_indices(torch.tensor(rows, device=self.model.device))
+
+    def reorder(self, rows: list[int]) -> None:
+        self.decoder_cache.reorder(rows)
 
 
 def padded(rows: Sequence[np.ndarray], *, pad: int, left: bool, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,3 +32,14 @@ def draw(scores_BV: Tensor, uniforms: Sequence[float]) -> list[int]:
     return (
         torch.searchsorted(passed_BV, wanted_B[:, None], right=True).clamp(max=scores_BV.shape[-1] - 1)[:, 0].tolist()
     )
+
+
+def log_probabilities(scores_BV: Tensor) -> Tensor:
+    return torch.log_softmax(scores_BV.float(), dim=-1)
+
+
+def best(logs_BV: Tensor, running_B: np.ndarray, *, beams: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The highest sums of a beam's score and a token's, best first, and their places in the prompt's (beam, token)."""
+    summed_BV = logs_BV + torch.from_numpy(running_B).to(logs_BV.device)[:, None]
+    scores_GK, places_GK = summed_BV.reshape(len(running_B) // beams, -1).topk(count)
+    return scores_GK.cpu().numpy(), places_GK.cpu().numpy()
