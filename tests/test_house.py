@@ -40,6 +40,7 @@ NEVERS = [
 TORCH_FREE = [
     "config", "data", "metrics", "tasks", "evaluation", "significance", "records", "entries", "report", "contracts",
     "backend_contract", "training/loop", "study/planning",
+    "models/decoding", "models/beams", "models/choosing", "models/numpy_scores",
 ]  # fmt: skip
 FRAMEWORKS = {"torch", "jittor", "safetensors.torch"}
 FILES = sorted(SOURCE.rglob("*.py"))

@@ -89,7 +89,7 @@ def log_probabilities(scores_BV: Scores) -> Scores:
 
 def best(logs_BV: Scores, running_B: np.ndarray, *, beams: int, count: int) -> tuple[np.ndarray, np.ndarray]:
     """The highest sums of a beam's score and a token's, best first, shape (prompts, count), and their places in the
-    prompt's (beam, token)."""
+    prompt's (beam, token). Writes into the logs."""
     return _arithmetic(logs_BV).best(logs_BV, running_B, beams=beams, count=count)
 
 

@@ -53,9 +53,9 @@ def log_probabilities(scores_BV: np.ndarray) -> np.ndarray:
 
 def best(logs_BV: np.ndarray, running_B: np.ndarray, *, beams: int, count: int) -> tuple[np.ndarray, np.ndarray]:
     """The highest sums of a beam's score and a token's, best first, and their places in the prompt's (beam, token)."""
-    summed_GN = (logs_BV + running_B[:, None]).reshape(len(running_B) // beams, -1)
+    logs_BV += running_B[:, None]
     scores, places = [], []
-    for summed_N in summed_GN:
+    for summed_N in logs_BV.reshape(len(running_B) // beams, -1):
         reached = np.flatnonzero(~(summed_N < _reached_by(summed_N, count)))  # a NaN is not below
         chosen = reached[np.argsort(-summed_N[reached], kind="stable")[:count]]
         scores.append(summed_N[chosen])

@@ -40,6 +40,6 @@ def log_probabilities(scores_BV: Tensor) -> Tensor:
 
 def best(logs_BV: Tensor, running_B: np.ndarray, *, beams: int, count: int) -> tuple[np.ndarray, np.ndarray]:
     """The highest sums of a beam's score and a token's, best first, and their places in the prompt's (beam, token)."""
-    summed_BV = logs_BV + torch.from_numpy(running_B).to(logs_BV.device)[:, None]
-    scores_GK, places_GK = summed_BV.reshape(len(running_B) // beams, -1).topk(count)
+    logs_BV += torch.from_numpy(running_B).to(logs_BV.device)[:, None]
+    scores_GK, places_GK = logs_BV.reshape(len(running_B) // beams, -1).topk(count)
     return scores_GK.cpu().numpy(), places_GK.cpu().numpy()
