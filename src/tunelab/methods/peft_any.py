@@ -90,6 +90,7 @@ class PeftAny(Method):
         return peft_tuners.attach(model, self._config(model), seed=seed)
 
     def _config(self, model: PreTrainedModel) -> peft.PeftConfig:
+        from tunelab.kernels.peft_format import shortest_names
         from tunelab.models.peft_fields import has_option, make_config
         from tunelab.models.targets import check_parameters, is_transposed, linear_layers, select
 

@@ -11,6 +11,7 @@ import numpy as np
 from tunelab.backends.jittor.framework import jt
 from tunelab.backends.jittor.network import Cache, Inputs, Network
 from tunelab.errors import RunError
+from tunelab.models.beams import search
 from tunelab.models.choosing import Chooser, Text
 from tunelab.models.decoding import Rows, decode
 from tunelab.models.limits import too_long
@@ -47,7 +48,8 @@ def generate(
 
     ordered = sorted(texts, key=lambda text: -len(text.prompt))
     with jt.no_grad():
-        decode(JittorRows(network, pad), ordered, choose, max_tokens=max_tokens, told=told)
+        write = decode if choose.settings.beams == 1 else search
+        write(JittorRows(network, pad), ordered, choose, max_tokens=max_tokens, told=told)
 
 
 class KeysValues(Cache):
