@@ -6,6 +6,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from tunelab.backends.jittor.environment import HOME, MKL, python_config
 from tunelab.errors import RunError
 
+PR_SET_PDEATHSIG = 1
 SETTINGS = {
     "nvcc_path": "",  # with an NVIDIA driver and no nvcc it would download a CUDA toolkit
     "use_mkl": "1",
@@ -21,6 +23,15 @@ SETTINGS = {
     "log_silent": "1",
     "cache_name": "default",  # else the git branch around the package
 }
+
+
+def _as_a_child() -> None:
+    """Jittor compiles by forked processes, which would keep this one's way to treat signals: SIGTERM, by which it ends
+    them, must end them; Ctrl-C must not reach a compiler in the middle of a step that will be checkpointed."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _imported() -> Any:
@@ -33,6 +44,7 @@ def _imported() -> Any:
     os.environ["HOME"] = str(home)  # it remembers JITTOR_HOME in a file there
     library = home / MKL / "lib" / "libmkldnn.so"  # by its name alone it is sought in the system's folders
     ctypes.CDLL(str(library), ctypes.RTLD_GLOBAL)
+    os.register_at_fork(after_in_child=_as_a_child)
     try:
         found: Any = importlib.import_module("jittor")
     except SystemExit:  # "jit_utils updated, please rerun your command", with exit status 0

@@ -113,7 +113,7 @@ class JittorSession(Session):
 
     def gradient_norm(self) -> float:
         if self._norm is None:
-            squares = [(value * value).sum() for value in self._gradients.values()]
+            squares = [(value.float64() * value.float64()).sum() for value in self._gradients.values()]
             self._norm = math.sqrt(math.fsum(float(value) for value in jt.concat(squares).numpy()))
         return self._norm
 

@@ -12,7 +12,7 @@ import numpy as np
 from tunelab.backends.jittor.architecture import Architecture, shapes
 from tunelab.errors import ModelError
 
-TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8"}
 NEEDLESS = re.compile(r"(^|\.)(attn\.bias|attn\.masked_bias|rotary_emb\.inv_freq)$")
 """Constants that older files hold."""
 PREFIXES = {"gpt2": "transformer."}
@@ -20,7 +20,7 @@ PREFIXES = {"gpt2": "transformer."}
 
 
 def read_tensors(file: Path) -> dict[str, np.ndarray]:
-    """Every tensor, as fp32.
+    """Every tensor; floats as fp32.
 
     Raises:
         ModelError: damaged, or of a type that is no weight's.
@@ -36,7 +36,9 @@ def read_tensors(file: Path) -> dict[str, np.ndarray]:
                 continue
             begin, end = facts["data_offsets"]
             values = np.frombuffer(raw[begin:end].tobytes(), dtype=TYPES[facts["dtype"]]).reshape(facts["shape"])
-            found[name] = _widened(values) if facts["dtype"] == "BF16" else values.astype(np.float32)
+            found[name] = _widened(values) if facts["dtype"] == "BF16" else values
+            if facts["dtype"] != "I64":
+                found[name] = found[name].astype(np.float32, copy=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{file}: cannot be read as weights ({type(error).__name__}: {error})") from None
     return found
