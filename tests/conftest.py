@@ -13,6 +13,8 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pytest
 
+from tunelab.backends.jittor.environment import environments
+
 NOT_HERE = ("git", "java", "ninja")
 """What the package asks for in passing; it goes on without. Fast tests see a machine that has none of these."""
 
@@ -50,6 +52,7 @@ def no_process_if_fast(request: pytest.FixtureRequest, monkeypatch: pytest.Monke
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Prepared data of tests: shared by all of a session, its worker processes too, and by nothing else."""
+    os.environ.setdefault("TUNELAB_JITTOR", str(environments()))  # minutes to make: that of the user's own cache
     os.environ["TUNELAB_CACHE"] = str(tmp_path_factory.mktemp("cache"))
     return Path(os.environ["TUNELAB_CACHE"])
 

@@ -7,8 +7,10 @@ not installed there but read from where it is (start.py), so that both are alway
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import os
 import platform
 import re
 import shutil
@@ -32,8 +34,12 @@ NOT_THERE = {"torch", "peft", "bitsandbytes", "numpy", "matplotlib", "typer", "r
 """Of what tunelab needs: frameworks, and what only the terminal and the report use."""
 EXTRAS = ("pycocoevalcap", "protobuf", "sentencepiece", "tiktoken")
 """Optional ones that its runs use where they are installed here."""
-HOME, READY, START = "home", "ready.json", Path(__file__).with_name("start.py")
+HOME, START = "home", Path(__file__).with_name("start.py")
+READY = "ready-{}.json"
+"""Of a kind of machine: Jittor compiles for its compiler and its processor."""
+PLACE = "TUNELAB_JITTOR"
 EXPECTED = "TUNELAB_JITTOR 6.0"
+PROOF = "tunelab.backends.jittor.proof"
 MKL = Path(".cache") / "jittor" / "mkl" / "dnnl_lnx_2.2.0_cpu_gomp"
 PREPARE = "tunelab doctor --prepare jittor"
 PYTHONS = ((3, 10), (3, 13))
@@ -49,15 +55,33 @@ class Environment(NamedTuple):
         return self.folder / "env" / "bin" / "python"
 
     @property
+    def ready_file(self) -> Path:
+        return self.folder / READY.format(hashlib.sha256(machine().encode()).hexdigest()[:8])
+
+    @property
     def ready(self) -> bool:
-        return (self.folder / READY).exists() and self.python.exists()
+        return self.ready_file.exists() and self.python.exists()
 
 
 def environment() -> Environment:
     """Of this Python and these versions; a change of either is another environment."""
     needed = tuple(requirements())
     key = hashlib.sha256("\n".join([*needed, sys.version, sys.base_prefix]).encode()).hexdigest()[:10]
-    return Environment(cache_root() / "jittor" / key, needed)
+    return Environment(environments() / key, needed)
+
+
+def environments() -> Path:
+    """$TUNELAB_JITTOR, else `jittor` in tunelab's cache: some 700 MB, and Jittor's kernels hold absolute paths."""
+    own = os.environ.get(PLACE)
+    return Path(own).expanduser().absolute() if own else cache_root() / "jittor"
+
+
+def machine() -> str:
+    """The compiler and the processor."""
+    said = subprocess.run(["g++", "--version"], capture_output=True, text=True, check=False).stdout
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    return f"{said.splitlines()[0] if said else ''}, {model}"
 
 
 def requirements() -> Iterator[str]:
@@ -83,8 +107,9 @@ def missing() -> str:
         return problem
     if environment().ready:
         return ""
-    older = [path for path in environment().folder.parent.glob("*/" + READY)]
-    what = "was prepared for other versions of Python or packages" if older else "is not prepared on this machine"
+    what = "is not prepared on this machine"
+    if any(environments().glob(f"*/{READY.format('*')}")):
+        what = "was prepared for other versions of Python or packages, another compiler or another processor"
     return f"jittor {what}; {PREPARE} (some minutes)"
 
 
@@ -122,26 +147,41 @@ def prepare(told: Callable[[str], None]) -> None:
     if problem := _unfit():
         raise RunError(problem)
     made = environment()
-    log = made.folder / "prepare.log"
     made.folder.mkdir(parents=True, exist_ok=True)
-    (made.folder / READY).unlink(missing_ok=True)
-    python = str(made.python)
+    with (made.folder / "lock").open("w") as lock:  # of several that prepare the first does it for all
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if made.ready and (said := _proof(made)):
+            told(f"it is prepared: {said}")
+            return
+        _make(made, told)
+
+
+def _proof(made: Environment) -> str:
+    """What it says of itself; empty: it does not compute."""
+    done = subprocess.run(command(PROOF), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    return next((line for line in done.stdout.splitlines() if line.startswith(EXPECTED)), "")
+
+
+def _make(made: Environment, told: Callable[[str], None]) -> None:
+    log, python = made.folder / "prepare.log", str(made.python)
+    made.ready_file.unlink(missing_ok=True)
     told(f"1 of 4: packages, into {made.folder / 'env'}")
     _call([sys.executable, "-m", "venv", "--clear", str(made.folder / "env")], log, "the environment")
     _call([python, "-m", "pip", "install", "--disable-pip-version-check", *made.requirements], log, "its packages")
     _stage_onednn(made.folder)
     told("2 of 4: Jittor compiles itself (2 to 5 minutes, once)")
     for _ in range(3):  # its first import may end by asking for another, with exit status 0
-        said = _call(command("tunelab.backends.jittor.proof"), log, "Jittor", accept=lambda text: True)
+        said = _call(command(PROOF), log, "Jittor", accept=lambda text: True)
         if EXPECTED in said:
             break
     told("3 of 4: kernels of GPT-2 and of LLaMA-like models")
-    _call(command("tunelab.backends.jittor.proof", "kernels"), log, "the kernels", accept=lambda text: EXPECTED in text)
+    _call(command(PROOF, "kernels"), log, "the kernels", accept=lambda text: EXPECTED in text)
     told("4 of 4: once more in a new process, by a value")
-    said = _call(command("tunelab.backends.jittor.proof"), log, "Jittor", accept=lambda text: EXPECTED in text)
-    facts = {"requirements": made.requirements, "said": said.strip().splitlines()[-1], "python": sys.version}
-    write_atomically(made.folder / READY, json.dumps(facts, indent=2) + "\n")
-    told(f"ready: {facts['said']}")
+    if not (said := _proof(made)):
+        raise RunError(f"Jittor was made and does not compute; all of it in {log}")
+    facts = {"requirements": made.requirements, "said": said, "python": sys.version, "machine": machine()}
+    write_atomically(made.ready_file, json.dumps(facts, indent=2) + "\n")
+    told(f"ready: {said}")
 
 
 def _stage_onednn(folder: Path) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 import os
+import platform
 import signal
 import sys
 from pathlib import Path
@@ -45,12 +46,15 @@ def _imported() -> Any:
     library = home / MKL / "lib" / "libmkldnn.so"  # by its name alone it is sought in the system's folders
     ctypes.CDLL(str(library), ctypes.RTLD_GLOBAL)
     os.register_at_fork(after_in_child=_as_a_child)
+    known = platform.platform, platform.node
+    platform.platform = platform.node = lambda *_, **__: "tunelab"  # its cache is one for each name of a host
     try:
         found: Any = importlib.import_module("jittor")
     except SystemExit:  # "jit_utils updated, please rerun your command", with exit status 0
         rule = "its cache was made by another compiler or Python"
         raise RunError(f"Jittor wants to compile itself again: {rule}; tunelab doctor --prepare jittor") from None
     finally:
+        platform.platform, platform.node = known
         if real is None:
             del os.environ["HOME"]
         else:
