@@ -1,18 +1,18 @@
-# Nothing is needed but Python >= 3.10 with venv and pip; the tests of METEOR also use Java, those of clusters SLURM. A
-# stamp in the environment makes repeated calls quick.
+# Nothing is needed but Python >= 3.10 with venv and pip; the tests of METEOR also use Java, those of clusters SLURM,
+# those of Jittor g++ and Python's headers. A stamp in the environment makes repeated calls quick.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal -o faulthandler_timeout=300
 
-.PHONY: demo test test-fast lint types bench java slurm
+.PHONY: demo test test-fast lint types bench java slurm jittor
 
 # The embedded quickstart, to a finished report under results/quickstart.
 demo: $(VENV)/.tunelab
 	$(BIN)/tunelab run
 
 # Two processes; each test process computes with one thread (see tests/conftest.py).
-test: $(VENV)/.tunelab-dev java slurm
+test: $(VENV)/.tunelab-dev java slurm jittor
 	$(PYTEST)
 
 # For every edit: no process is started, no Java, no browser.
@@ -28,6 +28,12 @@ java:
 slurm:
 	@PATH="$$PATH:/usr/sbin" && command -v slurmctld slurmd munged sbatch >/dev/null || test "$$(id -u)" != 0 \
 	  || ! command -v apt-get >/dev/null || scripts/slurm-test-cluster install
+
+# Jittor's own environment, some minutes once. What keeps it from being made is said, and then its tests skip.
+jittor: $(VENV)/.tunelab-dev
+	@command -v g++ >/dev/null || test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null \
+	  || { apt-get update -qq && apt-get install -y -qq --no-install-recommends g++ python3-dev; }
+	@$(BIN)/tunelab doctor --prepare jittor || true
 
 lint: $(VENV)/.tunelab-dev
 	$(BIN)/ruff check .

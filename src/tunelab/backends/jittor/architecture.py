@@ -1,4 +1,4 @@
-"""Which models there are here, from a configuration alone: sizes, names and shapes of the weights as files have them.
+"""Which models there are here, from a configuration alone: names and shapes of their weights, and what is trained.
 
 GPT-2: learned positions, LayerNorm, GELU-new, one product for query, key and value, weights as (in, out). LLaMA,
 Mistral and Qwen2: rotary positions, RMSNorm, SwiGLU, fewer heads for keys and values, weights as (out, in).
@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tunelab.config.schema import ModelSource
-from tunelab.errors import ModelError
+from tunelab.contracts import Method
+from tunelab.errors import ConfigError, ModelError
+from tunelab.records import LowRank, ParameterCount
 
 LLAMA_LIKE = ("llama", "mistral", "qwen2")
 KNOWN = ("gpt2", *LLAMA_LIKE)
@@ -213,3 +215,30 @@ def _has_bias(each: Architecture, path: str) -> bool:
     if last in ("q_proj", "k_proj", "v_proj", "c_attn"):
         return each.qkv_bias
     return each.output_bias if last in ("o_proj",) else each.mlp_bias if ".mlp." in path else each.output_bias
+
+
+# ------------------------------------------------------------------ what a method trains
+
+
+def factors_of(each: Architecture, method: Method) -> dict[str, tuple[LowRank, ...]] | None:
+    """By module path; None: the model's own weights are trained.
+
+    Raises:
+        ConfigError: options that do not fit the model, or that this back end has not.
+    """
+    if method.optimizer_kind != "adamw":
+        raise ConfigError(f"optimizer: {method.optimizer_kind} needs torch; jittor has adamw")
+    return method.low_rank(linear_layers(each), {"model_type": each.kind})
+
+
+def count_changes(each: Architecture, method: Method | None) -> ParameterCount:
+    """As Backend.count."""
+    base = sum(math.prod(shape) for shape in shapes(each).values())
+    if method is None:
+        return ParameterCount(0, base, reached=0)
+    factors = factors_of(each, method)
+    if factors is None:
+        return ParameterCount(base, base, reached=base)
+    sizes = [(one.rank, one.rows.stop - one.rows.start, one.inputs) for of in factors.values() for one in of]
+    added = sum(rank * (outputs + inputs) for rank, outputs, inputs in sizes)
+    return ParameterCount(added, base + added, reached=sum(outputs * inputs for _, outputs, inputs in sizes))

@@ -8,8 +8,7 @@ from typing import ClassVar, final
 
 from tunelab.backend_contract import Backend, Memory, Session
 from tunelab.backends.jittor import environment
-from tunelab.backends.jittor.architecture import architecture
-from tunelab.backends.jittor.changes import count_changes
+from tunelab.backends.jittor.architecture import architecture, count_changes
 from tunelab.config.run import RunConfig
 from tunelab.config.schema import ModelSource, Precision, Products, StudyConfig
 from tunelab.contracts import Method

@@ -5,6 +5,7 @@ With `kernels` a small model of either kind is trained and asked for texts, so t
 
 from __future__ import annotations
 
+import importlib
 import sys
 from typing import Any
 
@@ -15,9 +16,9 @@ DROPOUTS = ("resid_pdrop", "embd_pdrop", "attn_pdrop")
 
 
 def main() -> None:
-    import tunelab.launch.worker  # noqa: F401 - with all that a run imports: packages that do not fit end here
     from tunelab.backends.jittor.framework import jt, num_kernels
 
+    importlib.import_module("tunelab.launch.worker")  # with all that a run imports: packages that do not fit end here
     product = jt.matmul(jt.array(np.full((2, 3), 2.0, np.float32)), jt.ones((3, 2)))
     said = f"TUNELAB_JITTOR {product.numpy()[1, 1]:.1f}, Jittor {jt.__version__}, numpy {np.__version__}"
     if sys.argv[1:] == ["kernels"]:
@@ -76,17 +77,17 @@ def _exercise(network: Any, method: Any, *, source: Any, located: Any, tokenizer
         batch=BatchSettings(), data=DataSettings(), optimizer=Optimizer(weight_decay=0.1), schedule=Schedule(),
         loss=Loss(label_smoothing=0.1), validation=Validation(), generation=Generation(), checkpoint=Checkpoint(),
     )  # fmt: skip
-    session = JittorSession(network, method, run, located=located, tokenizer=tokenizer, notes=[])
+    trained = JittorSession(network, method, run, located=located, tokenizer=tokenizer, notes=[])
     rows = [TokenRow(n, np.arange(2, 14 + n, dtype=np.int32), np.arange(12 + n) > 5) for n in range(3)]
     for batch in (Batch(tuple(rows)), Batch(tuple(rows[:1]))):
-        session.evaluate([batch])
-        session.accumulate(batch, denominator=10, last=True)
-        session.accumulate(batch, denominator=10, last=True)
-        session.update(learning_rate=1e-4, max_norm=1.0)
+        trained.evaluate([batch])
+        trained.accumulate(batch, denominator=10, last=True)
+        trained.accumulate(batch, denominator=10, last=True)
+        trained.update(learning_rate=1e-4, max_norm=1.0)
     for beams in (1, 2):
         settings = Generation(beams=beams, max_new_tokens=4)
-        session.generate([row.ids for row in rows], settings, progress=lambda decoded: None)
-        session.generate([rows[0].ids], settings, progress=lambda decoded: None)
+        trained.generate([row.ids for row in rows], settings, progress=lambda decoded: None)
+        trained.generate([rows[0].ids], settings, progress=lambda decoded: None)
 
 
 if __name__ == "__main__":

@@ -12,17 +12,23 @@ from typing import Any
 import numpy as np
 
 from tunelab.backend_contract import Session
-from tunelab.backends.jittor import saving
 from tunelab.backends.jittor.adamw import AdamW, copied
-from tunelab.backends.jittor.architecture import architecture
-from tunelab.backends.jittor.changes import factors_of
+from tunelab.backends.jittor.architecture import architecture, factors_of
 from tunelab.backends.jittor.framework import jt, num_kernels
 from tunelab.backends.jittor.generation import GENERATION_BATCH, generate
 from tunelab.backends.jittor.head import Summed, token_losses
 from tunelab.backends.jittor.inputs import Collated, collate
 from tunelab.backends.jittor.lora import Adapter, read_adapter, write_adapter
 from tunelab.backends.jittor.network import Network
-from tunelab.backends.jittor.weights import read_model, read_tensors, write_tensors
+from tunelab.backends.jittor.weights import (
+    generation_settings,
+    read_model,
+    read_tensors,
+    read_whole,
+    write_tensors,
+    write_text_side,
+    write_whole,
+)
 from tunelab.config.run import RunConfig
 from tunelab.config.schema import Generation
 from tunelab.contracts import Method
@@ -60,7 +66,7 @@ class JittorSession(Session):
     ) -> None:
         self.model = network
         self.method, self.run, self.located, self.tokenizer, self.notes = method, run, located, tokenizer, notes
-        self.generation_config = saving.generation_settings(located.folder)
+        self.generation_config = generation_settings(located.folder)
         found = None if method is None else factors_of(network.architecture, method)
         dropout = getattr(method, "dropout", 0.0)
         self.adapters = {
@@ -227,15 +233,15 @@ class JittorSession(Session):
                 folder, self.method, self.adapters, self._values(), architecture=architecture, base_model=base
             )
         else:
-            saving.write_whole(folder, self._values(), base=self.located.folder)
-        saving.write_text_side(folder, self.generation_config, self.tokenizer, self.run.generation)
+            write_whole(folder, self._values(), base=self.located.folder)
+        write_text_side(folder, self.generation_config, self.tokenizer, self.run.generation)
         return sum(file.stat().st_size for file in folder.rglob("*.safetensors")) / MIB
 
     def read_model(self, folder: Path) -> None:
         if self.adapters:
             self._put(read_adapter(folder, self.adapters))
         else:
-            self._put(saving.read_whole(folder, self.model.architecture))
+            self._put(read_whole(folder, self.model.architecture))
 
     def parameters(self) -> ParameterCount:
         added = sum(math.prod(value.shape) for each in self.adapters.values() for value in each.parameters().values())

@@ -1,4 +1,4 @@
-"""Weights on disk, read and written without a framework: safetensors with bf16, which numpy has no type for."""
+"""Weights on disk and what stands beside them, without a framework: also in bf16, for which numpy has no type."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
 from tunelab.backends.jittor.architecture import Architecture, shapes
+from tunelab.config.schema import Generation
 from tunelab.errors import ModelError
+from tunelab.models.generation_file import write_beside
 
+WHOLE, CONFIG = "model.safetensors", "config.json"
 TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8"}
 NEEDLESS = re.compile(r"(^|\.)(attn\.bias|attn\.masked_bias|rotary_emb\.inv_freq)$")
 """Constants that older files hold."""
@@ -79,3 +84,36 @@ def read_model(folder: Path, each: Architecture) -> dict[str, np.ndarray]:
         if value.shape != wanted[name]:
             raise ModelError(f"{folder}: {name} has shape {value.shape}; the configuration says {wanted[name]}")
     return found
+
+
+def generation_settings(folder: Path) -> Any:
+    """The authors', as a model of transformers has them."""
+    from transformers import AutoConfig, GenerationConfig
+
+    if (folder / "generation_config.json").exists():
+        return GenerationConfig.from_pretrained(folder)
+    return GenerationConfig.from_model_config(AutoConfig.from_pretrained(folder))
+
+
+def write_whole(folder: Path, values: Mapping[str, np.ndarray], *, base: Path) -> None:
+    """fp32 weights with the base's configuration."""
+    write_tensors(folder / WHOLE, values)
+    config = json.loads((base / CONFIG).read_text(encoding="utf-8"))
+    config = {key: value for key, value in config.items() if key != "torch_dtype"} | {"dtype": "float32"}
+    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def read_whole(folder: Path, architecture: Architecture) -> dict[str, np.ndarray]:
+    """
+    Raises:
+        ModelError: missing, or another model's.
+    """
+    if not (folder / WHOLE).exists():
+        raise ModelError(f"{folder}: no {WHOLE} in it")
+    return read_model(folder, architecture)
+
+
+def write_text_side(folder: Path, generation_config: Any, tokenizer: Any, settings: Generation) -> None:
+    """Tokenizer, and how texts end and were generated."""
+    config = SimpleNamespace(is_encoder_decoder=False)
+    write_beside(SimpleNamespace(generation_config=generation_config, config=config), tokenizer, folder, settings)
