@@ -163,9 +163,9 @@ def test_documents_of_a_packed_row_do_not_see_each_other(jittor, folders, tmp_pa
 
 
 SETTINGS = (
-    {"max_new_tokens": 32},
-    {"max_new_tokens": 24, "beams": 10, "length_penalty": 0.8, "no_repeat_ngram": 4},
-    {"max_new_tokens": 16, "temperature": 0.8, "top_k": 50, "top_p": 0.9},
+    {"max_new_tokens": 24},
+    {"max_new_tokens": 12, "beams": 10, "length_penalty": 0.8, "no_repeat_ngram": 4},
+    {"max_new_tokens": 8, "temperature": 0.8, "top_k": 50, "top_p": 0.9},
 )
 
 

@@ -23,14 +23,14 @@ from tunelab.study.store import RunFolder
 pytestmark = pytest.mark.slow
 
 TASK = {
-    "name": "restaurants", "train_rows": 96, "validation_rows": 8, "test_rows": 16,
-    "metrics": ["rouge_l", "perplexity"], "generation": {"max_new_tokens": 24},
+    "name": "restaurants", "train_rows": 96, "validation_rows": 8, "test_rows": 12,
+    "metrics": ["rouge_l", "perplexity"], "generation": {"max_new_tokens": 16},
 }  # fmt: skip
 STEPS = 200
 
 
 def study(model, *methods, **more):
-    batch = {"examples": 4, "max_tokens": 384, "max_length": 96}
+    batch = {"examples": 2, "max_tokens": 256, "max_length": 64}
     facts = {"name": "both", "model": str(model), "backends": ["torch", "jittor"], "tasks": [TASK], "methods": methods}
     return {**facts, "seeds": [0], "budget": {"steps": STEPS}, "batch": batch, "threads": 1, **more}
 
@@ -78,7 +78,7 @@ def test_losses_agree_at_every_step(request, model, method, limit):
     assert len(by_torch) == len(by_jittor) == STEPS
     losses = np.array([[step.loss for step in steps] for steps in (by_torch, by_jittor)])
     assert np.abs(losses[0] - losses[1]).max() < limit * losses[0].min()
-    assert losses[0][-20:].mean() < 0.9 * losses[0][0], "it has learned something"
+    assert losses[0][-20:].mean() < losses[0][0] - 0.1, "it has learned something"
     rates = [
         [(step.learning_rate, step.num_tokens, step.num_supervised_tokens) for step in s] for s in (by_torch, by_jittor)
     ]
@@ -121,14 +121,14 @@ def test_its_models_are_evaluated_asked_and_exported_by_torch(llama, tmp_path):
     assert "trained by jittor; here torch computes" in again["notes"]
     assert tunelab("generate", by_jittor.path, "--prompt", "name[Aromi], eatType[pub]", timeout=300).strip()
     for merge in (False, True):
-        exported = export(by_jittor.path, tmp_path / f"out-{merge}", merge=merge)
+        exported = export(by_jittor.path, tmp_path / f"out-{merge}", merge=merge, dtype="fp32" if merge else None)
         assert exported.written.agreement.share_of_largest_logit < 1e-4
     base = AutoModelForCausalLM.from_pretrained(EMBEDDED["tunelab/tiny"], dtype="float32")
     assert PeftModel.from_pretrained(base, tmp_path / "out-False").peft_config["default"].r == 4
 
 
 def test_a_whole_model_is_exported(llama, tmp_path):
-    exported = export(runs(llama, "full")[1].path, tmp_path / "whole", merge=True)
+    exported = export(runs(llama, "full")[1].path, tmp_path / "whole", merge=True, dtype="fp32")
     assert exported.written.agreement.share_of_largest_logit < 1e-4
     AutoModelForCausalLM.from_pretrained(tmp_path / "whole")
 
