@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from filelock import FileLock
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
@@ -56,19 +57,34 @@ def runs(out: Path, method: str) -> tuple[RunFolder, RunFolder]:
     return first, second
 
 
+def once(factory, name, make) -> Path:
+    """A minute's work that all processes of the suite share: the first makes it."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "out" / "report.html").exists():
+            folder.mkdir()
+            make(folder)
+    return folder / "out"
+
+
 @pytest.fixture(scope="module")
 def llama(jittor, tmp_path_factory):
     methods = {"lora": {"rank": 4, "learning_rate": 1e-3}}, {"full": {"learning_rate": 3e-4}}
-    return executed(tmp_path_factory.mktemp("llama"), study("tunelab/tiny", *methods))
+    return once(tmp_path_factory, "llama", lambda folder: executed(folder, study("tunelab/tiny", *methods)))
 
 
 @pytest.fixture(scope="module")
 def gpt2(jittor, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("gpt2")
-    tiny.model_folder(folder / "model", "gpt2", n_embd=64, n_layer=3)
     parts = {"rank": 4, "alpha": 32.0, "targets": ["c_attn.q", "c_attn.v"], "learning_rate": 2e-3}
+    methods = {"lora": parts}, {"full": {"learning_rate": 5e-4}}
     more = {"optimizer": {"weight_decay": 0.1, "clip": 0.5}, "loss": {"label_smoothing": 0.1}}
-    return executed(folder, study(folder / "model", {"lora": parts}, {"full": {"learning_rate": 5e-4}}, **more))
+
+    def make(folder):
+        tiny.model_folder(folder / "model", "gpt2", n_embd=64, n_layer=3)
+        executed(folder, study(folder / "model", *methods, **more))
+
+    return once(tmp_path_factory, "gpt2", make)
 
 
 @pytest.mark.parametrize(("method", "limit"), [("lora", 1e-4), ("full", 1e-3)])
