@@ -27,7 +27,7 @@ from tunelab.study.store import RunFolder
 EMBEDDED_LICENCE = "apache-2.0"
 """The package's own: its models are made by it, from text that it writes."""
 UNKNOWN_LICENCE = "unknown here: look at the base model's page before you pass this model on, its terms bind you too"
-PACKAGES = ("torch", "transformers", "tokenizers")
+PACKAGES = ("torch", "jittor", "transformers", "tokenizers")
 _SECRET = re.compile(r"\b(?:hf_|ghp_|github_pat_|sk-)[A-Za-z0-9_-]{16,}")
 _PATH = re.compile(r"(?<![\w.~:/>-])(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\'\"]+[/\\])+(?=[^\s/\\'\"])")
 

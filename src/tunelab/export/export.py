@@ -64,6 +64,9 @@ def export(run: Path, folder: Path, *, merge: bool = False, dtype: str | None = 
             written = write_merged(opened, saved, temporary, base=base, dtype=dtype, rows=rows)
         else:
             written = write_copy(opened, saved, temporary, base=base, rows=rows)
+        if (trained_by := RunFolder(run).read_run().backend) != saved.run.backend:
+            said = f"trained by {trained_by}; read, written and compared here by {saved.run.backend}"
+            written = written._replace(notes=(*written.notes, said))
         kind = "merged" if isinstance(written, Merged) else written.kind
         card = card_text(RunFolder(run), saved, kind=kind, written=written, base=base)
         write_atomically(temporary / "README.md", card)

@@ -139,6 +139,8 @@ def test_its_models_are_evaluated_asked_and_exported_by_torch(llama, tmp_path):
     for merge in (False, True):
         exported = export(by_jittor.path, tmp_path / f"out-{merge}", merge=merge, dtype="fp32" if merge else None)
         assert exported.written.agreement.share_of_largest_logit < 1e-4
+        assert any(note.startswith("trained by jittor") for note in exported.written.notes)
+        assert "jittor 1.3.11.0" in (exported.folder / "README.md").read_text()
     base = AutoModelForCausalLM.from_pretrained(EMBEDDED["tunelab/tiny"], dtype="float32")
     assert PeftModel.from_pretrained(base, tmp_path / "out-False").peft_config["default"].r == 4
 
