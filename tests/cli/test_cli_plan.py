@@ -29,9 +29,13 @@ def test_flan_t5_lora_counts(command):
 
 def test_gpt2_medium_with_the_papers_adapters_counts(command):
     """24 layers, query and value, rank 4: what Table 3 of arXiv:2106.09685 calls 0.35M; all of both is reached."""
-    run = json.loads(command("plan", "e2e-gpt2-lora", "--json").out)["runs"][1]
-    assert run["trainable_parameters"] == 24 * 2 * 4 * (1024 + 1024) == 393_216
-    assert run["reached_parameters"] == 24 * 2 * 1024 * 1024
+    runs = [
+        run for run in json.loads(command("plan", "e2e-gpt2-lora", "--json").out)["runs"] if run["method"] != "base"
+    ]
+    assert {run["backend"] for run in runs} == {"torch", "jittor"}
+    for run in runs:
+        assert run["trainable_parameters"] == 24 * 2 * 4 * (1024 + 1024) == 393_216
+        assert run["reached_parameters"] == 24 * 2 * 1024 * 1024
 
 
 def test_parts_are_told_in_labels_and_a_wrong_one_by_those_that_there_are(command):
