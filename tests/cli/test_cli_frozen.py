@@ -34,7 +34,7 @@ VERBS = {
     "report": ["FOLDERS", "--out"],
     "export": ["RUN", "FOLDER", "--merge", "--dtype", "--json"],
     "list": ["WHAT"],
-    "doctor": ["--json"],
+    "doctor": ["--prepare", "--json"],
 }
 
 
