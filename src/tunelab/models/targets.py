@@ -104,7 +104,8 @@ def select_parts(
     if targets == "all-linear" and left_out is not None:
         refuse_unseen(matrices(model, layers.values()), left_out=left_out)
     shapes = {name: outputs_and_inputs(layer) for name, layer in layers.items()}
-    named = named_layers(shapes, targets, model.config.to_dict())
+    config = {} if isinstance(targets, str) else model.config.to_dict()  # parts are named in lists alone
+    named = named_layers(shapes, targets, config)
     return {name: Chosen(layers[name], parts) for name, parts in named.items()}
 
 
