@@ -24,7 +24,7 @@ ORDER = [
     "backends", "methods", "training", "models", "kernels", "tasks", "metrics", "evaluation", "significance", "data",
     "catalogue.py", "contracts.py", "backend_contract.py", "config", "records.py", "entries.py", "device.py",
     "ownership.py", "files.py", "near.py", "errors.py",
-    "study/verbs", "study/executing", "study/planning", "study/store.py",
+    "study/verbs", "study/executing", "study/planning", "study/store.py", "study/evaluations.py",
     "data/overlap", "data/sets", "data/tokens", "data/examples", "data/reading", "data/synthetic", "data/cache.py",
 ]  # fmt: skip
 """From the top floor down; what is not named follows by name."""

@@ -21,7 +21,7 @@ FLOORS = [
     {"data/tokens", "data/sets"},
     {"data/overlap", "significance"},
     {"kernels", "evaluation"},
-    {"training", "models", "metrics", "tasks"},
+    {"training", "models", "metrics", "tasks", "study/evaluations"},
     {"methods", "study/store", "report", "slurm"},
     {"backends", "study/planning"},
     {"study/executing"},

@@ -78,6 +78,7 @@ def run(
     max_seeds: int = 10,
     hours: float | None = None,
     wait: bool = False,
+    replace: bool = False,
 ) -> Outcome:
     """Execute every run of a study that is not finished, and write the report.
 
@@ -90,6 +91,7 @@ def run(
         until: 'decided' adds seeds until every method is as good as the best or worse, the same for all that are
             undecided and for the best, up to `max_seeds` of a method or for `hours`; see docs/decisions.md.
         wait: with 'slurm', return when nothing is left to run instead of after submission.
+        replace: take over a folder that holds the results of a study of another name.
 
     Raises:
         ConfigError, DataError, ModelError: before anything is trained. A run that fails is in the outcome instead.
@@ -102,7 +104,7 @@ def run(
     from rich.console import Console
 
     from tunelab.launch.follow import follow
-    from tunelab.launch.run import run_study
+    from tunelab.launch.run import refuse_other_study, run_study
     from tunelab.launch.view import PlainView
     from tunelab.launch.waves import patience
     from tunelab.ownership import own
@@ -116,6 +118,8 @@ def run(
 
         folder, cluster = rehearsal_folder(folder), None if cluster == "slurm" else cluster
         planned = smaller(planned, folder)
+    if not replace:
+        refuse_other_study(planned, folder)
     count_parameters(planned)  # a method that does not fit the model is told before anything is trained
     view = view or PlainView(Console())
     limits = None

@@ -75,6 +75,7 @@ def run(
     max_seeds: Annotated[int | None, typer.Option(help="Of a method, with --until decided.", show_default="10")] = None,
     hours: Annotated[float | None, typer.Option(help="No seed is added later, with --until decided.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="With --cluster slurm: look on until nothing is left.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Take over the folder of another study.")] = False,
 ) -> None:
     """Execute what is not finished of a study, and write the report."""
     import tunelab
@@ -87,11 +88,10 @@ def run(
         raise ConfigError("--dry-run executes nothing and --rehearse executes stand-ins: give one of them")
     place = None if cluster is None else cluster.value
     if dry_run:
-        plan(study, overrides=overrides)
-        from tunelab.launch.waves import dry_text
+        from tunelab.launch.control.dry import dry_text
 
         planned = tunelab.load_study(study, overrides=overrides or ())
-        print(dry_text(planned, out=out or Path("results") / planned.study.name, cluster=place), end="")
+        print(dry_text(planned, out=out, cluster=place, replace=replace), end="")
         return
     from tunelab.launch.printing import console, outcome_text
     from tunelab.launch.view import view_for
@@ -102,7 +102,7 @@ def run(
             outcome = tunelab.run(
                 study, out=out, cluster=place, overrides=overrides or (), view=view, rehearse=rehearse,
                 until=None if until is None else until.value, hours=hours,
-                max_seeds=10 if max_seeds is None else max_seeds, wait=wait,
+                max_seeds=10 if max_seeds is None else max_seeds, wait=wait, replace=replace,
             )  # fmt: skip
     except KeyboardInterrupt:
         print("Interrupted. The same command goes on where this one stopped: finished runs stay.", file=sys.stderr)

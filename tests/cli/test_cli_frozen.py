@@ -22,6 +22,7 @@ VERBS = {
         "--max-seeds",
         "--hours",
         "--wait",
+        "--replace",
     ],
     "status": ["STUDY", "--out", "--json"],
     "cancel": ["STUDY", "--out"],

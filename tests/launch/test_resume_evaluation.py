@@ -142,7 +142,7 @@ def test_other_decoding_generates_again_and_trains_nothing(study, tmp_path):
         assert result.num_steps == before[label].num_steps
         assert result.phases.get("train") == before[label].phases.get("train")
         assert any("evaluated again" in note for note in result.notes)
-        assert not folder.trained.exists() and not folder.texts.exists()
+        assert folder.finished and not folder.texts.exists()
     fresh = finish(study, tmp_path / "fresh", "generation.max_new_tokens=9")
     assert fresh.of("step")
     for label, folder in contents(tmp_path / "fresh").items():

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tunelab.config.launch import Slurm
 from tunelab.config.read import read_study
-from tunelab.launch.waves import dry_text
+from tunelab.launch.waves import scripts_text
 from tunelab.ownership import BEAT_SECONDS, STALE_SECONDS
 from tunelab.study.executing.attempt import MOST
 from tunelab.study.planning.plan import make_plan
@@ -18,7 +18,7 @@ def block(language: str) -> str:
 
 
 def test_the_script_on_the_page_is_what_a_dry_run_prints():
-    text = dry_text(make_plan(read_study(text=block("yaml"))), out=Path("/home/ada/results/legs"), cluster=None)
+    text = scripts_text(make_plan(read_study(text=block("yaml"))), out=Path("/home/ada/results/legs"), cluster=None)
     files = re.split(r"^# (?=/)", text, flags=re.MULTILINE)[1:]
     scripts = ["# " + each.strip() + "\n" for each in files if each.partition("\n")[0].endswith(".sh")]
     assert len(scripts) == 2

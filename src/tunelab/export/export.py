@@ -94,7 +94,7 @@ def find_run(path: Path) -> Trained:
     if folder.failed:
         error = json.loads((path / "failure.json").read_text(encoding="utf-8"))["error"]
         raise ConfigError(f"{path}: the run failed ({str(error).splitlines()[0]}); mend that, then {again}")
-    if not folder.finished:
+    if not folder.has_result:
         raise ConfigError(f"{path}: the run has not finished; {again} to go on where it stopped")
     if folder.read_run().method["name"] == BASE["name"]:
         raise ConfigError(f"{path}: is the untouched base, and nothing was trained; name a run of a method")

@@ -92,7 +92,7 @@ def _execute(folder: RunFolder, log: str) -> tuple[int, set[int]]:
 
     for number in (signal.SIGUSR1, signal.SIGTERM):
         signal.signal(number, pass_on)
-    run = folder.read_run()
+    run = folder.to_execute()
     command = _command(run, folder)
     child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=worker_environment(run) | {LOG: log})
     if came:  # between the two lines above

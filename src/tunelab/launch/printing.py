@@ -38,11 +38,24 @@ def plan_text(preview: Preview) -> str:
     fields = list(dict.fromkeys(field for run in preview.runs for field in run.setting))
     table = Table(
         f"{preview.study}: {len(preview.runs)} runs on {preview.runs[0].model}",
-        (words("Method"), words("Task"), Column("Seed"), Column("Rate"), *(Column(field) for field in fields), *counts),
+        (
+            words("Method"),
+            words("Task"),
+            Column("Seed"),
+            *(words("To do") for _ in _to_do(preview.runs[0])),
+            Column("Rate"),
+            *(Column(field) for field in fields),
+            *counts,
+        ),
         tuple(_plan_row(run, fields) for run in preview.runs),
         preview.notes,
     )
     return plain(table)
+
+
+def _to_do(run: PlannedRun) -> tuple[Cell, ...]:
+    """A column of `run --dry-run` alone."""
+    return () if run.to_do is None else (Cell(run.to_do),)
 
 
 def _plan_row(run: PlannedRun, fields: Sequence[str]) -> tuple[Cell, ...]:
@@ -52,6 +65,7 @@ def _plan_row(run: PlannedRun, fields: Sequence[str]) -> tuple[Cell, ...]:
         Cell(run.method),
         Cell(run.task),
         Cell(str(run.seed)),
+        *_to_do(run),
         Cell(waits if run.learning_rate is None else rate(run.learning_rate), below=searched),
         *(Cell(run.setting.get(field, MISSING)) for field in fields),
         Cell(count(run.trainable_parameters), below=percent(run.trainable_parameters, run.total_parameters)),

@@ -28,17 +28,19 @@ def rebuild_report(folders: Sequence[Path], *, out: Path | None = None) -> Rebui
     """One study's report is written into its own folder; that of several into `out` (default: results/report).
 
     Raises:
-        ConfigError: a folder without study.yaml, or its study no longer plans.
+        ConfigError: a folder without study.yaml, or its study no longer plans; `out` has a report of its own.
     """
     stores = [Store(folder) for folder in dict.fromkeys(folders)]
     missing = [str(store.folder) for store in stores if not store.study_file.exists()]
     if missing:
         raise ConfigError(*(f"{folder}: no study.yaml; give a folder that `tunelab run` wrote" for folder in missing))
     plans = [make_plan(read_study(store.study_file)) for store in stores]
-    if len(stores) == 1 and out is None:
-        own = stores[0].folder
+    own = stores[0].folder
+    if len(stores) == 1 and (out is None or out.absolute() == own.absolute()):
         return Rebuilt(write_study_report(plans[0], stores[0]), own, REHEARSED if rehearsed(own) else "")
     folder = out or Path("results") / "report"
+    if Store(folder).study_file.exists():
+        raise ConfigError(f"--out {folder}: holds a study's results and its own report; choose another folder")
     studies = [
         runs_to_report(plan, store, name=_name(plan, store, plans)) for plan, store in zip(plans, stores, strict=True)
     ]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from tunelab.config.run import RunConfig
 from tunelab.launch.view import View
+from tunelab.study.executing.again import reopen
 from tunelab.study.planning.needs import unfinished_parents
 from tunelab.study.planning.planned import Plan, Revisions
 from tunelab.study.planning.runs import StudyRun, study_runs
@@ -23,7 +24,7 @@ def next_runs(
     """
     while True:
         runs = study_runs(plan, revisions, store, settled=settled)
-        if not any([store.run(each.run.id).reopen(each.run) for each in runs if each.run]):  # all, not the first only
+        if not any([reopen(store.run(each.run.id), each.run) for each in runs if each.run]):  # all, not the first only
             break
     view.planned(runs, store)
     over = {each.run.id for each in runs if each.run and (each.diverged or settled(each.run.id))}

@@ -14,6 +14,7 @@ from tunelab.config.read import dump
 from tunelab.entries import Deciding, StudyRuns
 from tunelab.errors import ConfigError
 from tunelab.files import write_atomically
+from tunelab.launch.control.to_do import to_do
 from tunelab.launch.executor import Executor, visible_gpus
 from tunelab.launch.rounds import next_runs
 from tunelab.launch.scoring import score_all
@@ -66,9 +67,12 @@ def run_study(
     elif queue.is_here():
         refuse_live(store)  # what jobs still execute would look as if it had failed here
     plan, revisions = settle(plan, store, slurm=launch.slurm if submission else None, view=view)
+    for line in to_do(plan, store, study_runs(plan, revisions, store, settled=lambda run_id: False)).lines:
+        view.told(line)
     write_atomically(store.study_file, dump(plan.study))
     if submission is None:
-        runs, jobs = _execute(plan, revisions, store, launch, view), None
+        with _partial_report(plan, store, view):
+            runs, jobs = _execute(plan, revisions, store, launch, view), None
     else:
         runs, jobs = _submit(plan, revisions, store, submission, view)
     score_all(plan, store, runs)
@@ -89,6 +93,20 @@ def refuse_missing(plan: Plan) -> None:
     if any(lacks.values()):
         problems = [plan.read.problem(f"backends.{index}", lack + way) for index, lack in lacks.items() if lack]
         raise ConfigError(*problems)
+
+
+def refuse_other_study(plan: Plan, out: Path) -> None:
+    """
+    Raises:
+        ConfigError: the folder holds the results of a study of another name.
+    """
+    file = Store(out).study_file
+    theirs = yaml.safe_load(file.read_text(encoding="utf-8")).get("name") if file.exists() else None
+    if theirs not in (None, plan.study.name):
+        ways = f"--out OTHER writes beside it, --replace takes over its folder ({out / 'runs'} stays)"
+        raise ConfigError(
+            f"{out} holds the results of the study '{theirs}', and this one is '{plan.study.name}': {ways}"
+        )
 
 
 def has_result(each: StudyRun, store: Store) -> bool:
@@ -127,6 +145,21 @@ def _submit(
             return runs, submission.submit(waiting)
         if not orphans:
             return runs, None
+
+
+@contextmanager
+def _partial_report(plan: Plan, store: Store, view: View) -> Iterator[None]:
+    """Ctrl-C leaves the report of what has finished until then; another one, while it is written, leaves that out."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        written = write_study_report(plan, store)
+        planned, done = (
+            sum(number)
+            for number in zip(*((row.num_seeds_planned, row.num_seeds) for row in written.rows), strict=True)
+        )
+        view.told(f"Report of the {done} of {planned} runs that have finished: {store.folder / 'report.html'}")
+        raise
 
 
 @contextmanager

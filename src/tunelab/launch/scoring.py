@@ -27,18 +27,22 @@ def score_alike(folders: Sequence[RunFolder], metrics: Mapping[str, Metric]) -> 
     without a model."""
     results = [(folder, result) for folder in folders if (result := folder.read_result()) is not None]
     for name, metric in metrics.items():
-        found = [result.scores.get(name) for _, result in results]
-        computed = {given.signature for given in found if given is not None and not given.missing}
-        for (folder, _), given in zip(results, found, strict=True):
-            if given is None or given.missing or len(computed) > 1:
-                scored = score(folder.read_predictions(), {name: metric})
-                folder.write_predictions(list(scored.predictions))
-                _add_scores(folder, scored.scores)
+        for place in outdated([result.scores.get(name) for _, result in results]):
+            folder = results[place][0]
+            scored = score(folder.read_predictions(), {name: metric})
+            folder.write_predictions(list(scored.predictions))
+            _add_scores(folder, scored.scores)
+
+
+def outdated(found: Sequence[Score | None]) -> list[int]:
+    """Places of the scores by one metric that are missing, or of all where they were computed in more than one way."""
+    computed = {given.signature for given in found if given is not None and not given.missing}
+    return [place for place, given in enumerate(found) if given is None or given.missing or len(computed) > 1]
 
 
 def score_beside_base(folders: Sequence[RunFolder], metrics: Mapping[str, Metric]) -> None:
     """Score finished runs of one task by metrics of the general text, each beside the base's losses on it."""
-    finished = [folder for folder in folders if metrics and folder.finished]
+    finished = [folder for folder in folders if metrics and folder.has_result]
     labels = {folder: folder.read_run().method["label"] for folder in finished}
     base = next((folder.read_general() for folder in finished if labels[folder] == BASE), [])
     losses = {prediction.id: prediction.loss_sum for prediction in base}

@@ -177,8 +177,8 @@ def continue_arguments(out: Path) -> list[str]:
     return ["run", f"{folder}/study.yaml", "--out", folder, "--cluster", "slurm"]
 
 
-def dry_text(plan: Plan, *, out: Path, cluster: str | None) -> str:
-    """The scripts of a first wave, each under its file's name; names that only a submission has stand in <>."""
+def scripts_text(plan: Plan, *, out: Path, cluster: str | None) -> str:
+    """Of a cluster: the scripts of a first wave, each under its file's name; a submission's own names stand in <>."""
     launch = launch_of(plan, cluster)
     if launch.cluster != "slurm":
         return ""

@@ -43,7 +43,7 @@ def work(
         progress(event)
 
     try:
-        run = folder.read_run()
+        run = folder.to_execute()
         execute(run, parts(run), folder, told, notes=notes, stop=stop)
         return 0
     except RunBusy as error:  # it is another process's run now: nothing to name as failed

@@ -38,6 +38,7 @@ def marks_of(method: str, *, group: Mapping[str, Marked]) -> tuple[str, ...]:
         *_seeds(row, group),
         *_unsteady(row),
         *_search_effort(row, group),
+        *_decoding(method, group),
         *_devices(method, group),
         *_surroundings(method, group),
     )
@@ -100,6 +101,26 @@ def _devices(method: str, group: Mapping[str, Marked]) -> list[str]:
     if len({spread.num_devices for spread in everywhere}) > 1:
         mark += ": memory of one device and time by the clock are not comparable, those in all are"
     return [*marks, mark]
+
+
+def _decoding(method: str, group: Mapping[str, Marked]) -> list[str]:
+    """Where other decoding was asked for and not every run has been evaluated again."""
+    found = {name: [how for run in row.runs if (how := decoding(run))] for name, row in group.items()}
+    everywhere, marks = [how for of_row in found.values() for how in of_row], []
+    for name in dict.fromkeys(name for how in everywhere for name in how):
+        values = Counter(str(how.get(name)) for how in everywhere)
+        here = dict.fromkeys(str(how.get(name)) for how in found[method])
+        if len(values) > 1 and here:
+            others = [value for value in values if value not in here] or list(values)
+            marks.append(f"{name} {', '.join(here)} (elsewhere {', '.join(others)})")
+    return [f"decoding differs, so that texts are not comparable: {'; '.join(marks)}"] if marks else []
+
+
+def decoding(run: RunRecords) -> dict[str, object]:
+    """How the texts of a finished run were generated; empty: there are none."""
+    if run.config is None or all(each.prediction is None for each in run.predictions):
+        return {}
+    return {**run.config.generation.model_dump(), "engine": run.config.evaluation.engine}
 
 
 def _surroundings(method: str, group: Mapping[str, Marked]) -> list[str]:

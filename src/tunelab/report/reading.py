@@ -31,8 +31,12 @@ class RunRecords:
         self.divergence: Divergence | None = None
         """Of a run whose loss stopped being finite."""
         self._result = self._read_result()
+        failure = self._failure()
         if self._result is None and self.error is None:
-            self.error = self._failure()
+            self.error = failure
+        elif (self.folder / "asked.json").is_file():
+            why = "is not whole yet" if failure is None else f"failed ({failure})"
+            self._unread.append(f"its evaluation by other settings {why}; shown is the one before")
         self.config = self._config()
 
     @property

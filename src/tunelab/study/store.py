@@ -18,6 +18,7 @@ from tunelab.errors import RunError
 from tunelab.files import write_atomically
 from tunelab.ownership import Held, Ownership, holder_of, own
 from tunelab.records import Divergence, Prediction, RunResult, StepRecord, ValidationRecord
+from tunelab.study.evaluations import FILES, RESULT, RUN, Evaluations
 
 LAST_BYTES = 8192
 """Of steps.jsonl, longer than two of its lines."""
@@ -48,25 +49,33 @@ class RunFolder:
         return self.path / "texts.jsonl"
 
     @property
-    def trained(self) -> Path:
-        return self.path / "trained.json"
-
-    @property
     def log(self) -> Path:
         return self.path / "log.txt"
 
     @property
     def finished(self) -> bool:
-        return (self.path / "result.json").exists()
+        """It has a result, and no evaluation by other settings is asked for."""
+        return self.has_result and self.evaluations.asked() is None
+
+    @property
+    def has_result(self) -> bool:
+        """It is trained and evaluated, though perhaps by other settings than are asked for now."""
+        return (self.path / RESULT).exists()
+
+    @property
+    def evaluations(self) -> Evaluations:
+        return Evaluations(self.path, check=self.check)
 
     # ------------------------------------------------------------ what a run is
 
     def write_run(self, run: RunConfig, provenance: dict[str, Any]) -> None:
         facts = {**run.model_dump(mode="json"), "provenance": provenance}
-        self._write("run.json", json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+        self._write(RUN, _json_text(facts))
 
     def ensure_run(self, run: RunConfig) -> None:
         """Write run.json unless it says this run already: another process may be executing it."""
+        if self.has_result:  # what is asked for beside it stands in asked.json
+            return
         try:
             if self.read_run() == run:
                 return
@@ -75,7 +84,11 @@ class RunFolder:
         self.write_run(run, {})
 
     def read_run(self) -> RunConfig:
-        return RunConfig.from_run_json((self.path / "run.json").read_bytes())
+        return RunConfig.from_run_json((self.path / RUN).read_bytes())
+
+    def to_execute(self) -> RunConfig:
+        """The run, with the settings of an evaluation that it is asked for since it finished."""
+        return self.evaluations.asked() or self.read_run()
 
     # ------------------------------------------------------------ what it leaves (training.loop.Recorder)
 
@@ -107,20 +120,18 @@ class RunFolder:
         return StepRecord.model_validate_json(lines[-1]) if lines else None
 
     def write_predictions(self, predictions: list[Prediction]) -> None:
-        text = "".join(f"{prediction.model_dump_json()}\n" for prediction in predictions)
-        self._write("predictions.jsonl", text)
+        self._write("predictions.jsonl", _lines_of(predictions))
 
-    @property
-    def has_predictions(self) -> bool:
-        return (self.path / "predictions.jsonl").exists()
+    def predicted(self) -> list[Prediction]:
+        """Empty where the file is gone."""
+        return self.read_predictions() if (self.path / "predictions.jsonl").exists() else []
 
     def read_predictions(self) -> list[Prediction]:
         return [Prediction.model_validate_json(line) for line in _complete_lines(self.path / "predictions.jsonl")]
 
     def write_general(self, predictions: list[Prediction]) -> None:
         """Losses of the fixed general text, for metrics that compare them with the base's."""
-        text = "".join(f"{prediction.model_dump_json()}\n" for prediction in predictions)
-        self._write("general.jsonl", text)
+        self._write("general.jsonl", _lines_of(predictions))
 
     def read_general(self) -> list[Prediction]:
         """Empty where no metric asked for it."""
@@ -129,31 +140,22 @@ class RunFolder:
 
     def write_result(self, result: RunResult) -> None:
         """Last of all: from here on the run is finished."""
-        self._write("result.json", result.model_dump_json(indent=2) + "\n")
-        self.trained.unlink(missing_ok=True)
+        self._write(RESULT, _result_text(result))
+        self.forget_failure()
+
+    def replace_evaluation(
+        self, run: RunConfig, result: RunResult, predictions: list[Prediction], general: list[Prediction] | None
+    ) -> None:
+        """By one of other settings, which is whole; the one in place is kept."""
+        facts = json.loads((self.path / RUN).read_bytes()) | run.model_dump(mode="json")
+        texts = (_json_text(facts), _lines_of(predictions), _lines_of(general or []), _result_text(result))
+        contents = dict(zip(FILES, texts, strict=True))
+        self.evaluations.put_in_place(run, {name: text for name, text in contents.items() if text})
         self.forget_failure()
 
     def forget_failure(self) -> None:
         """It is being tried again."""
         (self.path / "failure.json").unlink(missing_ok=True)
-
-    def reopen(self, run: RunConfig) -> bool:
-        """Where the run has finished with texts that were generated in another way, or without a task of the harness
-        that is asked for now: make it one that is trained and not evaluated. Nothing is trained again."""
-        if not self.finished or (earlier := self.read_run()) == run:
-            return False
-        how = [(each.generation, each.evaluation.engine) for each in (earlier, run)]
-        stale = how[0] != how[1] and any(one.prediction is not None for one in self.read_predictions())
-        if not stale and not set(run.evaluation.harness) - set(self.harness_tasks()):
-            return False
-        if stale:
-            (self.path / "predictions.jsonl").unlink()
-        (self.path / "result.json").replace(self.trained)
-        return True
-
-    def read_trained(self) -> RunResult | None:
-        """The result of an evaluation before, of a run that is to be evaluated again."""
-        return RunResult.model_validate_json(self.trained.read_text()) if self.trained.exists() else None
 
     def write_harness(self, results: dict[str, Any]) -> None:
         self._write("harness.json", json.dumps(results, indent=2, default=str) + "\n")
@@ -163,7 +165,8 @@ class RunFolder:
         return json.loads(path.read_text())["tasks"] if path.exists() else []
 
     def read_result(self) -> RunResult | None:
-        return RunResult.model_validate_json((self.path / "result.json").read_text()) if self.finished else None
+        """Also while an evaluation by other settings is asked for."""
+        return RunResult.model_validate_json((self.path / RESULT).read_text()) if self.has_result else None
 
     def write_failure(self, error: str, *, divergence: Divergence | None = None) -> None:
         """Named in the report; the run is tried again next time, unless it is a candidate of a search that diverged."""
@@ -178,7 +181,7 @@ class RunFolder:
             "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             **({"diverged": divergence.model_dump()} if divergence else {}),
         }
-        self._write("failure.json", json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+        self._write("failure.json", _json_text(facts))
 
     @property
     def failed(self) -> bool:
@@ -267,6 +270,18 @@ class RunFolder:
         lines = _complete_lines(path) if path.exists() else []
         found = [Attempt.model_validate_json(line) for line in lines]
         return list({attempt.nonce: attempt for attempt in found}.values())
+
+
+def _json_text(facts: dict[str, Any]) -> str:
+    return json.dumps(facts, indent=2, ensure_ascii=False) + "\n"
+
+
+def _lines_of(predictions: list[Prediction]) -> str:
+    return "".join(f"{prediction.model_dump_json()}\n" for prediction in predictions)
+
+
+def _result_text(result: RunResult) -> str:
+    return result.model_dump_json(indent=2) + "\n"
 
 
 def _complete_lines(path: Path) -> list[str]:

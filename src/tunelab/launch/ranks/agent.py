@@ -65,7 +65,7 @@ def main() -> int:
     parent = os.getppid()
     die_with(parent)
     folder = RunFolder(given.folder)
-    run = folder.read_run()
+    run = folder.to_execute()
     with folder.log.open("a") as log:
         os.dup2(log.fileno(), 2)
     with tempfile.TemporaryDirectory(prefix="tunelab-ranks-") as place:

@@ -21,7 +21,7 @@ def main() -> None:
     """The agent reads an exception's words from a file that `record` writes."""
     worker.die_with(int(os.environ[AGENT]))
     folder = RunFolder(Path(sys.argv[1]))
-    run = folder.read_run()
+    run = folder.to_execute()
     if int(os.environ["RANK"]) == 0:
         Path(os.environ[LEADER]).write_text(str(os.getpid()))
     else:

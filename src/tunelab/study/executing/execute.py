@@ -18,7 +18,8 @@ from tunelab.data.tokens.token_store import sizes
 from tunelab.errors import DataError, Diverged, ModelError, Stopped
 from tunelab.evaluation.evaluate import score
 from tunelab.files import write_atomically
-from tunelab.records import Batch, Provenance, RunResult, Score, TextSide, TokenRow
+from tunelab.records import Batch, Prediction, Provenance, RunResult, Score, TextSide, TokenRow
+from tunelab.study.executing.again import missing
 from tunelab.study.executing.attempt import attempt
 from tunelab.study.executing.harness import harness_results
 from tunelab.study.executing.outcome import scored_result, speed, spread_of
@@ -81,19 +82,20 @@ def execute(
         DataError, ModelError: data or model changed or vanished since the study was planned.
     """
     with attempt(folder):
-        if (result := folder.read_result()) is not None:  # by another process, since this one was told to execute it
-            return result
+        folder.evaluations.finish()
+        earlier = folder.read_result()
+        if earlier is not None and folder.finished:  # by another process, since this one was told to execute it
+            return earlier
         where = provenance(run, device=parts.backend.device())
-        folder.write_run(run, where.model_dump(mode="json"))
+        if earlier is None:
+            folder.write_run(run, where.model_dump(mode="json"))
         work = _load(run, parts, folder, progress, list(notes), stop)
-        earlier = folder.read_trained()
         try:
             result = _train_and_evaluate(work, where) if earlier is None else _evaluate_again(work, earlier)
         except Diverged as error:
             error.phases = work.meter.costs()
             shutil.rmtree(folder.checkpoint, ignore_errors=True)  # from there it would diverge again
             raise
-        folder.write_result(result)
         folder.texts.unlink(missing_ok=True)
         shutil.rmtree(folder.checkpoint, ignore_errors=True)
         return result
@@ -147,9 +149,12 @@ def _train_and_evaluate(work: Work, where: Provenance) -> RunResult:
     if method is not None:
         with meter.phase("save"):
             saved_mib = _write_model(work, data)
-    scores = _evaluate(work, data)
+    evaluated = _evaluate(work, data)
+    if evaluated.general is not None:
+        folder.write_general(evaluated.general)
+    folder.write_predictions(evaluated.predictions)
     _ask_harness(work)
-    result = scored_result(run, session, scores, meter, loaded_gib=work.loaded_gib, notes=notes, where=where)
+    result = scored_result(run, session, evaluated.scores, meter, loaded_gib=work.loaded_gib, notes=notes, where=where)
     trained = {
         "process_gib": work.process_gib,
         "saved_mib": saved_mib,
@@ -163,11 +168,14 @@ def _train_and_evaluate(work: Work, where: Provenance) -> RunResult:
         "optimizer": session.optimizer(),
         "phases": {**result.phases, "train": training_cost(parents)} if parents else result.phases,
     }
-    return result.model_copy(update=trained)
+    result = result.model_copy(update=trained)
+    folder.write_result(result)
+    return result
 
 
 def _evaluate_again(work: Work, earlier: RunResult) -> RunResult:
-    """From the saved model. What the run's training left stays as it is; predictions that are there still count."""
+    """From the saved model. What the run's training left stays as it is, and so does the evaluation in place until the
+    new one is whole."""
     folder, session, meter = work.folder, work.session, work.meter
     with meter.phase("prepare"):
         if work.parts.method is not None:
@@ -176,29 +184,44 @@ def _evaluate_again(work: Work, earlier: RunResult) -> RunResult:
             session.read_model(folder.model)
         data = _prepared(work, training=False)
         session.verify(verified_rows(data.test_rows))
-    scores = earlier.scores if folder.has_predictions else _evaluate(work, data)
+    evaluated = _evaluate(work, data) if missing(folder, work.run) == "evaluation" else None
     _ask_harness(work)
     notes = [AGAIN, *(note for note in work.notes if note != AGAIN)]
-    return earlier.model_copy(
+    result = earlier.model_copy(
         update={
-            "scores": scores,
+            "scores": earlier.scores if evaluated is None else evaluated.scores,
             "phases": {**earlier.phases, **{name: cost for name, cost in meter.costs().items() if name in EVALUATION}},
             "notes": list(dict.fromkeys([*earlier.notes, *notes])),
         }
     )
+    if evaluated is None:
+        folder.write_result(result)
+        folder.evaluations.withdraw()
+    else:
+        settings = {name: getattr(work.run, name) for name in ("generation", "evaluation", "task_options")}
+        run = folder.read_run().model_copy(update=settings)
+        folder.replace_evaluation(run, result, evaluated.predictions, evaluated.general)
+    return result
 
 
-def _evaluate(work: Work, data: RunData) -> dict[str, Score]:
+class Evaluated(NamedTuple):
+    """A model's evaluation before it is written down."""
+
+    scores: dict[str, Score]
+    predictions: list[Prediction]
+    general: list[Prediction] | None
+    """None: no metric asked for the general text."""
+
+
+def _evaluate(work: Work, data: RunData) -> Evaluated:
     run, parts = work.run, work.parts
     with work.meter.phase("evaluate"):
         log = open_log(work.folder.texts, run, data, check=work.folder.check)
         found = predictions(work.session, work.text, data, run, parts, _stoppable(work), log=log)
-        general = {name for name, metric in parts.metrics.items() if metric.reads == "general"}
-        if general:
-            work.folder.write_general(general_losses(work.session, work.text, run))
-        scored = score(found, {name: metric for name, metric in parts.metrics.items() if name not in general})
-        work.folder.write_predictions(list(scored.predictions))
-    return dict(scored.scores)
+        of_general = {name for name, metric in parts.metrics.items() if metric.reads == "general"}
+        general = general_losses(work.session, work.text, run) if of_general else None
+        scored = score(found, {name: metric for name, metric in parts.metrics.items() if name not in of_general})
+    return Evaluated(dict(scored.scores), list(scored.predictions), general)
 
 
 def _stoppable(work: Work) -> Progress:

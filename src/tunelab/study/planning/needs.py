@@ -39,4 +39,4 @@ def with_needed(planned: Sequence[PlannedMethod]) -> list[PlannedMethod]:
 
 def unfinished_parents(run: RunConfig, store: Store) -> list[str]:
     """Labels of the runs it is made of that have no result."""
-    return [parent.method["label"] for parent in run.parents if not store.run(parent.id).finished]
+    return [parent.method["label"] for parent in run.parents if not store.run(parent.id).has_result]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +16,7 @@ from tunelab.study.planning.engines import missing_packages
 from tunelab.study.planning.plan import load_backend
 from tunelab.study.planning.planned import BASE, Plan, Revisions
 from tunelab.study.planning.run_config import unsupported
-from tunelab.study.planning.runs import setting_text, study_runs
+from tunelab.study.planning.runs import StudyRun, setting_text, study_runs
 from tunelab.study.store import Store
 
 Setting = tuple[tuple[str, str], ...]
@@ -40,6 +42,8 @@ class PlannedRun(NamedTuple):
     """Of all parameters of the base, 0 to 1."""
     setting: dict[str, str] = {}
     """Searched fields beside the learning rate; empty while a search has not ended, and where there are none."""
+    to_do: str | None = None
+    """Where a results folder was looked at: 'train', 'keep', 'evaluate again'."""
 
 
 class Preview(NamedTuple):
@@ -49,19 +53,27 @@ class Preview(NamedTuple):
 
     def as_json(self) -> dict[str, Any]:
         """What `tunelab plan --json` prints."""
-        return {"study": self.study, "runs": [run._asdict() for run in self.runs], "notes": list(self.notes)}
+        runs = [run._asdict() for run in self.runs]
+        for run in runs:
+            if run["to_do"] is None:
+                del run["to_do"]
+        return {"study": self.study, "runs": runs, "notes": list(self.notes)}
 
 
-def preview(plan: Plan) -> Preview:
+def preview(plan: Plan, *, runs: Sequence[StudyRun] = (), to_do: Sequence[str] = ()) -> Preview:
     """The runs in the order in which they execute.
+
+    Args:
+        runs: the study's runs as they lie on disk; left out: as if nothing had been executed.
+        to_do: what would be done about each of `runs`.
 
     Raises:
         ConfigError: every method that does not fit the model.
         ModelError: the model's folder is not there or not a model.
     """
     counted = count_parameters(plan)
-    nowhere = Store(Path())
-    runs = tuple(
+    known = runs or study_runs(plan, Revisions(), Store(Path()), settled=lambda run_id: False)
+    planned = tuple(
         PlannedRun(
             entry.method,
             entry.task,
@@ -72,10 +84,11 @@ def preview(plan: Plan) -> Preview:
             entry.num_tried,
             *_counts_of(counted, entry),
             dict(entry.setting),
+            what,
         )
-        for entry, *_ in study_runs(plan, Revisions(), nowhere, settled=lambda run_id: False)
+        for (entry, *_), what in zip_longest(known, to_do)
     )
-    return Preview(plan.study.name, runs, tuple(_notes(plan, counted)))
+    return Preview(plan.study.name, planned, tuple(_notes(plan, counted)))
 
 
 def _counts_of(counted: Counted, entry: RunEntry) -> tuple[int | None, int | None, int | None, float | None]:

@@ -58,6 +58,9 @@ def evaluate(
     folders = _folders(out, [run.task for run, _ in planned])
     if out is None and any(run.evaluation.harness for run, _ in planned):
         raise ConfigError("evaluation.harness: where do its results go? Give --out DIR")
+    for (run, _), folder in zip(planned, folders, strict=True):
+        if folder is not None:
+            _refuse_other(folder, run)
     results = []
     for (run, task_parts), folder in zip(planned, folders, strict=True):
         note = f"evaluated from {model}, nothing was trained"
@@ -187,6 +190,21 @@ def _run(saved: Saved, plan: Plan) -> tuple[RunConfig, RunParts]:
     parents = saved.run.parents if saved.run else ()
     run = run.model_copy(update={"id": identity, "method": saved.facts, "parents": parents, "seed": seed})
     return run, RunParts(backend, task.task, task.metrics, saved.method)
+
+
+def _refuse_other(folder: RunFolder, run: RunConfig) -> None:
+    """An evaluation that is there is replaced by the same one alone."""
+    if (folder.path / "run.json").exists():
+        earlier, now = (each.model_dump(mode="json", exclude={"threads"}) for each in (folder.read_run(), run))
+        other = [name for name in now if earlier[name] != now[name]]
+        if other:
+            what = (
+                f"{earlier['method']['label']} on {earlier['task']}" if {"method", "task"} & set(other) else "a model"
+            )
+            raise ConfigError(
+                f"--out {folder.path}: holds the evaluation of {what} with other settings of "
+                f"{', '.join(other)}; choose another folder"
+            )
 
 
 def _checked(out: Path) -> RunFolder:
