@@ -40,6 +40,8 @@ class Seen:
         self.out = io.StringIO()
         self.plain = PlainView(Console(file=self.out, width=300))
 
+    def told(self, text: str) -> None: ...
+
     def planned(self, runs, store) -> None:
         self.plain.planned(runs, store)
 

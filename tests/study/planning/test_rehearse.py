@@ -35,6 +35,8 @@ schedule: {warmup: 500}
 
 
 class Silent:
+    def told(self, text: str) -> None: ...
+
     def planned(self, runs, store):
         pass
 
