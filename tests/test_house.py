@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "tunelab"
 FLOORS = [
-    {"errors", "near", "files", "records", "device", "cli_options"},
+    {"errors", "near", "files", "records", "device", "stages"},
     {"entries", "ownership"},
     {"config"},
     {"backend_contract"},
@@ -27,6 +27,8 @@ FLOORS = [
     {"study/executing"},
     {"study/verbs"},
     {"launch", "export"},
+    {"cli_options"},
+    {"commands"},
     {"cli", "__init__"},
     {"__main__"},
 ]

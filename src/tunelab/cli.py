@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -15,32 +14,33 @@ from tunelab import __version__
 from tunelab.cli_options import (
     Cluster,
     EvaluationCluster,
+    FinishedRun,
+    Folders,
     Hypotheses,
     Json,
-    Listed,
     MergedDtype,
     MetricNames,
     ModelName,
     Overrides,
     Place,
-    Prepare,
     PromptFile,
     References,
     Rehearse,
     ReportOut,
-    Results,
-    ResultsOut,
     Rows,
+    Shown,
     StudyName,
     Tasks,
     TestFile,
     TrainFile,
     UntilDecided,
 )
+from tunelab.commands import standing
+from tunelab.commands.standing import print_json
 from tunelab.errors import ConfigError, TunelabError
+from tunelab.launch.terminal.at_work import at_work
 
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -88,17 +88,20 @@ def run(
         raise ConfigError("--dry-run executes nothing and --rehearse executes stand-ins: give one of them")
     place = None if cluster is None else cluster.value
     if dry_run:
-        from tunelab.launch.control.dry import dry_text
+        with at_work(f"planning {study}"):
+            from tunelab.launch.control.dry import dry_text
 
-        planned = tunelab.load_study(study, overrides=overrides or ())
-        print(dry_text(planned, out=out, cluster=place, replace=replace), end="")
+            planned = tunelab.load_study(study, overrides=overrides or ())
+            text = dry_text(planned, out=out, cluster=place, replace=replace)
+        print(text, end="")
         return
-    from tunelab.launch.printing import console, outcome_text
-    from tunelab.launch.view import view_for
+    with at_work(f"planning {study}"):
+        from tunelab.launch.printing import console, outcome_text, width_of
+        from tunelab.launch.view import view_for
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
     try:
-        with view_for(console()) as view:
+        with view_for(console(), doing=f"planning {study}") as view:
             outcome = tunelab.run(
                 study, out=out, cluster=place, overrides=overrides or (), view=view, rehearse=rehearse,
                 until=None if until is None else until.value, hours=hours,
@@ -107,29 +110,8 @@ def run(
     except KeyboardInterrupt:
         print("Interrupted. The same command goes on where this one stopped: finished runs stay.", file=sys.stderr)
         raise typer.Exit(130) from None
-    print(outcome_text(outcome))
+    print(outcome_text(outcome, width=width_of(console())))
     raise typer.Exit(1 if outcome.num_failed else 0)
-
-
-@app.command()
-def status(study: Results, out: ResultsOut = None, as_json: Json = False) -> None:
-    """Tell how every run of a study stands: here, elsewhere, or in a cluster's queue."""
-    from tunelab.launch.control.status import study_status
-    from tunelab.launch.control.status_text import print_status
-    from tunelab.launch.printing import console
-
-    found = study_status(study, out=out)
-    _print_json(found.as_json()) if as_json else print_status(found, console())
-
-
-@app.command()
-def cancel(study: Results, out: ResultsOut = None) -> None:
-    """End what executes a study; running steps write their checkpoints, finished runs stay."""
-    from tunelab.launch.control.cancel import cancel_study
-
-    cancelled = cancel_study(study, out=out)
-    print("\n".join(cancelled.lines))
-    raise typer.Exit(1 if cancelled.remaining else 0)
 
 
 @app.command()
@@ -137,13 +119,13 @@ def plan(study: StudyName, as_json: Json = False, overrides: Overrides = None) -
     """Check a study, and print its runs with their parameters."""
     import tunelab
 
-    preview = tunelab.plan(study, overrides=overrides or ())
+    with at_work(f"planning {study}"):
+        preview = tunelab.plan(study, overrides=overrides or ())
+        from tunelab.launch.printing import console, plan_text, width_of
     if as_json:
-        _print_json(preview.as_json())
+        print_json(preview.as_json())
         return
-    from tunelab.launch.printing import plan_text
-
-    print(plan_text(preview), end="")
+    print(plan_text(preview, width=width_of(console())), end="")
 
 
 @app.command()
@@ -157,7 +139,8 @@ def init(
     """Write a commented study for your own data."""
     from tunelab.study.verbs.init import write_study
 
-    written = write_study(train=train, test=test, model=model, out=out, force=force)
+    with at_work(f"reading {train}"):
+        written = write_study(train=train, test=test, model=model, out=out, force=force)
     for path in written.files:
         print(f"wrote {path}")
     print(f"next: tunelab plan {written.study}")
@@ -165,29 +148,35 @@ def init(
 
 @app.command()
 def show(
-    what: Annotated[str | None, typer.Argument(metavar="[STUDY|RUN]", help="A study, or a run's folder.")] = None,
+    what: Shown = None,
     examples: Annotated[int, typer.Option(min=0, metavar="N", help="Tokenised examples per task.")] = 3,
     rows: Rows = None,
     overrides: Overrides = None,
 ) -> None:
     """Show tokenised examples, a run's settings, or the columns of a file or a named data set."""
-    from tunelab.launch import printing
+    with at_work(f"reading {what or rows or 'nothing'}"):
+        from tunelab.launch import printing
 
+    width = printing.width_of(printing.console())
     if rows is not None and what is None:
-        from tunelab.study.verbs.show import show_rows
+        with at_work(f"reading {rows}"):
+            from tunelab.study.verbs.show import show_rows
 
-        print(printing.file_text(rows, show_rows(rows, overrides=overrides or ())))
+            shown_rows = show_rows(rows, overrides=overrides or ())
+        print(printing.file_text(rows, shown_rows, width=width))
     elif what is None or rows is not None:
         raise ConfigError("show what? Give a study, a run's folder, or --rows FILE|SOURCE")
     elif (Path(what) / "run.json").exists():
         from tunelab.study.store import RunFolder
 
-        print(printing.run_text(RunFolder(Path(what))))
+        print(printing.run_text(RunFolder(Path(what)), width=width))
     else:
         import tunelab
-        from tunelab.study.verbs.show import show_study
 
-        shown = show_study(tunelab.load_study(what, overrides=overrides or ()), num_examples=examples)
+        with at_work(f"reading {what}"):
+            from tunelab.study.verbs.show import show_study
+
+            shown = show_study(tunelab.load_study(what, overrides=overrides or ()), num_examples=examples)
         printing.print_tasks(shown, printing.console())
 
 
@@ -210,16 +199,21 @@ def evaluate(
         return
     if dry_run:
         raise ConfigError("--dry-run prints a job's script: give --cluster slurm too, or leave it out")
-    from tunelab.study.verbs.evaluate import evaluate as evaluate_model
+    with at_work(f"evaluating {model}") as work:
+        from tunelab.launch.terminal.at_work import event_words
+        from tunelab.study.verbs.evaluate import evaluate as evaluate_model
 
-    results = evaluate_model(model, tasks=tasks or (), overrides=overrides or (), out=out)
+        results = evaluate_model(
+            model, tasks=tasks or (), overrides=overrides or (), out=out,
+            progress=lambda event: work.say(f"evaluating {model}: {event_words(event)}"),
+        )  # fmt: skip
     if as_json:
         found = [result.model_dump(mode="json") for result in results]
-        _print_json(found[0] if len(found) == 1 else {"results": found})
+        print_json(found[0] if len(found) == 1 else {"results": found})
         return
-    from tunelab.launch.printing import result_text
+    from tunelab.launch.printing import console, result_text, width_of
 
-    print("\n".join(result_text(result) for result in results))
+    print("\n".join(result_text(result, width=width_of(console())) for result in results))
 
 
 @app.command()
@@ -232,10 +226,14 @@ def generate(
 ) -> None:
     """Write a text for each prompt given."""
     import tunelab
-    from tunelab.study.verbs.generate import read_prompts
+
+    with at_work(f"generating with {model}"):
+        from tunelab.study.verbs.generate import read_prompts
 
     prompts = read_prompts(prompt=prompt, file=file)
-    for text in tunelab.generate(model, prompts, max_new_tokens=max_new_tokens, beams=beams):
+    with at_work(f"generating with {model}"):
+        texts = tunelab.generate(model, prompts, max_new_tokens=max_new_tokens, beams=beams)
+    for text in texts:
         print(text)
 
 
@@ -251,32 +249,36 @@ def score(
     from tunelab.study.verbs import score as scoring
 
     names = [name.strip() for name in metrics.split(",") if name.strip()]
-    scores = tunelab.score(hypotheses, references, metrics=names)
+    with at_work(f"scoring {hypotheses}"):
+        scores = tunelab.score(hypotheses, references, metrics=names)
     for note in scoring.notes(scores):
         print(f"note: {note}", file=sys.stderr)
     if as_json:
-        _print_json({"scores": scoring.as_json(scores)})
+        print_json({"scores": scoring.as_json(scores)})
         return
     print(scoring.scores_text(scores))
 
 
 @app.command()
 def report(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Results folders of `tunelab run`.")],
+    folders: Folders,
     out: ReportOut = None,
 ) -> None:
     """Rebuild the report from records, also over several studies."""
-    from tunelab.launch.report import rebuild_report
-    from tunelab.report.decision import terminal_text
+    with at_work(f"reading {', '.join(map(str, folders))}"):
+        from tunelab.launch.printing import console, width_of
+        from tunelab.launch.report import rebuild_report
+        from tunelab.report.decision import terminal_text
 
-    rebuilt = rebuild_report(folders, out=out)
+        rebuilt = rebuild_report(folders, out=out)
     warning = f"{rebuilt.warning}.\n\n" if rebuilt.warning else ""
-    print(warning + terminal_text(rebuilt.comparison) + f"Report: {rebuilt.folder / 'report.html'}")
+    text = terminal_text(rebuilt.comparison, width=width_of(console()))
+    print(warning + text + f"Report: {rebuilt.folder / 'report.html'}")
 
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run's folder.")],
+    run: FinishedRun,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder to write.")],
     merge: Annotated[bool, typer.Option("--merge", help="Plain weights that transformers loads by itself.")] = False,
     dtype: MergedDtype = None,
@@ -285,38 +287,15 @@ def export(
     """Take a run's model out of its study: adapter or weights, with tokenizer and model card, checked."""
     from tunelab.export import export as exporter
 
-    exported = exporter.export(run, folder, merge=merge, dtype=None if dtype is None else dtype.value)
+    with at_work(f"exporting {run}"):
+        exported = exporter.export(run, folder, merge=merge, dtype=None if dtype is None else dtype.value)
     if as_json:
-        _print_json(exporter.as_json(exported))
+        print_json(exporter.as_json(exported))
         return
     print(exporter.export_text(exported))
 
 
-@app.command(name="list")
-def list_names(what: Annotated[Listed, typer.Argument(help="What to list.")]) -> None:
-    """List methods, tasks, metrics, models or studies, one line each."""
-    from tunelab.study.verbs.listing import listing, listing_text
-
-    print(listing_text(listing(what.value)))
-
-
-@app.command()
-def doctor(prepare: Prepare = None, as_json: Json = False) -> None:
-    """Tell what this machine can do, and what to change for the rest."""
-    from tunelab.launch import doctor as examiner
-
-    if prepare is not None:
-        return examiner.prepare(prepare, told=lambda line: print(line, flush=True))
-    findings = examiner.examine()
-    if as_json:
-        return _print_json(examiner.as_json(findings))
-    from tunelab.launch.printing import finding_lines
-
-    print(finding_lines(findings))
-
-
-def _print_json(value: dict[str, Any]) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+standing.add_verbs(app)
 
 
 def main() -> None:

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from tunelab.launch.terminal import completion
+
 
 class Cluster(str, Enum):
     local = "local"
@@ -36,12 +38,43 @@ class Listed(str, Enum):
     metrics = "metrics"
     models = "models"
     studies = "studies"
+    runs = "runs"
+    results = "results"
 
 
-StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A study file, or the name of a bundled study.")]
-Results = Annotated[str, typer.Argument(metavar="STUDY|DIR", help="A study, or the results folder of `tunelab run`.")]
+StudyName = Annotated[
+    str,
+    typer.Argument(
+        metavar="STUDY",
+        help="A study file, or the name of a bundled study.",
+        autocompletion=completion.studies,
+    ),
+]
+Results = Annotated[
+    str,
+    typer.Argument(
+        metavar="STUDY|DIR",
+        help="A study, or the results folder of `tunelab run`.",
+        autocompletion=completion.studies_and_results,
+    ),
+]
 ResultsOut = Annotated[
     Path | None, typer.Option("--out", help="Results folder of the study.", show_default="results/<study name>")
+]
+Shown = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[STUDY|RUN]",
+        help="A study, or a run's folder.",
+        autocompletion=completion.studies_and_runs,
+    ),
+]
+Folders = Annotated[
+    list[Path],
+    typer.Argument(metavar="DIR...", help="Results folders of `tunelab run`.", autocompletion=completion.results),
+]
+FinishedRun = Annotated[
+    Path, typer.Argument(metavar="RUN", help="A finished run's folder.", autocompletion=completion.runs)
 ]
 Overrides = Annotated[
     list[str] | None,
@@ -49,7 +82,12 @@ Overrides = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 ModelName = Annotated[
-    str, typer.Argument(metavar="RUN|MODEL", help="A run's folder, an adapter, a model folder, or a hub id.")
+    str,
+    typer.Argument(
+        metavar="RUN|MODEL",
+        help="A run's folder, an adapter, a model folder, or a hub id.",
+        autocompletion=completion.models,
+    ),
 ]
 Hypotheses = Annotated[Path, typer.Argument(metavar="HYPOTHESES", help="Outputs: one a line, or .jsonl.")]
 References = Annotated[
@@ -60,7 +98,12 @@ References = Annotated[
     ),
 ]
 MetricNames = Annotated[
-    str, typer.Option(metavar="NAMES", help="Separated by commas, a variant after a colon: bleu:e2e,nist.")
+    str,
+    typer.Option(
+        metavar="NAMES",
+        help="Separated by commas, a variant after a colon: bleu:e2e,nist.",
+        autocompletion=completion.metrics,
+    ),
 ]
 TrainFile = Annotated[Path, typer.Option(metavar="FILE", help="Rows to train on: jsonl, json, csv, tsv, parquet, txt.")]
 TestFile = Annotated[
@@ -68,11 +111,20 @@ TestFile = Annotated[
 ]
 Rows = Annotated[
     str | None,
-    typer.Option(metavar="FILE|SOURCE", help="A data file, or a named data set (--set path=DIR): columns, rows."),
+    typer.Option(
+        metavar="FILE|SOURCE",
+        help="A data file, or a named data set (--set path=DIR): columns, rows.",
+        autocompletion=completion.sources,
+    ),
 ]
 Tasks = Annotated[
     list[str] | None,
-    typer.Option("--task", metavar="TASK", help="A task, or STUDY:TASK; a run's own when left out. Repeatable."),
+    typer.Option(
+        "--task",
+        metavar="TASK",
+        help="A task, or STUDY:TASK; a run's own when left out. Repeatable.",
+        autocompletion=completion.tasks,
+    ),
 ]
 EvaluationCluster = Annotated[Place, typer.Option("--cluster", help="slurm: as a job, into --out.")]
 ReportOut = Annotated[
@@ -82,6 +134,15 @@ Prepare = Annotated[
     str | None, typer.Option(metavar="BACKEND", help="jittor: make its environment and compile it (some minutes).")
 ]
 MergedDtype = Annotated[Dtype | None, typer.Option(help="Of merged weights.", show_default="that of the base's files")]
+ListedFolder = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="[FOLDER]",
+        help="runs: a results folder. results: where such are.",
+        show_default="results",
+        autocompletion=completion.results,
+    ),
+]
 PromptFile = Annotated[
     Path | None, typer.Option(metavar="FILE", help="A prompt a line; .jsonl: a text or a row of columns a line.")
 ]

@@ -41,6 +41,7 @@ def command(monkeypatch, capsys) -> Callable[..., Answer]:
 
     def call(*arguments: object) -> Answer:
         monkeypatch.setattr("sys.argv", ["tunelab", *map(str, arguments)])
+        monkeypatch.setattr("tunelab.launch.terminal.at_work.PATIENCE_SECONDS", float("inf"))  # however busy this host
         capsys.readouterr()
         with pytest.raises(SystemExit) as end:
             cli.main()

@@ -34,7 +34,7 @@ VERBS = {
     "score": ["HYPOTHESES", "REFERENCES", "--metrics", "--json"],
     "report": ["FOLDERS", "--out"],
     "export": ["RUN", "FOLDER", "--merge", "--dtype", "--json"],
-    "list": ["WHAT"],
+    "list": ["WHAT", "FOLDER", "--json"],
     "doctor": ["--prepare", "--json"],
 }
 

@@ -6,7 +6,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +17,7 @@ from tunelab import catalogue, device
 from tunelab.errors import ConfigError
 from tunelab.evaluation.java import METEOR, TOKENISER
 from tunelab.near import did_you_mean
+from tunelab.stages import stage
 from tunelab.study.planning.plan import load_backend
 
 GIB = 1024**3
@@ -37,9 +38,17 @@ class Finding(NamedTuple):
     """What to do where something is missing."""
 
 
-def examine() -> list[Finding]:
-    """Everything; no finding is an error."""
-    return [*_software(), *_devices(), *_backends(), *_memory_findings(), *_places()]
+def examine() -> Iterator[Finding]:
+    """Everything, each as soon as it is known; no finding is an error."""
+    yield from _software()
+    with stage("trying the device"):
+        devices = _devices()
+    yield from devices
+    with stage("looking for back ends with an environment of their own"):
+        backends = _backends()
+    yield from backends
+    yield from _memory_findings()
+    yield from _places()
 
 
 def prepare(name: str, *, told: Callable[[str], None]) -> None:
@@ -59,25 +68,23 @@ def prepare(name: str, *, told: Callable[[str], None]) -> None:
     backend.prepare(told)
 
 
-def as_json(findings: list[Finding]) -> dict[str, Any]:
+def as_json(findings: Sequence[Finding]) -> dict[str, Any]:
     """What `tunelab doctor --json` prints."""
     advice = {finding.name: finding.advice for finding in findings if finding.advice}
     return {**{finding.name: finding.value for finding in findings}, "advice": advice}
 
 
-def _software() -> list[Finding]:
+def _software() -> Iterator[Finding]:
     versions = {"tunelab": tunelab.__version__, "python": platform.python_version()}
     versions |= {name: metadata.version(name) for name in PACKAGES if find_spec(name)}
     text = ", ".join(f"{name} {version}" for name, version in versions.items())
     advice = "" if find_spec("peft") else "pip install 'tunelab[dev]' brings peft, which only the parity tests need"
+    yield Finding("packages", versions, text, advice)
     without_java = TOKENISER.missing() or METEOR.missing()
     found = "here" if not without_java else "missing: these scores are then missing too"
-    return [
-        Finding("packages", versions, text, advice),
-        Finding(
-            "meteor", not without_java, f"Java and the jars of meteor, cider, rouge_l:coco are {found}", without_java
-        ),
-    ]
+    yield Finding(
+        "meteor", not without_java, f"Java and the jars of meteor, cider, rouge_l:coco are {found}", without_java
+    )
 
 
 def _devices() -> list[Finding]:
@@ -129,19 +136,18 @@ def _memory_findings() -> list[Finding]:
     return [*found, Finding("exact_memory_peaks", exact, text, advice)]
 
 
-def _places() -> list[Finding]:
+def _places() -> Iterator[Finding]:
     from huggingface_hub.constants import HF_HUB_CACHE
 
     cache = Path(HF_HUB_CACHE)
     free = shutil.disk_usage(_existing(Path.cwd())).free / GIB
     short = f"less than {ROOM_GIB:.0f} GiB free: checkpoints and models may not fit" if free < ROOM_GIB else ""
-    reachable, why = _hub_reachable()
+    yield Finding("cache", str(cache), f"{cache}{'' if cache.exists() else ' (not there yet)'}")
+    yield Finding("free_disk_gib", round(free, 1), f"{free:.1f} GiB free in {Path.cwd()}", short)
+    with stage("asking the hub"):
+        reachable, why = _hub_reachable()
     offline = "" if reachable else "use tunelab/tiny, a local folder, or what the cache has; HF_ENDPOINT names a mirror"
-    return [
-        Finding("cache", str(cache), f"{cache}{'' if cache.exists() else ' (not there yet)'}"),
-        Finding("free_disk_gib", round(free, 1), f"{free:.1f} GiB free in {Path.cwd()}", short),
-        Finding("hub_reachable", reachable, "reachable" if reachable else f"not reachable ({why})", offline),
-    ]
+    yield Finding("hub_reachable", reachable, "reachable" if reachable else f"not reachable ({why})", offline)
 
 
 def _existing(path: Path) -> Path:

@@ -100,7 +100,13 @@ def _execute(folder: RunFolder, log: str) -> tuple[int, set[int]]:
     assert child.stdout is not None
     for line in child.stdout:
         event = json.loads(line)
-        if event["event"] not in ("step", "generate", "phase", "validation"):  # they stand in the run's records
+        if event["event"] not in (
+            "step",
+            "generate",
+            "phase",
+            "validation",
+            "stage",
+        ):  # they stand in the run's records
             print(line, end="", flush=True)
     code = child.wait()
     return (STOPPED if came and code < 0 else code), came  # told before it could listen

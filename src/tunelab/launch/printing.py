@@ -11,13 +11,12 @@ from rich.console import Console
 from rich.text import Text
 
 from tunelab.config.study_yaml import dump_yaml
-from tunelab.launch.doctor import Finding
 from tunelab.launch.run import Outcome
 from tunelab.records import PhaseCost, RunResult
 from tunelab.report.decision import terminal_text
 from tunelab.report.devices import spread_of
 from tunelab.report.numbers import MISSING, count, duration, interval, memory, percent, rate, score_decimals
-from tunelab.report.tables import Cell, Column, Table, plain, visible, words
+from tunelab.report.tables import Cell, Column, Table, plain, visible, words, wrapped
 from tunelab.study.planning.preview import PlannedRun, Preview
 from tunelab.study.planning.rehearse import REHEARSED
 from tunelab.study.store import RunFolder
@@ -32,7 +31,12 @@ def console() -> Console:
     return Console(highlight=False)
 
 
-def plan_text(preview: Preview) -> str:
+def width_of(console: Console) -> int | None:
+    """Columns that there are; None: it is no terminal, and nothing is wrapped."""
+    return console.width if console.is_terminal else None
+
+
+def plan_text(preview: Preview, *, width: int | None = None) -> str:
     """The runs, and what is to be said about them."""
     counts = (Column("Trained"), Column("Total"), Column("Reached"))
     fields = list(dict.fromkeys(field for run in preview.runs for field in run.setting))
@@ -49,8 +53,9 @@ def plan_text(preview: Preview) -> str:
         ),
         tuple(_plan_row(run, fields) for run in preview.runs),
         preview.notes,
+        keys=3,
     )
-    return plain(table)
+    return plain(table, width=width)
 
 
 def _to_do(run: PlannedRun) -> tuple[Cell, ...]:
@@ -74,11 +79,14 @@ def _plan_row(run: PlannedRun, fields: Sequence[str]) -> tuple[Cell, ...]:
     )
 
 
-def outcome_text(outcome: Outcome) -> str:
+def outcome_text(outcome: Outcome, *, width: int | None = None) -> str:
     """The comparison, what failed, and where the report is."""
-    failures = [f"FAILED {failure.run}: {failure.error}" for failure in outcome.comparison.failures]
+    failed = [f"FAILED {failure.run}: {failure.error}" for failure in outcome.comparison.failures]
+    failures = [line for each in failed for line in wrapped(each, width, indent="  ")]
     first = [f"{REHEARSED}.", ""] if outcome.rehearsed else []
-    lines = [*first, terminal_text(outcome.comparison), *map(visible, failures), *_rehearsal_lines(outcome)]
+    comparison = terminal_text(outcome.comparison, width=width)
+    stand_ins = [line for each in _rehearsal_lines(outcome) for line in wrapped(each, width, indent="  ")]
+    lines = [*first, comparison, *failures, *stand_ins]
     if outcome.jobs is not None:
         return "\n".join(
             [
@@ -93,10 +101,10 @@ def _rehearsal_lines(outcome: Outcome) -> list[str]:
     if not outcome.rehearsed:
         return []
     end = f"{outcome.num_failed} runs FAILED" if outcome.num_failed else "every run finished"
-    return [f"{REHEARSED}. In it {end}.", *(f"  {visible(line)}" for line in outcome.rehearsed), ""]
+    return [f"{REHEARSED}. In it {end}.", *(f"  {line}" for line in outcome.rehearsed), ""]
 
 
-def result_text(result: RunResult) -> str:
+def result_text(result: RunResult, *, width: int | None = None) -> str:
     """Scores with intervals, costs, notes."""
     lines = [f"{result.method} on {result.task}, seed {result.seed}"]
     for name, score in result.scores.items():
@@ -110,7 +118,7 @@ def result_text(result: RunResult) -> str:
         lines.append(f"  over {spread_of(result).text}{each}")
     unread = [f"{name}: {score.note}" for name, score in result.scores.items() if score.note]
     lines += [f"  note: {note}" for note in [*unread, *result.notes]]
-    return "\n".join(map(visible, lines))
+    return "\n".join(short for line in lines for short in wrapped(line, width, indent="  "))
 
 
 def _in_all(cost: PhaseCost) -> str:
@@ -119,9 +127,9 @@ def _in_all(cost: PhaseCost) -> str:
     return f" of one device; in all {duration(cost.device_seconds)}, {memory(cost.peak_all_gib)}"
 
 
-def run_text(folder: RunFolder) -> str:
+def run_text(folder: RunFolder, *, width: int | None = None) -> str:
     """Effective settings of a run, its effective optimizer, its result as far as there is one, and who executed it."""
-    lines = [dump_yaml(folder.read_run().model_dump(mode="json"))]
+    settings, lines = dump_yaml(folder.read_run().model_dump(mode="json")), list[str]()
     result = folder.read_result()
     if result is None:
         error, word = folder.failure(), "FAILED" if folder.divergence() is None else "DIVERGED"
@@ -130,8 +138,9 @@ def run_text(folder: RunFolder) -> str:
         trained = f"{count(result.trainable_parameters)} of {count(result.total_parameters)} parameters trained"
         groups = [f"  {', '.join(f'{key} {value}' for key, value in group.items())}" for group in result.optimizer]
         effective = ["effective optimizer:", *groups] if groups else []
-        lines += [result_text(result), f"  {trained}, {result.num_steps} steps", *effective]
-    return "\n".join([*lines, *_attempt_lines(folder)])
+        lines += [*result_text(result).split("\n"), f"  {trained}, {result.num_steps} steps", *effective]
+    lines += _attempt_lines(folder)
+    return "\n".join([settings, *(short for line in lines for short in wrapped(line, width, indent="  "))])
 
 
 def _attempt_lines(folder: RunFolder) -> list[str]:
@@ -152,19 +161,11 @@ def _attempt_lines(folder: RunFolder) -> list[str]:
     return [*lines, f"log: {folder.log}"] if folder.log.exists() else lines
 
 
-def finding_lines(findings: Iterable[Finding]) -> str:
-    lines = []
-    for finding in findings:
-        lines.append(f"{finding.name.replace('_', ' '):<22} {finding.text}")
-        lines += [f"{'':<22} -> {finding.advice}"] if finding.advice else []
-    return "\n".join(lines)
-
-
-def file_text(name: str, shown: ShownFile) -> str:
+def file_text(name: str, shown: ShownFile, *, width: int | None = None) -> str:
     title = name if shown.num_rows is None else f"{name}: {shown.num_rows} rows"
     lines = [title, *shown.about, *(f"  {name}: {kind}" for name, kind in shown.columns.items())]
     rows = (json.dumps(row, ensure_ascii=False, default=str) for row in shown.rows)
-    return "\n".join(map(visible, [*lines, *rows]))
+    return "\n".join(short for line in [*lines, *rows] for short in wrapped(line, width, indent="  "))
 
 
 # ------------------------------------------------------------------ examples
@@ -176,17 +177,21 @@ def print_tasks(shown: Iterable[ShownTask], console: Console) -> None:
     for task in shown:
         console.print(Text(f"{task.task}: what is learned {marked}", style="bold"))
         for line in [*_split_lines(task.summary), *task.notes]:
-            console.print(Text(f"  {visible(line)}"), soft_wrap=True)
+            _print_line(f"  {line}", console)
         for example in task.examples:
-            console.print(_example_text(example, coloured=console.is_terminal), soft_wrap=True)
+            text = _example_text(example, coloured=console.is_terminal)
+            console.print(text, overflow="fold") if console.is_terminal else console.print(text, soft_wrap=True)
         step = task.first_step
-        console.print(
-            Text(
-                f"first step (of {step.num_steps}): {len(step.examples)} examples in {step.num_micro_batches} "
-                f"micro-batches, {step.num_tokens} tokens, {step.num_supervised} supervised: {', '.join(step.examples)}"
-            ),
-            soft_wrap=True,
+        _print_line(
+            f"first step (of {step.num_steps}): {len(step.examples)} examples in {step.num_micro_batches} "
+            f"micro-batches, {step.num_tokens} tokens, {step.num_supervised} supervised: {', '.join(step.examples)}",
+            console,
         )
+
+
+def _print_line(text: str, console: Console) -> None:
+    for line in wrapped(text, width_of(console), indent="  "):
+        console.print(Text(line), soft_wrap=True)
 
 
 def _split_lines(summary: Mapping[str, Any]) -> list[str]:

@@ -23,6 +23,7 @@ from tunelab.launch.waves import Jobs, Submission, launch_of, refuse_live
 from tunelab.report.frame import Comparison
 from tunelab.report.write import write_report
 from tunelab.slurm import queue
+from tunelab.stages import stage
 from tunelab.study.planning.plan import load_backend
 from tunelab.study.planning.planned import Plan, Revisions
 from tunelab.study.planning.rehearse import REHEARSED, rehearsed
@@ -174,6 +175,7 @@ def _stopping(executor: Executor, view: View) -> Iterator[None]:
         raise
 
 
+@stage("looking up the model and the data")
 def settle(plan: Plan, store: Store, *, slurm: Slurm | None = None, view: View | None = None) -> tuple[Plan, Revisions]:
     """Fix what only this machine knows, before the first run: model and data revisions, precision, threads.
 
@@ -212,6 +214,7 @@ def settle(plan: Plan, store: Store, *, slurm: Slurm | None = None, view: View |
     return plan._replace(study=study), Revisions(located.revision, fingerprints, precision, threads)
 
 
+@stage("writing the report")
 def write_study_report(plan: Plan, store: Store) -> Comparison:
     """Rebuild the report of the present study.yaml from records."""
     entries = runs_to_report(plan, store)

@@ -8,6 +8,7 @@ from tunelab.contracts import Metric
 from tunelab.entries import BASE
 from tunelab.evaluation.evaluate import score
 from tunelab.records import Score
+from tunelab.stages import stage
 from tunelab.study.planning.planned import Plan
 from tunelab.study.planning.runs import StudyRun
 from tunelab.study.store import RunFolder, Store
@@ -29,7 +30,8 @@ def score_alike(folders: Sequence[RunFolder], metrics: Mapping[str, Metric]) -> 
     for name, metric in metrics.items():
         for place in outdated([result.scores.get(name) for _, result in results]):
             folder = results[place][0]
-            scored = score(folder.read_predictions(), {name: metric})
+            with stage(f"scoring {folder.path.name} by {name}"):
+                scored = score(folder.read_predictions(), {name: metric})
             folder.write_predictions(list(scored.predictions))
             _add_scores(folder, scored.scores)
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from tunelab.errors import Diverged, RunBusy, Stopped, TunelabError
 from tunelab.records import Divergence
+from tunelab.stages import heard_by
 from tunelab.study.executing.execute import Progress, execute, never
 from tunelab.study.planning.plan import parts
 from tunelab.study.store import RunFolder
@@ -44,7 +45,8 @@ def work(
 
     try:
         run = folder.to_execute()
-        execute(run, parts(run), folder, told, notes=notes, stop=stop)
+        with heard_by(lambda stage: progress({"event": "stage", "text": stage}) if stage else None):
+            execute(run, parts(run), folder, told, notes=notes, stop=stop)
         return 0
     except RunBusy as error:  # it is another process's run now: nothing to name as failed
         progress({"event": "busy", "error": str(error)})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from string import ascii_lowercase
 
 from tunelab.entries import BASE
@@ -25,11 +24,13 @@ from tunelab.report.numbers import (
 )
 from tunelab.report.quality import ScoreCell, unread
 from tunelab.report.reading import finished
-from tunelab.report.tables import Cell, Column, Table, Tone, plain, visible, words
+from tunelab.report.tables import Cell, Column, Table, Tone, plain, words, wrapped
 from tunelab.report.verdict import overall, verdicts
 
 BOLD = "Bold: as good as the best (it lacks less than the margin, with 95 % over all methods together)."
 INTERVAL = "[low, high]: 95 % interval. ↑: higher is better, ↓: lower is better."
+PARAGRAPH = 100
+"""Columns of sentences where there is no terminal."""
 STARRED = BOLD.replace("Bold", "*")
 SPREAD = (
     "Where a row was trained over several devices, memory is the largest peak of one and time is by the clock; in all: "
@@ -39,11 +40,11 @@ COSTS = "Memory and time are of the train phase alone; memory is the absolute pe
 
 
 def decision_table(group: Group, *, caption: str, short: bool = False) -> Table:
-    """`short` leaves out what does not fit a terminal."""
+    """`short`: for a terminal, with shorter headings."""
     letters = _letters(group)
     time = time_unit(row.train_seconds for row in group.rows)
     memory = memory_unit(row.peak_train_gib for row in group.rows)
-    metrics = group.metrics[:3] if short else group.metrics
+    metrics = group.metrics
     columns = [
         words("Method"),
         *([words("Beside the best")] if group.comparisons else []),
@@ -82,19 +83,36 @@ def decision_table(group: Group, *, caption: str, short: bool = False) -> Table:
     )
 
 
-def terminal_text(comparison: Comparison) -> str:
-    """What `tunelab run` prints at its end: the verdict and a short table for every task."""
+def terminal_text(comparison: Comparison, *, width: int | None = None) -> str:
+    """What `tunelab run` prints at its end: for every task a table, the verdict, and what the runs have noted.
+
+    Args:
+        width: columns of the terminal; None: it is none, and no line is cut to fit.
+    """
     found = verdicts(comparison)
     blocks = []
     for verdict in found:
-        table = plain(decision_table(verdict.group, caption=verdict.name, short=True))
-        blocks.append(f"{table}\n{_paragraph(' '.join(verdict.sentences))}\n")
+        table = plain(decision_table(verdict.group, caption=verdict.name, short=True), width=width)
+        notes = [line for note in _notes(verdict.group) for line in wrapped(f"note: {note}", width, indent="  ")]
+        said = _paragraph(" ".join(verdict.sentences), width)
+        blocks.append("\n".join([table, said, "", *([*notes, ""] if notes else [])]))
     whole = overall(found)
-    return "\n".join([*blocks, *([_paragraph(whole) + "\n"] if whole else [])])
+    return "\n".join([*blocks, *([_paragraph(whole, width) + "\n"] if whole else [])])
 
 
-def _paragraph(text: str) -> str:
-    return textwrap.fill(visible(text), width=100, break_long_words=False, break_on_hyphens=False)
+def _paragraph(text: str, width: int | None) -> str:
+    return "\n".join(wrapped(text, width or PARAGRAPH))
+
+
+def _notes(group: Group) -> list[str]:
+    """What the runs say of their data and of themselves, each once, with the methods whose runs say it where others'
+    do not."""
+    said: dict[str, list[str]] = {}
+    for row in group.rows:
+        for note in row.notes:
+            said.setdefault(note, []).append(row.method)
+    methods = {row.method for row in group.rows if row.method != BASE and row.num_seeds}
+    return [note if methods <= set(who) else f"{note} ({', '.join(who)})" for note, who in said.items()]
 
 
 def _letters(group: Group) -> dict[str, str]:

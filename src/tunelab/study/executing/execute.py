@@ -247,6 +247,8 @@ def _prepared(work: Work, *, training: bool) -> RunData:
         raise DataError(f"task {run.task}: the data changed since the study was started; start the study again")
     data = prepare(task, work.text, run, training=training)
     work.notes.extend(data.notes)
+    for note in data.notes:
+        work.progress({"event": "note", "text": note})
     if training:
         write_summary(work.folder.study_folder, data)
     return data

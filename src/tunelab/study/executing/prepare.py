@@ -23,6 +23,7 @@ from tunelab.data.tokens.tokenise import Tokeniser
 from tunelab.errors import DataError
 from tunelab.files import write_atomically
 from tunelab.records import Example, TextSide, TokenRow, Turn
+from tunelab.stages import counted, stage
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
@@ -111,16 +112,19 @@ def _key(task: Task, text: TextSide, run: RunConfig, *, training: bool) -> str:
 
 def _prepared(task: Task, text: TextSide, run: RunConfig, training: bool, folder: Path | None) -> RunData:
     """The data itself; token rows lie in the folder, or in memory."""
-    train, validation, test = (task.examples(split) for split in SPLITS)
+    with stage(f"reading the data of {task.name}"):
+        train, validation, test = (task.examples(split) for split in SPLITS)
     drawn = not len(validation)
     if drawn:
-        train, validation = split_validation(train)
+        with stage(f"drawing validation rows of {task.name}"):
+            train, validation = split_validation(train)
     for name, examples in (("train", train), ("test", test)):
         if not len(examples):
             raise DataError(f"task {task.name}: no rows in {name}")
     overlaps = None
     if run.data.overlap != "ignore":
-        overlaps = Overlaps(validation, test, remove=run.data.overlap == "remove")
+        with stage(f"looking for overlap in {task.name}: validation and test"):
+            overlaps = Overlaps(validation, test, remove=run.data.overlap == "remove")
         validation = overlaps.validation
     watched = {
         "train": Watched(overlaps.watch(train) if overlaps else train),
@@ -131,7 +135,8 @@ def _prepared(task: Task, text: TextSide, run: RunConfig, training: bool, folder
     rows = {}
     for name in SPLITS:
         used = training or name == "test"
-        made = watched[name].named(tokenisers[name].rows(watched[name] if used else ()))
+        what = f"tokenising {name} of {task.name}" + (", looking for overlap" if overlaps and name == "train" else "")
+        made = counted(watched[name].named(tokenisers[name].rows(watched[name] if used else ())), what)
         rows[name] = write_rows(made, folder and folder / f"{name}.arrow")
         watched[name].finish()
     for name in ("train", "validation"):

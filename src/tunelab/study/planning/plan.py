@@ -20,6 +20,7 @@ from tunelab.config.schema import DataSettings, Generation, LearningRate, Method
 from tunelab.contracts import Method, Metric
 from tunelab.errors import ConfigError, DataError
 from tunelab.near import did_you_mean
+from tunelab.stages import stage
 from tunelab.study.planning.deciding import decision_problems
 from tunelab.study.planning.engines import engine_problems
 from tunelab.study.planning.frameworks import backend_problems, unknown_backends
@@ -43,9 +44,12 @@ def make_plan(read: ReadStudy) -> Plan:
     problems += [read.problem(f"backends.{index}", fault) for index, fault in unknown_backends(read.config.backends)]
     methods, tasks = [], []
     for index, entry in enumerate(read.config.methods):
-        methods += _collect(problems, _method, read, index, *next(iter(entry.items())))
+        name, options = next(iter(entry.items()))
+        with stage(f"checking methods: {name}"):
+            methods += _collect(problems, _method, read, index, name, options)
     for index, entry in enumerate(read.config.tasks):
-        tasks += _collect(problems, _task, read, index, entry)
+        with stage(f"checking tasks, reading their data: {entry.get('name', index + 1)}"):
+            tasks += _collect(problems, _task, read, index, entry)
     named = labels([(each.name, each.method, each.searched) for each in methods]) if not problems else []
     for kind, names in (("methods", named), ("tasks", [task.name for task in tasks])):
         for index, name in enumerate(names):

@@ -12,6 +12,7 @@ from tunelab.errors import ConfigError
 from tunelab.evaluation.unread import unread_notes
 from tunelab.models.limits import generation_note, generation_problem, limit_problems
 from tunelab.records import Limits, ParameterCount
+from tunelab.stages import stage
 from tunelab.study.planning.engines import missing_packages
 from tunelab.study.planning.plan import load_backend
 from tunelab.study.planning.planned import BASE, Plan, Revisions
@@ -124,7 +125,8 @@ def count_parameters(plan: Plan) -> Counted:
     problems = [plan.read.problem(key, fault) for key, fault in missing_packages(plan.study.evaluation)]
     for name in plan.study.backends:
         backend = load_backend(name)
-        counts[name, BASE["label"]] = backend.count(plan.study.model, None)
+        with stage(f"counting parameters: {plan.study.model.name}"):
+            counts[name, BASE["label"]] = backend.count(plan.study.model, None)
         settings[name, BASE["label"]] = {(): counts[name, BASE["label"]]}
         if (known := backend.limits(plan.study.model)) is not None:
             limits.append(known[0])
@@ -138,7 +140,8 @@ def count_parameters(plan: Plan) -> Counted:
                 continue
             try:
                 several = {setting_text(each): each.method for each in reversed(planned.candidates)}
-                found = {text: backend.count(plan.study.model, method) for text, method in several.items()}
+                with stage(f"counting parameters: {planned.label} ({index + 1} of {len(plan.methods)})"):
+                    found = {text: backend.count(plan.study.model, method) for text, method in several.items()}
                 settings[name, planned.label] = found
                 counts[name, planned.label] = found[setting_text(planned.candidates[0])]
             except ConfigError as error:
@@ -170,6 +173,7 @@ def _generation_notes(plan: Plan, limits: tuple[Limits, ...]) -> list[str]:
     return [note for note in notes if note is not None]
 
 
+@stage("checking that metrics read the tasks' script")
 def _unread_notes(plan: Plan) -> list[str]:
     """Tasks whose metrics do not read their targets' script."""
     return [

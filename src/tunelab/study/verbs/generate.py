@@ -24,7 +24,8 @@ from tunelab.data.examples.formats import asked
 from tunelab.data.reading.values import parse_json
 from tunelab.data.tokens.tokenise import Tokeniser
 from tunelab.errors import ConfigError, DataError
-from tunelab.records import Example
+from tunelab.records import Decoded, Example
+from tunelab.stages import stage
 from tunelab.study.executing.saved import Saved, find_saved, open_saved
 from tunelab.study.planning.plan import load_backend, parts
 
@@ -49,13 +50,22 @@ def generate(
     saved = find_saved(model)
     run = _settings(saved, max_new_tokens=max_new_tokens, beams=beams)
     examples = [_asked(prompt, saved, name=f"prompt {number}") for number, prompt in enumerate(prompts, 1)]
-    opened = open_saved(saved, run)
+    with stage(f"loading {model}"):
+        opened = open_saved(saved, run)
     tokenizer = opened.text.tokenizer
     length = min(tokenizer.model_max_length, LONGEST_PROMPT)
     pairs = opened.text.encoder_decoder
     tokeniser = Tokeniser(tokenizer, max_length=length, encoder_decoder=pairs, settings=run.data, split="test")
     ids = list(tokeniser.prompts(examples))
-    new = opened.session.generate(ids, run.generation, progress=lambda done: None)
+    with stage(f"writing {len(ids)} texts") as say:
+        done = 0
+
+        def tell(decoded: Decoded) -> None:
+            nonlocal done
+            done += len(decoded.texts)
+            say(f"writing texts: {done} of {len(ids)}")
+
+        new = opened.session.generate(ids, run.generation, progress=tell)
     return [tokenizer.decode(one, skip_special_tokens=True).strip() for one in new]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Literal, get_args
 
 from tunelab import catalogue
@@ -21,12 +20,6 @@ def listing(kind: Kind) -> dict[str, str]:
     if kind == "methods":
         return _methods()
     return _models() if kind == "models" else catalogue.describe(kind)
-
-
-def listing_text(entries: Mapping[str, str]) -> str:
-    """Aligned, a line an entry."""
-    width = max((len(name) for name in entries), default=0)
-    return "\n".join(f"{name:<{width}}  {line}" for name, line in entries.items())
 
 
 def _methods() -> dict[str, str]:

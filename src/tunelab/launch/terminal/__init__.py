@@ -1,0 +1,1 @@
+"""What is seen while something goes on, and texts that fit a terminal."""

@@ -1,0 +1,33 @@
+"""Short texts that fit a terminal, for verbs that answer at once: imports nothing heavy."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Mapping
+
+from tunelab.report.tables import wrapped
+
+
+def terminal_columns() -> int | None:
+    """Of standard output; None: it is no terminal, and nothing is wrapped."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def finding_text(name: str, text: str, advice: str, *, width: int | None = None) -> str:
+    """A line, and one with what is to be done."""
+    space = None if width is None else max(20, width - 23)
+    said = [*wrapped(text, space), *(wrapped(f"-> {advice}", space, indent="   ") if advice else [])]
+    names = [name.replace("_", " "), *[""] * (len(said) - 1)]
+    return "\n".join(f"{name:<22} {line}" for name, line in zip(names, said, strict=True))
+
+
+def names_text(entries: Mapping[str, str], *, width: int | None = None) -> str:
+    """What `tunelab list` prints: aligned, an entry a line; on a terminal over as many as it takes."""
+    longest = max((len(name) for name in entries), default=0)
+    space = None if width is None else max(20, width - longest - 2)
+    lines = []
+    for name, said in entries.items():
+        first, *more = wrapped(said, space)
+        lines += [f"{name:<{longest}}  {first}", *(" " * (longest + 2) + line for line in more)]
+    return "\n".join(lines)
