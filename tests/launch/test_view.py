@@ -6,6 +6,7 @@ from rich.console import Console
 
 import tiny
 from tunelab.launch.view import LiveView, PlainView
+from tunelab.study.store import Store
 
 RUN = tiny.run_config(task="restaurants", method={"name": "lora", "label": "lora"})
 TRAINED = {"event": "step", "step": 4, "num_steps": 4, "ema_loss": 1.0, "tokens_per_second": 5.0, "seconds": 0.1}
@@ -44,3 +45,36 @@ def test_a_terminal_shows_the_share_of_texts_and_their_speed():
     assert while_generating.count("━") == 10 and before.count("━") == 20, "half of the texts is half of the bar"
     after = shown(TRAINED, generated(50), {"event": "phase", "phase": "save"})
     assert "5 tokens/s" in after and "1,234" not in after
+
+
+def test_a_log_names_a_note_on_the_data_once_and_a_failure_with_its_reason():
+    out = io.StringIO()
+    view = PlainView(Console(file=out, width=200))
+    other = RUN.model_copy(update={"id": "other"})
+    for run in (RUN, other):
+        view.event(run, {"event": "note", "text": "train: 3 of 500 rows were cut to 512 tokens"})
+    view.event(other, {"event": "failed", "error": "no memory"})
+    assert out.getvalue().splitlines() == [
+        "restaurants: train: 3 of 500 rows were cut to 512 tokens",
+        "other: FAILED: no memory",
+    ]
+
+
+def test_a_log_tells_now_and_then_how_the_study_stands(tmp_path, monkeypatch):
+    out = io.StringIO()
+    view = PlainView(Console(file=out, width=200))
+    view.event(RUN, TRAINED)
+    view.planned([], Store(tmp_path))
+    assert "runs finished" not in out.getvalue()
+    monkeypatch.setattr("tunelab.launch.view.STANDING_SECONDS", 0.0)
+    view.planned([], Store(tmp_path))
+    assert out.getvalue().splitlines()[-1].startswith("0 of 1 runs finished, 1 running. 0:00 used; time left")
+
+
+def test_what_a_run_prepares_is_told_where_nothing_else_is():
+    out = io.StringIO()
+    view = PlainView(Console(file=out, width=200), every_seconds=1000.0)
+    view._last = -1e9
+    for rows in ("5,000", "10,000"):
+        view.event(RUN, {"event": "stage", "text": f"tokenising train: {rows} rows"})
+    assert out.getvalue() == "test: tokenising train: 5,000 rows\n"

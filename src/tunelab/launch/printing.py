@@ -129,7 +129,7 @@ def _in_all(cost: PhaseCost) -> str:
 
 def run_text(folder: RunFolder, *, width: int | None = None) -> str:
     """Effective settings of a run, its effective optimizer, its result as far as there is one, and who executed it."""
-    settings, lines = dump_yaml(folder.read_run().model_dump(mode="json")), list[str]()
+    lines = dump_yaml(folder.read_run().model_dump(mode="json")).split("\n")
     result = folder.read_result()
     if result is None:
         error, word = folder.failure(), "FAILED" if folder.divergence() is None else "DIVERGED"
@@ -140,7 +140,7 @@ def run_text(folder: RunFolder, *, width: int | None = None) -> str:
         effective = ["effective optimizer:", *groups] if groups else []
         lines += [*result_text(result).split("\n"), f"  {trained}, {result.num_steps} steps", *effective]
     lines += _attempt_lines(folder)
-    return "\n".join([settings, *(short for line in lines for short in wrapped(line, width, indent="  "))])
+    return "\n".join(short for line in lines for short in wrapped(line, width, indent="  "))
 
 
 def _attempt_lines(folder: RunFolder) -> list[str]:

@@ -83,8 +83,11 @@ def _changing_line(work: AtWork, stream: TextIO) -> Iterator[None]:
 
     live = Live(console=Console(file=stream), get_renderable=shown, refresh_per_second=8, transient=True,
                 redirect_stdout=False, redirect_stderr=False)  # fmt: skip
-    with live:
+    live.start(refresh=True)  # before what follows imports anything that takes long
+    try:
         yield
+    finally:
+        live.stop()
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -36,15 +37,18 @@ class LiveView:
         self._board = Board()
         self._work = AtWork(doing)
         self._hearing = heard_by(self._work.hear)
+        self._over = False
+        """The last picture is of the study alone: what failed stands above it."""
         self._live = Live(console=console, refresh_per_second=4, get_renderable=self._render)
 
     def __enter__(self) -> LiveView:
-        self._live.start()
+        self._live.start(refresh=True)
         self._hearing.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._hearing.__exit__(None, None, None)
+        self._over = True
         self._live.stop()
 
     def told(self, text: str) -> None:
@@ -71,6 +75,8 @@ class LiveView:
             foot += list(Text(words, style="bold").wrap(self._console, width))[:FOOT_LINES]
         if self._work.shown:
             foot.append(self._work.line())
+        if self._over:
+            return Group(*foot)
         room = self._console.height - 1 - len(foot)
         running, failed = board.those("running"), _gone_wrong(board)
         names = [visible(board.name(line)) for line in running]
@@ -153,15 +159,12 @@ def _rows(line: Line, name: str, width: int, *, height: int) -> list[RenderableT
     doing = line.stage and line.generated is None and line.phase != "train"
     speeds = [Text(speed)] if wide else []
     details: list[RenderableType] = [Text(state, style="cyan"), bar, Text(loss), *speeds, Text(left)]
-    if height == 1:
-        table.add_row(Text(name), *details)
-        return [table]
+    table.add_row(*([Text(name)] if height == 1 else []), *details)
     under: RenderableType = table
     if doing:
-        under = Text(f"  {state}: {visible(line.stage)}", style="cyan", no_wrap=True, overflow="ellipsis")
-    else:
-        table.add_row(*details)
-    return [Text(name, no_wrap=True), under]
+        begin = Text(f"{name:<{_name_width(width) + GAP}}" if height == 1 else "")
+        under = Text.assemble(begin, (f"{state}: {visible(line.stage)}", "cyan"), no_wrap=True, overflow="ellipsis")
+    return [under] if height == 1 else [Text(name, no_wrap=True), Padding(under, (0, 0, 0, 2))]
 
 
 def shortened(names: Sequence[str], width: int) -> list[str]:

@@ -25,7 +25,10 @@ def finding_text(name: str, text: str, advice: str, *, width: int | None = None)
 def names_text(entries: Mapping[str, str], *, width: int | None = None) -> str:
     """What `tunelab list` prints: aligned, an entry a line; on a terminal over as many as it takes."""
     longest = max((len(name) for name in entries), default=0)
-    space = None if width is None else max(20, width - longest - 2)
+    if width is not None and longest > width // 2:  # what is said goes below the name
+        below = {name: wrapped(f"    {said}", width) for name, said in entries.items()}
+        return "\n".join("\n".join([name, *said]) for name, said in below.items())
+    space = None if width is None else width - longest - 2
     lines = []
     for name, said in entries.items():
         first, *more = wrapped(said, space)

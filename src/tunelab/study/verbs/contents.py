@@ -78,8 +78,9 @@ def results(folder: Path) -> list[ListedResults]:
 
 
 def _place(run: ListedRun) -> tuple[Any, ...]:
-    """By task, the base first, then by method, seed and rate."""
-    return (run.task or "", run.method != "base", run.method or "", run.seed or 0, run.learning_rate or 0.0)
+    """By task, the base first, then by method, seed and rate; what cannot be read last."""
+    known = run.method is not None
+    return (not known, run.task or "", run.method != "base", run.method or "", run.seed or 0, run.learning_rate or 0.0)
 
 
 def _run(folder: RunFolder, decides: str | None) -> ListedRun:
