@@ -90,9 +90,10 @@ def run(
     if dry_run:
         with at_work(f"planning {study}"):
             from tunelab.launch.control.dry import dry_text
+            from tunelab.launch.printing import console, width_of
 
             planned = tunelab.load_study(study, overrides=overrides or ())
-            text = dry_text(planned, out=out, cluster=place, replace=replace)
+            text = dry_text(planned, out=out, cluster=place, replace=replace, width=width_of(console()))
         print(text, end="")
         return
     with at_work(f"planning {study}"):

@@ -13,7 +13,9 @@ from tunelab.study.planning.preview import preview
 from tunelab.study.store import Store
 
 
-def dry_text(plan: Plan, *, out: Path | None, cluster: str | None, replace: bool = False) -> str:
+def dry_text(
+    plan: Plan, *, out: Path | None, cluster: str | None, replace: bool = False, width: int | None = None
+) -> str:
     """What is on disk counts as the study's own whatever the revisions of model and data were: neither is asked.
 
     Raises:
@@ -25,4 +27,4 @@ def dry_text(plan: Plan, *, out: Path | None, cluster: str | None, replace: bool
     runs, found = to_do_on_disk(plan, Store(folder))
     shown = preview(plan, runs=runs, to_do=[each.text for each in found.runs])
     shown = shown._replace(notes=(*shown.notes, *found.lines))
-    return plan_text(shown) + scripts_text(plan, out=folder, cluster=cluster)
+    return plan_text(shown, width=width) + scripts_text(plan, out=folder, cluster=cluster)
