@@ -1,4 +1,5 @@
-"""Methods, tasks, metrics and back ends by name: files of their folders, and modules of other packages by entry point.
+"""Methods, tasks, metrics, back ends and trackers by name: files of their folders, and modules of other packages by
+entry point.
 
 A file's name is its public name; a leading underscore hides it. What needs more than one file is a folder of that name
 with a `method.py`, `task.py`, `metric.py` or `backend.py` in it. Listing parses the files and imports nothing;
@@ -26,7 +27,7 @@ from tunelab.near import did_you_mean, near
 
 __all__ = ["KINDS", "Kind", "describe", "load", "names", "near"]
 
-Kind = Literal["methods", "tasks", "metrics", "backends"]
+Kind = Literal["methods", "tasks", "metrics", "backends", "trackers"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 _HERE = Path(__file__).parent
 
@@ -77,13 +78,15 @@ def _import(module: str, *, singular: str, name: str) -> ModuleType:
 
 
 def _contract(kind: Kind) -> type:
-    from tunelab import backend_contract, contracts  # here: listing names needs none of it and should answer at once
+    # Here: listing names needs none of it and should answer at once.
+    from tunelab import backend_contract, contracts, tracker_contract
 
     return {
         "methods": contracts.Method,
         "tasks": contracts.Task,
         "metrics": contracts.Metric,
         "backends": backend_contract.Backend,
+        "trackers": tracker_contract.Tracker,
     }[kind]
 
 

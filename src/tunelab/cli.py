@@ -10,7 +10,6 @@ from typing import Annotated
 
 import typer
 
-from tunelab import __version__
 from tunelab.cli_options import (
     Cluster,
     EvaluationCluster,
@@ -34,6 +33,7 @@ from tunelab.cli_options import (
     TestFile,
     TrainFile,
     UntilDecided,
+    Version,
 )
 from tunelab.commands import standing
 from tunelab.commands.standing import print_json
@@ -49,18 +49,8 @@ app = typer.Typer(
 )
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
-        print(f"tunelab {__version__}")
-        raise typer.Exit
-
-
 @app.callback()
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
-    ] = False,
-) -> None: ...
+def _options(version: Version = False) -> None: ...
 
 
 @app.command()

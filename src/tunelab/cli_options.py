@@ -40,8 +40,20 @@ class Listed(str, Enum):
     studies = "studies"
     runs = "runs"
     results = "results"
+    trackers = "trackers"
 
 
+def _version(wanted: bool) -> None:
+    from tunelab import __version__
+
+    if wanted:
+        print(f"tunelab {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+]
 StudyName = Annotated[
     str,
     typer.Argument(
@@ -129,6 +141,10 @@ Tasks = Annotated[
 EvaluationCluster = Annotated[Place, typer.Option("--cluster", help="slurm: as a job, into --out.")]
 ReportOut = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Where to.", show_default="its own; results/report for several")
+]
+Trackers = Annotated[
+    list[str] | None,
+    typer.Option("--to", metavar="NAME", help="A tracker. Repeatable.", show_default="those of the study"),
 ]
 Prepare = Annotated[
     str | None, typer.Option(metavar="BACKEND", help="jittor: make its environment and compile it (some minutes).")

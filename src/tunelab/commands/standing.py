@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tunelab.cli_options import Json, Listed, ListedFolder, Prepare, Results, ResultsOut
+from tunelab.cli_options import Json, Listed, ListedFolder, Prepare, Results, ResultsOut, Trackers
 from tunelab.errors import ConfigError
 from tunelab.launch.terminal.at_work import at_work
 
@@ -16,6 +16,7 @@ from tunelab.launch.terminal.at_work import at_work
 def add_verbs(app: typer.Typer) -> None:
     app.command()(status)
     app.command()(cancel)
+    app.command()(track)
     app.command(name="list")(list_names)
     app.command()(doctor)
 
@@ -41,12 +42,19 @@ def cancel(study: Results, out: ResultsOut = None) -> None:
     raise typer.Exit(1 if cancelled.remaining else 0)
 
 
+def track(study: Results, to: Trackers = None, out: ResultsOut = None) -> None:
+    """Mirror what a results folder has into trackers; a study with `track:` does so by itself while it runs."""
+    with at_work(f"looking at {study}"):
+        from tunelab.launch.tracking.track import track_text
+    print(track_text(study, out=out, names=to or ()))
+
+
 def list_names(
     what: Annotated[Listed, typer.Argument(help="What to list.")],
     folder: ListedFolder = None,
     as_json: Json = False,
 ) -> None:
-    """List methods, tasks, metrics, models or studies, one line each; the runs of a results folder, or all results."""
+    """List methods, tasks, metrics, models, studies or trackers, one line each; the runs of a results folder, or all results."""
     if what in (Listed.runs, Listed.results):
         _list_contents(what, folder, as_json=as_json)
         return

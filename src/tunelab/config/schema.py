@@ -307,3 +307,6 @@ class StudyConfig(Section):
     """Folders in backends/; every method runs on each of these that it supports."""
 
     launch: Launch = Launch()
+
+    track: tuple[str, ...] = ()
+    """Trackers that runs are mirrored into, by their names in `tunelab list trackers`; docs/trackers.md."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from tunelab.config.read import read_study
 from tunelab.launch.run import Outcome, has_result, write_study_report
+from tunelab.launch.tracking.beside import mirrored
 from tunelab.launch.view import View
 from tunelab.ownership import own
 from tunelab.slurm.ledger import Ledger
@@ -31,15 +32,16 @@ def follow(submitted: Outcome, view: View) -> Outcome:
     ledger, told = Ledger(store.folder), dict[str, Any]()
     view.told("Looking on; Ctrl-C ends that alone, the jobs go on.")
     try:
-        while True:
-            in_queue = _in_queue(ledger, view, told)
-            runs = study_runs_on_disk(plan, store, settled=lambda run_id: store.run(run_id).settled)
-            view.planned(runs, store)
-            for each in runs:
-                _tell(each, store, view, told)
-            if not in_queue:
-                break
-            time.sleep(SECONDS)
+        with mirrored(plan.study, store.folder, view.told):
+            while True:
+                in_queue = _in_queue(ledger, view, told)
+                runs = study_runs_on_disk(plan, store, settled=lambda run_id: store.run(run_id).settled)
+                view.planned(runs, store)
+                for each in runs:
+                    _tell(each, store, view, told)
+                if not in_queue:
+                    break
+                time.sleep(SECONDS)
     except KeyboardInterrupt:
         return submitted
     with own(store.folder):

@@ -18,6 +18,7 @@ from tunelab.launch.control.to_do import to_do
 from tunelab.launch.executor import Executor, visible_gpus
 from tunelab.launch.rounds import next_runs
 from tunelab.launch.scoring import score_all
+from tunelab.launch.tracking.beside import mirrored, tracked_facts
 from tunelab.launch.view import View
 from tunelab.launch.waves import Jobs, Submission, launch_of, refuse_live
 from tunelab.report.frame import Comparison
@@ -71,12 +72,13 @@ def run_study(
     for line in to_do(plan, store, study_runs(plan, revisions, store, settled=lambda run_id: False)).lines:
         view.told(line)
     write_atomically(store.study_file, dump(plan.study))
-    if submission is None:
-        with _partial_report(plan, store, view):
-            runs, jobs = _execute(plan, revisions, store, launch, view), None
-    else:
-        runs, jobs = _submit(plan, revisions, store, submission, view)
-    score_all(plan, store, runs)
+    with mirrored(plan.study, store.folder, view.told):
+        if submission is None:
+            with _partial_report(plan, store, view):
+                runs, jobs = _execute(plan, revisions, store, launch, view), None
+        else:
+            runs, jobs = _submit(plan, revisions, store, submission, view)
+        score_all(plan, store, runs)
     comparison = write_study_report(plan, store)
     failed = 0 if jobs else sum(1 for each in runs if each.run and not has_result(each, store))
     return Outcome(comparison, out, failed, rehearsed(out), jobs)
@@ -220,7 +222,8 @@ def write_study_report(plan: Plan, store: Store) -> Comparison:
     entries = runs_to_report(plan, store)
     metrics = {name: metric for task in plan.tasks for name, metric in task.metrics.items()}
     said = rehearsed(store.folder)
-    facts = config_facts(plan) | ({"stand-ins": "; ".join(said)} if said else {})
+    facts = config_facts(plan) | tracked_facts(store.folder, plan.study.track)
+    facts |= {"stand-ins": "; ".join(said)} if said else {}
     warning = REHEARSED if said else ""
     return write_report(entries, metrics=metrics, folder=store.folder, config_facts=facts, warning=warning)
 

@@ -25,10 +25,17 @@ def ranks_of_base(study: StudyConfig) -> Ranks:
 
 
 def unknown_backends(asked: Sequence[str]) -> Iterator[tuple[int, str]]:
-    known = catalogue.names("backends")
+    return _unknown(asked, "back end", catalogue.names("backends"))
+
+
+def unknown_trackers(asked: Sequence[str]) -> Iterator[tuple[int, str]]:
+    return _unknown(asked, "tracker", catalogue.names("trackers"))
+
+
+def _unknown(asked: Sequence[str], kind: str, known: Sequence[str]) -> Iterator[tuple[int, str]]:
     for index, name in enumerate(asked):
         if name not in known:
-            yield index, f"no back end is called {got(name)}.{did_you_mean(name, known)} There are: {', '.join(known)}"
+            yield index, f"no {kind} is called {got(name)}.{did_you_mean(name, known)} There are: {', '.join(known)}"
         elif name in asked[:index]:
             yield index, f"{got(name)} stands there twice; delete one"
 

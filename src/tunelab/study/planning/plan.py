@@ -23,12 +23,13 @@ from tunelab.near import did_you_mean
 from tunelab.stages import stage
 from tunelab.study.planning.deciding import decision_problems
 from tunelab.study.planning.engines import engine_problems
-from tunelab.study.planning.frameworks import backend_problems, unknown_backends
+from tunelab.study.planning.frameworks import backend_problems, unknown_backends, unknown_trackers
 from tunelab.study.planning.labels import labels
 from tunelab.study.planning.needs import missing_needs, with_needed
 from tunelab.study.planning.option_paths import absolute_paths, names_of_paths
 from tunelab.study.planning.planned import BASE, Plan, PlannedMethod, PlannedTask, RunParts
 from tunelab.study.planning.search import AUTO, RUNGS, candidates_of, chosen, lists_of
+from tunelab.tracker_contract import Tracker
 
 NOT_HASHED = {"id", "precision", "threads", "ranks", "checkpoint", "generation", "evaluation"}
 """Recorded, but no part of a run's identity: an upgrade, other decoding or other devices lose nothing trained."""
@@ -42,6 +43,7 @@ def make_plan(read: ReadStudy) -> Plan:
     """
     problems = list(read.problems)
     problems += [read.problem(f"backends.{index}", fault) for index, fault in unknown_backends(read.config.backends)]
+    problems += [read.problem(f"track.{index}", fault) for index, fault in unknown_trackers(read.config.track)]
     methods, tasks = [], []
     for index, entry in enumerate(read.config.methods):
         name, options = next(iter(entry.items()))
@@ -77,6 +79,11 @@ def make_plan(read: ReadStudy) -> Plan:
 
 def load_backend(name: str) -> Backend:
     return catalogue.load("backends", name)()
+
+
+def tracker_of(name: str) -> type[Tracker]:
+    """Raises ConfigError: no such tracker."""
+    return catalogue.load("trackers", name)
 
 
 def parts(run: RunConfig) -> RunParts:

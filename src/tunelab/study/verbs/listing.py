@@ -1,4 +1,4 @@
-"""What there is, by name with one line each: methods, tasks, metrics, models, studies. Imports none of it."""
+"""What there is, by name with one line each: methods, tasks, metrics, models, studies, trackers. Imports none of it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from tunelab import catalogue
 
-Kind = Literal["methods", "tasks", "metrics", "models", "studies"]
+Kind = Literal["methods", "tasks", "metrics", "models", "studies", "trackers"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 

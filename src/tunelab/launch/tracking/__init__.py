@@ -1,0 +1,1 @@
+"""Trackers get what runs write, from processes of their own: runs never wait for them."""

@@ -1,0 +1,1 @@
+"""Tools that runs are mirrored into: one file each, the file is the public name."""
