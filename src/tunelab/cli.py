@@ -12,9 +12,11 @@ import typer
 
 from tunelab.cli_options import (
     Cluster,
+    Encoding,
     EvaluationCluster,
     FinishedRun,
     Folders,
+    Header,
     Hypotheses,
     Json,
     MergedDtype,
@@ -22,7 +24,6 @@ from tunelab.cli_options import (
     ModelName,
     Overrides,
     Place,
-    PromptFile,
     References,
     Rehearse,
     ReportOut,
@@ -34,8 +35,10 @@ from tunelab.cli_options import (
     TrainFile,
     UntilDecided,
     Version,
+    ValidationFile,
 )
 from tunelab.commands import standing
+from tunelab.commands.generate import generate
 from tunelab.commands.standing import print_json
 from tunelab.errors import ConfigError, TunelabError
 from tunelab.launch.terminal.at_work import at_work
@@ -123,18 +126,23 @@ def plan(study: StudyName, as_json: Json = False, overrides: Overrides = None) -
 def init(
     train: TrainFile,
     test: TestFile = None,
+    validation: ValidationFile = None,
     model: Annotated[str, typer.Option(help="A hub id, a local folder, or an embedded model.")] = "tunelab/tiny",
     out: Annotated[Path, typer.Option(metavar="FILE", help="The study file to write.")] = Path("study.yaml"),
+    encoding: Encoding = None,
+    header: Header = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite.")] = False,
 ) -> None:
     """Write a commented study for your own data."""
     from tunelab.study.verbs.init import write_study
 
     with at_work(f"reading {train}"):
-        written = write_study(train=train, test=test, model=model, out=out, force=force)
-    for path in written.files:
-        print(f"wrote {path}")
-    print(f"next: tunelab plan {written.study}")
+        written = write_study(
+            train=train, test=test, validation=validation, model=model, out=out, encoding=encoding, header=header,
+            force=force, ask=_ask if sys.stdin.isatty() and sys.stderr.isatty() else None,
+        )  # fmt: skip
+    lines = [*(f"note: {note}" for note in written.notes), *(f"wrote {path}" for path in written.files)]
+    print("\n".join([*lines, f"next: tunelab plan {written.study}"]))
 
 
 @app.command()
@@ -207,25 +215,7 @@ def evaluate(
     print("\n".join(result_text(result, width=width_of(console())) for result in results))
 
 
-@app.command()
-def generate(
-    model: ModelName,
-    prompt: Annotated[str | None, typer.Option(metavar="TEXT", help="One prompt.")] = None,
-    file: PromptFile = None,
-    max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Longest text, in tokens.")] = None,
-    beams: Annotated[int | None, typer.Option(min=1, help="1 is greedy.")] = None,
-) -> None:
-    """Write a text for each prompt given."""
-    import tunelab
-
-    with at_work(f"generating with {model}"):
-        from tunelab.study.verbs.generate import read_prompts
-
-    prompts = read_prompts(prompt=prompt, file=file)
-    with at_work(f"generating with {model}"):
-        texts = tunelab.generate(model, prompts, max_new_tokens=max_new_tokens, beams=beams)
-    for text in texts:
-        print(text)
+app.command()(generate)
 
 
 @app.command()
@@ -287,6 +277,10 @@ def export(
 
 
 standing.add_verbs(app)
+
+
+def _ask(taken: str) -> bool:
+    return typer.confirm(f"{taken}: already there. Overwrite?", err=True)
 
 
 def main() -> None:

@@ -117,9 +117,26 @@ MetricNames = Annotated[
         autocompletion=completion.metrics,
     ),
 ]
-TrainFile = Annotated[Path, typer.Option(metavar="FILE", help="Rows to train on: jsonl, json, csv, tsv, parquet, txt.")]
+TrainFile = Annotated[
+    list[Path],
+    typer.Option(
+        metavar="FILE", help="Rows to train on: jsonl, json, csv, tsv, parquet, txt. Repeatable; or 'data/*.csv'."
+    ),
+]
 TestFile = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Rows to score on; without it a tenth of train is split off.")
+    list[Path] | None, typer.Option(metavar="FILE", help="Rows to score on; without it a tenth of train is split off.")
+]
+ValidationFile = Annotated[
+    list[Path] | None, typer.Option(metavar="FILE", help="Rows to validate on; without it held out of train.")
+]
+Encoding = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Of text files.", show_default="utf-8; cp1252 where a file is not")
+]
+Header = Annotated[
+    bool | None,
+    typer.Option(
+        "--header/--no-header", help="Whether a csv's first line names its columns.", show_default="told by it"
+    ),
 ]
 Rows = Annotated[
     str | None,
@@ -160,7 +177,18 @@ ListedFolder = Annotated[
     ),
 ]
 PromptFile = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="A prompt a line; .jsonl: a text or a row of columns a line.")
+    Path | None,
+    typer.Option(metavar="FILE", help="txt: a prompt a line; jsonl, json: texts or rows; csv, tsv, parquet: rows."),
+]
+Temperature = Annotated[
+    float | None, typer.Option(metavar="T", help="Above 0 tokens are drawn, seeded; 0 takes the likeliest.")
+]
+TopP = Annotated[
+    float | None, typer.Option(metavar="P", help="Draw from the likeliest tokens of this probability together.")
+]
+SystemText = Annotated[str | None, typer.Option("--system", metavar="TEXT", help="System turn of each conversation.")]
+Chat = Annotated[
+    bool, typer.Option("--chat", help="Prompts are messages to a chat model; at a terminal without one, turn by turn.")
 ]
 UntilDecided = Annotated[Until | None, typer.Option(help="decided: add seeds until every method is as good or worse.")]
 Rehearse = Annotated[

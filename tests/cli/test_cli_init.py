@@ -64,3 +64,94 @@ def test_conversations_are_recognised(command, data):
     assert command("init", "--train", "chats.jsonl").status == 0
     assert 'messages: "conversations"' in (data / "study.yaml").read_text()
     assert command("plan", "study.yaml").status == 0
+
+
+def test_a_table_of_a_spreadsheet_is_read_as_it_is_written(command, data):
+    """cp1252, semicolons, no header line."""
+    lines = "".join(f"Où est le numéro {n} de la rue?;{('oui', 'non')[n % 3 == 0]}\n" for n in range(30))
+    (data / "table.csv").write_bytes(lines.encode("cp1252"))
+    answer = command("init", "--train", "table.csv")
+    assert answer.status == 0
+    assert "table.csv: not UTF-8, read as cp1252 (line 1: 'Où est le numéro" in answer.out
+    assert "if that is wrong, give --encoding" in answer.out and "separated by semicolons" in answer.out
+    assert "columns are column_1, column_2, ...; if that is wrong, give --header" in answer.out
+    study = (data / "study.yaml").read_text()
+    assert 'prompt: "{column_1}\\n"' in study and "metrics: [accuracy]" in study and "encoding" not in study
+    assert "Où est" in (data / "table.train.jsonl").read_text(encoding="utf-8")
+    assert command("plan", "study.yaml").status == 0
+
+
+def test_an_encoding_that_the_study_can_say_stands_in_it(command, data):
+    for name in ("one.csv", "two.csv"):
+        (data / name).write_bytes("question,answer\nUn café?,Où\nUn thé?,Là\n".encode("cp1252"))
+    assert command("init", "--train", "one.csv", "--test", "two.csv", "--encoding", "cp1252").status == 0
+    assert "encoding: cp1252" in (data / "study.yaml").read_text()
+    assert command("plan", "study.yaml").status == 0
+    wrong = command("init", "--train", "one.csv", "--test", "two.csv", "--encoding", "utf-8", "--out", "b.yaml")
+    assert wrong.status == 2 and "byte 0xe9 is not utf-8" in wrong.err
+    unknown = command("init", "--train", "one.csv", "--encoding", "klingon", "--out", "b.yaml")
+    assert unknown.status == 2 and "'klingon' is not an encoding" in unknown.err
+
+
+def test_files_of_two_encodings_become_one(command, data):
+    (data / "one.csv").write_bytes("question,answer\nUn café?,Où\nUn thé?,Là\n".encode("cp1252"))
+    (data / "two.csv").write_bytes("question,answer\nUn café?,Où\nUn thé?,Là\n".encode())
+    assert command("init", "--train", "one.csv", "--test", "two.csv").status == 0
+    study = (data / "study.yaml").read_text()
+    assert 'train: "one.train.jsonl"' in study and 'test: "two.csv"' in study and "encoding" not in study
+    assert command("plan", "study.yaml").status == 0
+
+
+def test_several_files_and_a_pattern_become_one_file_each(command, data):
+    for n in range(3):
+        (data / f"part-{n}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS[n * 10 : n * 10 + 10]))
+    answer = command(
+        "init", "--train", "part-*.jsonl", "--test", "test.jsonl", "--validation", "train.jsonl",
+    )  # fmt: skip
+    assert answer.status == 0 and "note: part.train.jsonl: 30 rows" in answer.out
+    assert list(map(json.loads, (data / "part.train.jsonl").read_text().splitlines())) == ROWS[:30]
+    study = (data / "study.yaml").read_text()
+    assert 'train: "part.train.jsonl"' in study and 'validation: "train.jsonl"' in study
+    assert command("plan", "study.yaml").status == 0
+
+
+def test_parts_that_do_not_fit_together_are_refused_by_name(command, data):
+    (data / "other.jsonl").write_text('{"question": "x", "reply": "y"}\n')
+    refused = {
+        ("--train", "train.jsonl", "--train", "other.jsonl"): "other.jsonl: has no column 'answer'",
+        ("--train", "train.jsonl", "--train", "train.jsonl"): "stands there twice",
+        ("--train", "train.jsonl", "--test", "train.jsonl"): "is given for train and for test",
+        ("--train", "none-*.jsonl"): "--train none-*.jsonl: no file has such a name",
+    }
+    for arguments, message in refused.items():
+        answer = command("init", *arguments)
+        assert answer.status == 2 and message in answer.err
+    assert not (data / "study.yaml").exists() and not list(data.glob("*.train.jsonl"))
+
+
+def test_what_is_read_is_never_written(command, data):
+    (data / "part.train.jsonl").write_bytes((data / "train.jsonl").read_bytes())
+    (data / "part.jsonl").write_bytes((data / "train.jsonl").read_bytes())
+    answer = command("init", "--train", "part.jsonl", "--train", "part.train.jsonl", "--force")
+    assert answer.status == 2 and "part.train.jsonl: is read, and would be written too" in answer.err
+
+
+@pytest.mark.parametrize(("reply", "status", "kept"), [(True, 0, False), (False, 2, True)])
+def test_a_second_init_asks_at_a_terminal(command, data, monkeypatch, reply, status, kept):
+    (data / "study.yaml").write_text("mine")
+    asked = []
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setattr("typer.confirm", lambda text, **options: asked.append(text) or reply)
+    answer = command("init", "--train", "train.jsonl", "--test", "test.jsonl")
+    assert (answer.status, (data / "study.yaml").read_text() == "mine") == (status, kept)
+    assert asked == ["study.yaml: already there. Overwrite?"]
+
+
+def test_odd_columns_are_said_and_stand_in_the_study(command, data):
+    rows = [{**row, "id": n, "note": None} for n, row in enumerate(ROWS)]
+    (data / "odd.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    answer = command("init", "--train", "odd.jsonl")
+    for line in ("column 'id': looks like an id: another value in every row, and no text",
+                 "column 'note': empty in every row"):  # fmt: skip
+        assert f"note: {line}" in answer.out and f"# {line}" in (data / "study.yaml").read_text()

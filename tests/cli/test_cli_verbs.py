@@ -252,3 +252,28 @@ def test_doctor_says_what_is_here(command, monkeypatch):
     )
     assert found["meteor"] is ("meteor" not in found["advice"])
     assert found["hub_reachable"] is False and "hub_reachable" in found["advice"]
+
+
+def test_generate_says_how_rows_were_read_beside_the_texts(command, tmp_path):
+    rows = tmp_path / "rows.csv"
+    rows.write_text("question;answer\nWho?;I\nWhere?;Here\n")
+    answer = command("generate", "tunelab/tiny", "--file", rows, "--max-new-tokens", 2)
+    assert (answer.status, len(answer.out.splitlines())) == (0, 2)
+    assert "note: rows.csv: its values are separated by semicolons" in answer.err
+    assert 'note: rows are asked as "{question}\\n"' in answer.err
+
+
+def test_generate_draws_and_refuses_in_one_line(command):
+    drawn = ["generate", "tunelab/tiny", "--prompt", "The kitchen was", "--temperature", 0.8, "--max-new-tokens", 5]
+    assert command(*drawn).out == command(*drawn).out != ""
+    answer = command(*drawn, "--top-p", 2)
+    assert answer.status == 2 and answer.err.startswith("error: --top-p: ") and answer.err.count("\n") == 1
+
+
+def test_chat_at_a_terminal_goes_on_turn_by_turn(command, monkeypatch):
+    messages = iter(["Hello", "And?", ""])
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("builtins.input", lambda prompt: next(messages))
+    answer = command("generate", "tunelab/tiny", "--chat", "--max-new-tokens", 3)
+    assert answer.status == 0 and "a conversation, turn by turn" in answer.err
+    assert next(messages, "all were read") == "all were read"

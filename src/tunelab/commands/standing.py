@@ -54,7 +54,7 @@ def list_names(
     folder: ListedFolder = None,
     as_json: Json = False,
 ) -> None:
-    """List methods, tasks, metrics, models, studies or trackers, one line each; the runs of a results folder, or all results."""
+    """List methods, tasks, metrics, models, studies or trackers; the runs of a results folder; or all results."""
     if what in (Listed.runs, Listed.results):
         _list_contents(what, folder, as_json=as_json)
         return

@@ -196,12 +196,14 @@ class Files(Task):
 
     def question(self, given: str | Mapping[str, Any], *, name: str) -> Example:
         if self.prompt is not None or self.text is not None:
-            return asked(given, self.prompt, name=name)
+            return asked(given, self.prompt if isinstance(given, str) else self.prompt or self.text, name=name)
         shape = self._shape()
-        if shape.kind not in _CHATS:
-            return asked(given, shape.prompt, name=name)
+        if shape.kind not in _CHATS:  # a text goes on as it is given, a row fills the template
+            return asked(given, shape.prompt if isinstance(given, str) else shape.prompt or shape.target, name=name)
         if isinstance(given, str):
             return question(given, name=name)
+        if shape.kind != "messages":  # a row that is only asked has no answer
+            given = {shape.columns[-1]: "" if shape.kind == "alpaca" else [], **given}
         turns = self._turns(shape, given, name)
         if self.train_on == "last":
             turns = [turn._replace(learned=turn.role != "assistant") for turn in turns]

@@ -140,20 +140,37 @@ def format_rows(
 
 
 def asked(given: str | Mapping[str, Any], prompt: str | None, *, name: str) -> Example:
-    """What a model is asked when a user gives a text, or a row of columns; a text fills a template of one column.
+    """What a model is asked when a user gives a text, or a row of columns; a text fills a template of one column, and
+    one of several where it is a JSON object of them.
 
     Raises:
-        DataError: a row without a template, or without its columns. `name` begins the message.
+        DataError: a row without a template, or without its columns; a text for several columns. `name` begins the
+            message.
     """
     template = None if prompt is None else parse_template(prompt)
     if isinstance(given, str):
-        if template is None or len(template.columns) != 1:
+        if template is None or not template.columns:
             return Example(name, given, "")
-        given = {template.columns[0]: given}
+        given = {template.columns[0]: given} if len(template.columns) == 1 else _row(given, template, name)
     if template is None:
         raise DataError(f"{name}: is a row of columns, and there is no template to fill with them; give a text")
     control = template.own_words(given, row_name=name)
     return Example(name, template.fill(given, row_name=name), "", control=(control, ()))
+
+
+def _row(text: str, template: Template, name: str) -> Mapping[str, Any]:
+    """A text that is a row as JSON."""
+    try:
+        row = json.loads(text)
+    except json.JSONDecodeError:
+        row = None
+    if isinstance(row, dict):
+        return row
+    columns = ", ".join(f'"{column}": "..."' for column in template.columns)
+    raise DataError(
+        f"{name}: is one text, and prompts are made of the columns {' and '.join(template.columns)}; give a row of "
+        f"them, {{{columns}}}, as the prompt or in a .jsonl file"
+    )
 
 
 def rows_with(rows: Sequence[Mapping[str, Any]], column: str) -> Sequence[Mapping[str, Any]]:

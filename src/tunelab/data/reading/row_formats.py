@@ -72,16 +72,24 @@ class TextLines(Lazy[Row]):
 
 
 class CsvRows(Lazy[Row]):
-    """A header line, then text values; a value in double quotes may hold line breaks."""
+    """A header line, then text values; a value in double quotes may hold line breaks.
 
-    def __init__(self, file: TextFile) -> None:
+    Args:
+        delimiter: between values; None: a tab in .tsv, else a comma.
+        header: without one the first line is a row, and the columns are column_1, column_2, ...
+    """
+
+    def __init__(self, file: TextFile, *, delimiter: str | None = None, header: bool = True) -> None:
         csv.field_size_limit(1 << 30)  # The default, 128 KiB, is less than one long document.
         self._file, self._spans = file, _Spans()
-        self._delimiter = "\t" if format_of(file.path) == ".tsv" else ","
+        self._delimiter = delimiter or ("\t" if format_of(file.path) == ".tsv" else ",")
         lines = _Followed(file.lines(newline=""))
         reader = self._reader(lines)
         try:
-            self.header = _header(next(reader), file.path)
+            first = next(reader)
+            self.header = _header(first, file.path) if header else [f"column_{n}" for n in range(1, len(first) + 1)]
+            if not header:
+                self._spans.append(lines.start, lines.end)
             start = lines.end
             for values in reader:
                 if values:
@@ -188,10 +196,11 @@ class _Followed:
     """The texts of lines, for a reader that takes several of them for one row."""
 
     def __init__(self, lines: Iterator[Line]) -> None:
-        self._lines, self.end = lines, 0
+        self._lines, self.start, self.end = lines, -1, 0
 
     def __iter__(self) -> Iterator[str]:
         for line in self._lines:
+            self.start = line.start if self.start < 0 else self.start
             self.end = line.end
             yield line.text
 

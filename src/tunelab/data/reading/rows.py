@@ -31,7 +31,7 @@ def read_rows(path: Path, *, encoding: str = "utf-8") -> Sequence[Row]:
         DataError: missing, not that format, not that encoding, or without a row.
     """
     path = Path(path)
-    _check_is_file(path)
+    check_is_file(path)
     suffix = format_of(path)
     if suffix in _IN_PIECES:
         status = path.stat()
@@ -79,7 +79,8 @@ def _sha256(path: str, mtime_ns: int, size: int) -> str:
     return digest.hexdigest()
 
 
-def _check_is_file(path: Path) -> None:
+def check_is_file(path: Path) -> None:
+    """Raises DataError where there is none."""
     try:
         is_folder = stat.S_ISDIR(path.stat().st_mode)
     except (FileNotFoundError, NotADirectoryError):

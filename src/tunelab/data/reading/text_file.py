@@ -21,6 +21,10 @@ _UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _BLANK = "\ufeff \t\n\r\x0b\x0c"
 
 
+class WrongEncoding(DataError):
+    """A text file is in another encoding than the one it was read in."""
+
+
 class Line(NamedTuple):
     number: int
     """Counted from 1."""
@@ -35,7 +39,7 @@ class TextFile:
     """Another encoding and compressed files are copied once, as UTF-8, to a temporary file without a name.
 
     Raises:
-        DataError: empty, not that encoding, with a NUL byte, or not readable.
+        WrongEncoding: not that encoding. DataError: empty, with a NUL byte, or not readable.
     """
 
     def __init__(self, path: Path, encoding: str) -> None:
@@ -113,9 +117,15 @@ def _is_utf_8(encoding: str) -> bool:
     return encoding.lower().replace("_", "-") in ("utf-8", "utf8")
 
 
+def is_utf_16(path: Path) -> bool:
+    """Whether the file begins with the mark of UTF-16; a compressed one does not."""
+    with path.open("rb") as file:
+        return file.read(2) in _UTF_16_MARKS
+
+
 def _refuse_utf_16(file: BinaryIO, path: Path) -> None:
     if os.pread(file.fileno(), 2, 0) in _UTF_16_MARKS:
-        raise DataError(f"{path}: is UTF-16, not UTF-8; set 'encoding: utf-16' on this task, or save it as UTF-8")
+        raise WrongEncoding(f"{path}: is UTF-16, not UTF-8; set 'encoding: utf-16' on this task, or save it as UTF-8")
 
 
 def _decompressed(file: BinaryIO, path: Path) -> BinaryIO:
@@ -142,7 +152,7 @@ def _recoded(file: BinaryIO, path: Path, encoding: str) -> BinaryIO:
             line = newlines + 1 + error.object.count(b"\n", 0, error.start)
             raise _wrong_byte(path, line, error.object[error.start], encoding) from None
         except UnicodeError as error:
-            raise DataError(
+            raise WrongEncoding(
                 f"{path}: is not {encoding} ({error}); set 'encoding' on this task, or save it as UTF-8"
             ) from None
         newlines += text.count("\n")
@@ -151,8 +161,8 @@ def _recoded(file: BinaryIO, path: Path, encoding: str) -> BinaryIO:
     return copy
 
 
-def _wrong_byte(path: Path, line: int, byte: int, encoding: str) -> DataError:
-    return DataError(
+def _wrong_byte(path: Path, line: int, byte: int, encoding: str) -> WrongEncoding:
+    return WrongEncoding(
         f"{path}:{line}: byte 0x{byte:02x} is not {encoding}; save the file as UTF-8, or set 'encoding' on this task "
         "(spreadsheets on Windows often write cp1252)"
     )

@@ -1,4 +1,5 @@
-"""Which metrics `tunelab init` writes: those whose tokenisers find words in the script of the targets, and why."""
+"""Which metrics `tunelab init` writes: accuracy of labels, else those whose tokenisers find words in the script of the
+targets, and why."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from tunelab.evaluation.sacre import lacking
 from tunelab.evaluation.scripts import JAPANESE, SPACELESS_LETTER, letters, writing
 from tunelab.evaluation.unread import unread_notes
 from tunelab.study.planning.plan import metric_of
+from tunelab.study.verbs.own_data.odd_columns import are_labels
 
 USUAL = ("rouge_l", "bleu")
 WITH_TOKENIZER = {"Han": "zh", JAPANESE: "ja-mecab", "Hangul": "ko-mecab"}
@@ -21,6 +23,10 @@ SPACELESS_SHARE = 0.1
 """Of the letters: then the script without spaces chooses, though most letters are of another."""
 
 
+LABELS_SHOWN = 4
+OF_LABELS = ("accuracy",)
+
+
 class MetricChoice(NamedTuple):
     names: tuple[str, ...]
     reasons: tuple[str, ...] = ()
@@ -28,6 +34,11 @@ class MetricChoice(NamedTuple):
 
 
 def choose_metrics(targets: Sequence[str]) -> MetricChoice:
+    if are_labels(targets):
+        labels = [label for label, _ in Counter(target.strip() for target in targets).most_common()]
+        shown = ", ".join(labels[:LABELS_SHOWN]) + (", ..." if len(labels) > LABELS_SHOWN else "")
+        reason = f"The targets are {len(labels)} labels ({shown}): accuracy is the share of rows whose label is right."
+        return MetricChoice(OF_LABELS, (reason,))
     unread = unread_notes({name: metric_of(name) for name in USUAL}, targets)
     found = letters(targets)
     spaceless = Counter({letter: count for letter, count in found.items() if SPACELESS_LETTER.match(letter)})

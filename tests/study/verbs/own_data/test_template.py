@@ -6,16 +6,18 @@ import json
 import pytest
 
 from tunelab.config.read import read_study
+from tunelab.data.reading.rows import read_rows
 from tunelab.errors import DataError
 from tunelab.evaluation import sacre
-from tunelab.study.verbs.template import study_template
+from tunelab.study.verbs.own_data.template import Part, study_template
 from tunelab.tasks.files import Files
 
 
 def written(tmp_path, row: dict, *, name: str = "train.jsonl", model: str = "tunelab/tiny", **options):
     for file in (name, "test.jsonl"):
         (tmp_path / file).write_text(json.dumps(row) + "\n")
-    text = study_template(train=tmp_path / name, test=tmp_path / "test.jsonl", model=model, folder=tmp_path, **options)
+    train, test = (Part(tmp_path / file, read_rows(tmp_path / file)) for file in (name, "test.jsonl"))
+    text = study_template(train=train, test=test, model=model, folder=tmp_path, **options).text
     return text, read_study(text=text, base_folder=tmp_path).config
 
 
@@ -109,7 +111,7 @@ def test_metrics_are_chosen_by_the_script_of_the_targets_and_the_study_says_why(
 
 
 def test_where_a_tokeniser_of_words_is_here_it_is_chosen(tmp_path, monkeypatch):
-    monkeypatch.setattr("tunelab.study.verbs.metric_choice.lacking", lambda tokenizer: "")
+    monkeypatch.setattr("tunelab.study.verbs.own_data.metric_choice.lacking", lambda tokenizer: "")
     for target, bleu in (("散歩します", "bleu:ja-mecab"), ("산책합니다", "bleu:ko-mecab"), ("อากาศ", "bleu:flores200")):
         assert written(tmp_path, {"question": "What?", "answer": target})[1].tasks[0]["metrics"][1] == bleu
 
@@ -129,4 +131,31 @@ def test_test_file_without_the_guessed_columns(tmp_path):
     with pytest.raises(
         DataError, match=r"b\.csv: has no column 'answer', which train has; .* Columns: question, reply"
     ):
-        study_template(train=tmp_path / "a.jsonl", test=tmp_path / "b.csv", model="m", folder=tmp_path)
+        train, test = (Part(tmp_path / file, read_rows(tmp_path / file)) for file in ("a.jsonl", "b.csv"))
+        study_template(train=train, test=test, model="m", folder=tmp_path)
+
+
+def test_labels_are_scored_by_accuracy_and_the_study_says_so(tmp_path):
+    rows = [{"text": f"Text number {n}.", "label": ("good", "bad")[n % 3 == 0]} for n in range(60)]
+    part = Part(tmp_path / "train.jsonl", rows)
+    written = study_template(train=part, test=part, model="m", folder=tmp_path)
+    config = read_study(text=written.text, base_folder=tmp_path).config
+    said = "The targets are 2 labels (good, bad): accuracy is the share of rows whose label is right."
+    assert config.tasks[0]["metrics"] == ["accuracy"] and f"# {said}" in written.text and said in written.notes
+    assert config.generation.max_new_tokens == 32
+
+
+def test_validation_and_encoding_stand_in_the_study(tmp_path):
+    rows = [{"question": "x", "answer": "y"}]
+    parts = {name: Part(tmp_path / f"{name}.csv", rows, "cp1252") for name in ("train", "test", "validation")}
+    text = study_template(**parts, model="m", folder=tmp_path).text
+    task = read_study(text=text, base_folder=tmp_path).config.tasks[0]
+    assert (task["validation"], task["encoding"]) == ("validation.csv", "cp1252")
+
+
+def test_odd_columns_stand_in_the_study_as_comments(tmp_path):
+    rows = [{"question": f"What is {n}?", "answer": f"It is {n}.", "note": ""} for n in range(6)]
+    part = Part(tmp_path / "train.jsonl", rows)
+    written = study_template(train=part, test=part, model="m", folder=tmp_path)
+    assert "    # column 'note': empty in every row" in written.text.splitlines()
+    assert written.notes[-1] == "column 'note': empty in every row"

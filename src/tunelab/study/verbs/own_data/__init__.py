@@ -1,0 +1,1 @@
+"""What rows that nobody has described mean, and the study that `tunelab init` writes for them."""
