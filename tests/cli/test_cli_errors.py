@@ -59,6 +59,7 @@ def test_a_method_that_does_not_fit_the_model_is_told_before_anything_runs(comma
         (["evaluate", "tunelab/tiny"], "which task?"),
         (["evaluate", "tunelab/tiny", "--task", "restaurant"], "Did you mean 'restaurants'?"),
         (["evaluate", "tunelab/tiny", "--task", "quickstart:x"], "quickstart has no task 'x'"),
+        (["evaluate", "tunelab/tiny", "--task", "news.yaml"], "--task news.yaml: 'news.yaml' is neither a study file"),
         (["generate", "tunelab/tiny", "--prompt", "a", "--file", "b"], "not both"),
         (["generate", "tunelab/tiny", "--file", "missing.txt"], "missing.txt"),
         (["report", "."], "no study.yaml"),

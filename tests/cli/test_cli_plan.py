@@ -154,3 +154,12 @@ def test_plans_of_usual_studies_fit_a_terminal_of_80_columns(command):
         table = command("plan", name).out.split("\n\n")[0].splitlines()
         rows = [line for line in table if "%" in line or "─" in line]
         assert len(rows) > 3 and max(map(len, rows)) <= 80, name
+
+
+def test_a_name_that_is_hardly_a_model_is_warned_of(command):
+    notes = json.loads(command("plan", "quickstart", "--json", "--set", "model=gpt5").out)["notes"]
+    said = "WARNING: model 'gpt5': no folder here, and a hub id is owner/name. Did you mean 'gpt2'?"
+    assert any(note.startswith(said) for note in notes)
+    for name in ("gpt2-large", "bert-base-uncased", "somebody/unheard-of"):
+        answer = command("plan", "quickstart", "--json", "--set", f"model={name}")
+        assert "WARNING: model" not in answer.out

@@ -114,6 +114,19 @@ def test_set_reaches_the_evaluated_task(command, finished):
     assert "perplexity" in answer.out and "rouge_l" not in answer.out
 
 
+def test_a_study_of_several_tasks_wants_one_named_and_of_one_takes_it(command, tmp_path):
+    study = "model: tunelab/tiny\nmethods: [full]\ntasks: [{name: restaurants, test_rows: 3, metrics: [perplexity]}"
+    (tmp_path / "one.yaml").write_text(study + "]\n")
+    (tmp_path / "two.yaml").write_text(study + ", headlines]\n")
+    for task in (tmp_path / "two.yaml", f"{tmp_path}/two.yaml:"):
+        answer = command("evaluate", "tunelab/tiny", "--task", task)
+        assert answer.status == 2
+        assert (
+            f"two.yaml: is a study of 2 tasks; name one of them: --task {tmp_path}/two.yaml:restaurants" in answer.err
+        )
+    assert "restaurants" in command("evaluate", "tunelab/tiny", "--task", tmp_path / "one.yaml").out
+
+
 def test_set_reaches_how_text_is_generated(command, finished, tmp_path):
     short = ["--set", "generation.max_new_tokens=1"]
     assert command("evaluate", finished.run("full"), *short, "--out", tmp_path / "short").status == 0

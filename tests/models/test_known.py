@@ -4,7 +4,7 @@ import pytest
 
 from tunelab.backends.torch.storage import parameter_count
 from tunelab.config.schema import ModelSource
-from tunelab.models.configurations import SHORT_NAMES, known_names, read_known
+from tunelab.models.configurations import SHORT_NAMES, doubt, known_names, read_known
 from tunelab.models.load import read_configuration, skeleton
 
 TOTALS = {
@@ -53,3 +53,10 @@ def test_a_short_name_is_its_owners_model(short):
 
 def test_any_other_name_has_no_configuration_here():
     assert read_configuration(ModelSource(name="somebody/unheard-of")) is None
+
+
+def test_names_without_an_owner_are_doubted_but_for_those_from_before_there_were_owners():
+    for name in ("gpt2", "gpt2-large", "distilgpt2", "bert-base-uncased", "t5-11b", "owner/name"):
+        assert doubt(name) == ""
+    assert doubt("Qwen2.5-0.5b") == "no folder here, and a hub id is owner/name. Did you mean 'Qwen/Qwen2.5-0.5B'?"
+    assert doubt("xyzzy") == "no folder here, and a hub id is owner/name."

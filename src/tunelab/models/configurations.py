@@ -4,8 +4,11 @@ planning needs no network. known/OWNER--NAME.json is what AutoConfig takes; tota
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
+
+from tunelab.near import near
 
 HERE = Path(__file__).parent
 EMBEDDED = {"tunelab/tiny": HERE / "tiny" / "causal", "tunelab/tiny-seq2seq": HERE / "tiny" / "seq2seq"}
@@ -19,6 +22,24 @@ SHORT_NAMES = {
     "t5-small": "google-t5/t5-small",
 }
 """Names from before the hub had owners; it still forwards them."""
+
+
+OWNERLESS = re.compile(
+    r"(albert|bert|camembert|ctrl|distilbert|distilgpt2|distilroberta|gpt2|openai-gpt|roberta|t5|transfo-xl|xlm|xlnet)"
+    r"(-\w+)*"
+)
+"""Hub ids from before the hub had owners."""
+
+
+def doubt(name: str) -> str:
+    """Why `name`, which is no folder, is hardly a hub id; empty where it may be one."""
+    if "/" in name or OWNERLESS.fullmatch(name):
+        return ""
+    whole = {known.partition("/")[2]: known for known in [*EMBEDDED, *known_names()]}
+    whole |= {short: short for short in SHORT_NAMES}
+    match = near(name, whole)
+    meant = f" Did you mean '{whole.get(match, match)}'?" if match else ""
+    return f"no folder here, and a hub id is owner/name.{meant}"
 
 
 def known_names() -> list[str]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunelab.config.schema import ModelSource
 from tunelab.errors import ModelError
-from tunelab.models.configurations import EMBEDDED, read_known
+from tunelab.models.configurations import EMBEDDED, doubt, read_known
 from tunelab.models.tokenizer_files import check_libraries
 from tunelab.records import Located, TextSide
 
@@ -124,8 +124,9 @@ def _hub_faults(name: str, revision: str) -> Iterator[None]:
     except errors.HFValidationError:
         raise ModelError(f"model '{name}': neither a folder here nor a valid hub id (owner/name)") from None
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, _http_error(), OSError) as error:
+        doubtful = f" ({said})" if (said := doubt(name)) else ""
         raise ModelError(
-            f"model '{name}' is not on this machine and the hub cannot be reached ({type(error).__name__}); "
+            f"model '{name}'{doubtful} is not on this machine and the hub cannot be reached ({type(error).__name__}); "
             "connect, or give a local folder, or use tunelab/tiny"
         ) from None
 

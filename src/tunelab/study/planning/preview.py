@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from tunelab.entries import RunEntry
 from tunelab.errors import ConfigError
 from tunelab.evaluation.unread import unread_notes
+from tunelab.models.configurations import doubt
 from tunelab.models.limits import generation_note, generation_problem, limit_problems
 from tunelab.records import Limits, ParameterCount
 from tunelab.stages import stage
@@ -219,7 +220,9 @@ def _notes(plan: Plan, counted: Counted) -> list[str]:
     uncounted = list(dict.fromkeys(label for (_, label), count in counts.items() if count is None))
     if BASE["label"] not in uncounted and uncounted:
         notes.append(f"{', '.join(uncounted)}: parameters cannot be counted before the weights are loaded")
-    if BASE["label"] in uncounted:
+    if BASE["label"] in uncounted and (said := doubt(plan.study.model.name)):
+        notes.append(f"WARNING: model '{plan.study.model.name}': {said} `tunelab run` asks the hub for it all the same")
+    elif BASE["label"] in uncounted:
         notes.append(
             f"{plan.study.model.name}: its configuration is not on this machine, so parameters are not counted; "
             "the first `tunelab run` downloads it"

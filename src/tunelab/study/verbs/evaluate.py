@@ -28,6 +28,7 @@ from tunelab.study.planning.plan import load_backend, make_plan
 from tunelab.study.planning.planned import Plan, Revisions, RunParts
 from tunelab.study.planning.run_config import base_run
 from tunelab.study.store import RunFolder
+from tunelab.study.verbs.listing import listing
 from tunelab.training.telemetry import Meter
 
 SETTINGS = {"batch", "data", "precision", "threads"}
@@ -143,6 +144,8 @@ def _plan(saved: Saved, task: str | None, overrides: Sequence[str], more: dict[s
         raise ConfigError("which task? Give --task TASK (see `tunelab list tasks`) or --task STUDY.yaml:TASK")
     own = saved.run if saved.run is not None and task in (None, saved.run.task) else None
     study, _, name = (task or "").rpartition(":")
+    if not study and _is_study(task or ""):
+        study, name = task or "", ""
     if study and own is None:
         return _plan_of_study(saved, study, name, overrides)
     settings = {} if saved.run is None else saved.run.model_dump(mode="json", include=SETTINGS)
@@ -166,11 +169,23 @@ def _resources(saved: Saved) -> dict[str, Any]:
     return {"launch": {"slurm": read_study(file).config.launch.slurm.model_dump(mode="json", exclude_defaults=True)}}
 
 
+def _is_study(task: str) -> bool:
+    """A study file, or the name of a bundled study that is no task's."""
+    if Path(task).suffix.lower() in (".yaml", ".yml"):
+        return True
+    return task in bundled_names() and task not in listing("tasks")
+
+
 def _plan_of_study(saved: Saved, study: str, name: str, overrides: Sequence[str]) -> Plan:
+    """Without a name the study's only task."""
     if not Path(study).is_file() and study not in bundled_names():
-        raise ConfigError(f"--task {study}:{name}: '{study}' is neither a study file nor a bundled study")
+        given = f"{study}:{name}" if name else study
+        raise ConfigError(f"--task {given}: '{study}' is neither a study file nor a bundled study")
     plan = make_plan(read_study(study_path(study), overrides=overrides))
-    chosen = tuple(task for task in plan.tasks if task.name == name)
+    if not name and len(plan.tasks) > 1:
+        ways = " or ".join(f"--task {study}:{task.name}" for task in plan.tasks)
+        raise ConfigError(f"--task {study}: is a study of {len(plan.tasks)} tasks; name one of them: {ways}")
+    chosen = plan.tasks if not name else tuple(task for task in plan.tasks if task.name == name)
     if not chosen:
         known = [task.name for task in plan.tasks]
         raise ConfigError(f"{study} has no task {name!r}.{did_you_mean(name, known)} Tasks: {', '.join(known)}")
