@@ -34,8 +34,8 @@ from tunelab.cli_options import (
     TestFile,
     TrainFile,
     UntilDecided,
-    Version,
     ValidationFile,
+    Version,
 )
 from tunelab.commands import standing
 from tunelab.commands.generate import generate
