@@ -23,7 +23,7 @@ ROW_KEYS = {
     "num_nodes", "sharded", "train_seconds", "train_device_seconds", "evaluate_seconds", "peak_train_gib",
     "peak_train_all_gib", "loaded_gib", "tokens_per_second", "tokens_per_second_per_device", "trainable_parameters",
     "total_parameters", "saved_mib", "learning_rate", "searched", "num_learning_rates_tried", "search_seconds",
-    "search_device_seconds", "failures", "marks", "notes",
+    "search_device_seconds", "runs", "failures", "marks", "notes",
 }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from tunelab.contracts import Metric
@@ -73,15 +74,18 @@ class Row:
     search_seconds: float | None
     """All phases of the candidates that lost or diverged; None where nothing was searched."""
     search_device_seconds: float | None
+    run_folders: tuple[Path, ...]
+    """Of the finished seeds, in their order: what `generate`, `evaluate`, `export` and `show` take."""
     failures: tuple[Failure, ...]
     marks: tuple[str, ...]
     """What a reader must know before comparing this row with another."""
     notes: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """The row of comparison.json."""
+        """The row of comparison.json, with the ids of its finished runs, which are their folders below runs/."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
         values["scores"] = {name: cell._asdict() for name, cell in self.scores.items()}
+        values["runs"] = [folder.name for folder in values.pop("run_folders")]
         values["failures"] = [failure._asdict() for failure in self.failures]
         return without_nan(values)
 
@@ -253,6 +257,7 @@ def _row(
         num_learning_rates_tried=_num_tried(runs, method),
         search_seconds=sum(whole_seconds(run) or 0.0 for run in lost) if lost else None,
         search_device_seconds=sum(whole_seconds(run, in_all=True) or 0.0 for run in lost) if lost else None,
+        run_folders=tuple(run.folder for run in finished(planned)),
         failures=tuple(_failure(run) for run in runs if run.state == "failed"),
         marks=marks,
         notes=tuple(dict.fromkeys([*notes, *(note for run in planned for note in _notes(run))])),
