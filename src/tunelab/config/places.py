@@ -1,4 +1,5 @@
-"""Where each value of a study came from: a line of its file, or a `--set`. Every message begins with it."""
+"""Where each value of a study came from: a line of its file, a `--set`, or a key of a dict. Every message begins with
+it."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ class Place:
     """One source of values."""
 
     label: str
-    """'study.yaml:14' or '--set batch.examples=3'."""
+    """'study.yaml:14' or '--set batch.examples=3'; of a dict's value its dotted path."""
     folder: Path
     """What relative paths given here are relative to; absolute."""
     sets: KeyPath | None = None
@@ -28,6 +29,8 @@ class Places:
     known: dict[KeyPath, Place] = field(default_factory=dict)
     literal_escapes: set[KeyPath] = field(default_factory=set)
     """Where texts hold a backslash and an n or t that no double quotes have made one character."""
+    in_python: bool = False
+    """The study is a dict: its values have key paths and no lines."""
 
     def find(self, path: KeyPath) -> Place:
         below = [place for known, place in self.known.items() if known[: len(path)] == path]
@@ -51,6 +54,8 @@ class Places:
         place = self.find(path)
         if not path or path == place.sets:
             return f"{place.label}: {message}"
+        if self.in_python and place.sets is None:
+            return f"{dotted(path)}: {message}"
         return f"{place.label}: {dotted(path)}: {message}"
 
 

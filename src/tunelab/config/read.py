@@ -1,10 +1,10 @@
-"""A study file (or its text) and `--set` overrides -> a checked StudyConfig, or all its problems by file and line."""
+"""A study file (its text, or a dict) and `--set` overrides -> a checked StudyConfig, or all its problems by place."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from tunelab.config.explain import Problem, explain, got
+from tunelab.config.given_study import plain_study
 from tunelab.config.overrides import apply_override, with_short_forms_spelled_out
 from tunelab.config.places import Place, Places, dotted, split_dotted
 from tunelab.config.schema import StudyConfig
@@ -25,6 +26,10 @@ LITERAL_ESCAPE = (
     r"holds \n or \t as two characters, a backslash and a letter: only double quotes make one of them, as in "
     r'"{question}\n"'
 )
+LITERAL_ESCAPE_IN_PYTHON = (
+    r"holds \n or \t as two characters, a backslash and a letter: without r before the quotes it is one, as in "
+    r'"{question}\n"'
+)
 _FILES = ("train", "validation", "test", "path")
 """Of a task: a backslash in them is a folder's."""
 
@@ -35,14 +40,14 @@ class ReadStudy:
 
     config: StudyConfig
     source: str
-    """The file as it was named, or 'study text'."""
+    """The file as it was named, 'study text', or 'the study' where it was given as a dict."""
     places: Places
     problems: tuple[str, ...] = ()
     """Empty, unless read with `lenient`: then `config` has defaults where these values stood."""
 
     def where(self, dotted_path: str) -> str:
         """'methods.1.lora.rank' -> 'study.yaml:14', or '--set methods.1.lora.rank=4'; the nearest parent's place
-        where the key itself is not given."""
+        where the key itself is not given. Of a dict the path itself."""
         return self.places.find(split_dotted(dotted_path)).label
 
     def problem(self, dotted_path: str, message: str) -> str:
@@ -52,8 +57,9 @@ class ReadStudy:
     @property
     def notes(self) -> list[str]:
         """What is right, and probably not meant: a line break of a template that is none."""
+        said = LITERAL_ESCAPE_IN_PYTHON if self.places.in_python else LITERAL_ESCAPE
         return [
-            self.problem(dotted(path), LITERAL_ESCAPE)
+            self.problem(dotted(path), said)
             for path in sorted(self.places.literal_escapes, key=str)
             if path and path[0] in ("tasks", "generation") and path[-1] not in _FILES
         ]
@@ -67,30 +73,36 @@ def read_study(
     path: Path | str | None = None,
     *,
     text: str | None = None,
+    given: Mapping[str, Any] | None = None,
     overrides: Sequence[str] = (),
     base_folder: Path | str | None = None,
     lenient: bool = False,
 ) -> ReadStudy:
-    """Read a study from a file, or from text.
+    """Read a study from a file, from text, or from a dict.
 
     Args:
-        path: the study file. Exactly one of `path` and `text`.
+        path: the study file. Exactly one of `path`, `text` and `given`.
         text: the study itself.
+        given: the study as its YAML would be read; messages name the key path instead of file and line.
         overrides: `--set` texts, applied in order before validation.
-        base_folder: what relative paths are relative to; left out: the file's folder, or the working folder for text.
+        base_folder: what relative paths are relative to; left out: the file's folder, else the working folder.
         lenient: where only optional sections are wrong, return with `problems` and their defaults instead of
             raising, so that a planner can add the problems of methods and tasks.
 
     Raises:
         ConfigError: every problem of the study, one line each.
     """
+    assert [path, text, given].count(None) == 2, "give one of path, text and given"
     if path is not None:
-        assert text is None, "give path or text"
         text = _file_text(Path(path))
-    assert text is not None, "give path or text"
     source = "study text" if path is None else str(path)
     folder = Path(base_folder) if base_folder is not None else Path.cwd() if path is None else Path(path).parent
-    study, places, problems = _parsed(text, source, folder.absolute())
+    if given is not None:
+        source = "the study"
+        study, places, problems = _given(given, source, folder.absolute())
+    else:
+        assert text is not None
+        study, places, problems = _parsed(text, source, folder.absolute())
     study = with_short_forms_spelled_out(study)
     for override in overrides:
         try:
@@ -141,6 +153,16 @@ def _parsed(text: str, source: str, folder: Path) -> tuple[dict[str, Any], Place
     known = {path: Place(label=f"{source}:{line}", folder=folder) for path, line in lines.items() if path}
     places = Places(root=Place(label=source, folder=folder), known=known, literal_escapes=set(escapes))
     return value, places, [f"{source}:{problem}" for problem in problems]
+
+
+def _given(given: Mapping[str, Any], source: str, folder: Path) -> tuple[dict[str, Any], Places, list[str]]:
+    if not given:
+        raise ConfigError(f"{source} is empty; it needs model, tasks and methods")
+    value, paths, problems, escapes = plain_study(given)
+    known = {path: Place(label=dotted(path), folder=folder) for path in paths if path}
+    root = Place(label=source, folder=folder)
+    places = Places(root=root, known=known, literal_escapes=set(escapes), in_python=True)
+    return value, places, [places.problem(path, message) for path, message in problems]
 
 
 def _validated(study: dict[str, Any]) -> tuple[StudyConfig | None, list[Problem]]:
