@@ -20,8 +20,8 @@ FOLDED = {
 }
 """Folders shown as one line."""
 ORDER = [
-    "cli.py", "commands", "cli_options.py", "__init__.py", "__main__.py", "launch", "slurm", "export", "report",
-    "studies", "study",
+    "cli.py", "commands", "cli_options.py", "__init__.py", "__main__.py", "api", "launch", "slurm", "export",
+    "report", "studies", "study",
     "backends", "methods", "training", "models", "kernels", "tasks", "metrics", "evaluation", "significance", "data",
     "catalogue.py", "contracts.py", "backend_contract.py", "config", "records.py", "entries.py", "device.py",
     "ownership.py", "files.py", "stages.py", "near.py", "errors.py",

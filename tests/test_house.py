@@ -27,6 +27,7 @@ FLOORS = [
     {"study/executing"},
     {"study/verbs"},
     {"launch", "export"},
+    {"api"},
     {"cli_options"},
     {"commands"},
     {"cli", "__init__"},

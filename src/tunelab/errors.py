@@ -14,6 +14,10 @@ class TunelabError(Exception):
 
     exit_status = 2
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows, and so a notebook, in place of a traceback."""
+        return [f"error: {line}" for line in str(self).splitlines()]
+
 
 class ConfigError(TunelabError):
     """A study (or an option) that cannot be planned. Carries every problem found, not only the first."""

@@ -38,9 +38,14 @@ def width_of(console: Console) -> int | None:
 
 def plan_text(preview: Preview, *, width: int | None = None) -> str:
     """The runs, and what is to be said about them."""
+    return plain(plan_table(preview), width=width)
+
+
+def plan_table(preview: Preview) -> Table:
+    """A row a run."""
     counts = (Column("Trained"), Column("Total"), Column("Reached"))
     fields = list(dict.fromkeys(field for run in preview.runs for field in run.setting))
-    table = Table(
+    return Table(
         f"{preview.study}: {len(preview.runs)} runs on {preview.runs[0].model}",
         (
             words("Method"),
@@ -55,7 +60,6 @@ def plan_text(preview: Preview, *, width: int | None = None) -> str:
         preview.notes,
         keys=3,
     )
-    return plain(table, width=width)
 
 
 def _to_do(run: PlannedRun) -> tuple[Cell, ...]:

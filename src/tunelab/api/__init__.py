@@ -1,0 +1,1 @@
+"""Python: the functions of `import tunelab`, and their results as tables."""
