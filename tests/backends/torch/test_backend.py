@@ -1,11 +1,13 @@
 """What the backend asks of transformers, whose names change within the supported range."""
 
+import os
 import warnings
 
 import torch
 
 import tiny
 from training_harness import make_session
+from tunelab.backends.torch.backend import TorchHf
 from tunelab.backends.torch.loading import checkpoint_activations
 from tunelab.methods.full import Full
 from tunelab.records import Batch
@@ -33,3 +35,13 @@ def test_activation_checkpointing_is_found_under_its_older_name():
 
     checkpoint_activations(Older())
     assert asked == {"use_reentrant": False}
+
+
+def test_threads_are_all_cores_where_the_system_tells_of_no_others(monkeypatch):
+    backend = TorchHf()
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2}, raising=False)
+    assert backend.resolve(precision="fp32", threads=None) == ("fp32", 3)
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert backend.resolve(precision="fp32", threads=None) == ("fp32", 6)
+    assert backend.resolve(precision="fp32", threads=2) == ("fp32", 2)

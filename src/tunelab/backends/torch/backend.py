@@ -22,7 +22,7 @@ class TorchHf(Backend):
     def resolve(self, *, precision: Precision, threads: int | None) -> tuple[Products, int]:
         if precision == "auto":
             precision = "bf16" if device.has_bf16(device.chosen()) else "fp32"
-        return precision, threads or len(os.sched_getaffinity(0))
+        return precision, threads or _cores()
 
     def count(self, model: ModelSource, method: Method | None) -> ParameterCount | None:
         from tunelab.backends.torch.loading import count
@@ -93,3 +93,8 @@ class TorchHf(Backend):
         session = open_session(run, method, located=located, text=self.text(run.model, located), notes=[])
         peers.answers(None)
         serve(session, peers)
+
+
+def _cores() -> int:
+    """Those that this process may use; macOS does not tell, and has all."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
