@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal -o faulthandler_timeout=300
 
-.PHONY: demo test test-fast lint types bench java slurm jittor
+.PHONY: demo test test-fast test-versions lint types docs bench java slurm jittor
 
 # The embedded quickstart, to a finished report under results/quickstart.
 demo: $(VENV)/.tunelab
@@ -18,6 +18,10 @@ test: $(VENV)/.tunelab-dev java slurm jittor
 # For every edit: no process is started, no Java, no browser.
 test-fast: $(VENV)/.tunelab-dev
 	$(PYTEST) --fast
+
+# The wheel on every promised Python that is found, each in a fresh environment of gigabytes: minutes each.
+test-versions: $(VENV)/.tunelab-dev
+	$(BIN)/python scripts/try_versions.py
 
 # METEOR and the E2E script's tokeniser are Java programs. Where it is missing and cannot be installed their tests skip.
 java:
@@ -41,6 +45,10 @@ lint: $(VENV)/.tunelab-dev
 
 types: $(VENV)/.tunelab-dev
 	$(BIN)/pyright
+
+# The pages as a site to read on this machine: build/docs/site/index.html.
+docs: $(VENV)/.tunelab-dev
+	@$(BIN)/python scripts/docs_site.py
 
 bench: $(VENV)/.tunelab-dev
 	@$(BIN)/python scripts/list_benchmarks.py
