@@ -14,14 +14,14 @@ FLOORS = [
     {"errors", "near", "files", "records", "device", "stages"},
     {"entries", "ownership"},
     {"config"},
-    {"backend_contract"},
+    {"backend_contract", "tracker_contract"},
     {"contracts"},
     {"catalogue", "data/cache", "data/reading", "data/synthetic"},
     {"data/examples"},
     {"data/tokens", "data/sets"},
     {"data/overlap", "significance"},
     {"kernels", "evaluation"},
-    {"training", "models", "metrics", "tasks", "study/evaluations"},
+    {"training", "models", "metrics", "tasks", "trackers", "study/evaluations"},
     {"methods", "study/store", "report", "slurm"},
     {"backends", "study/planning"},
     {"study/executing"},
@@ -42,7 +42,7 @@ NEVERS = [
 ]
 TORCH_FREE = [
     "config", "data", "metrics", "tasks", "evaluation", "significance", "records", "entries", "report", "contracts",
-    "backend_contract", "training/loop", "study/planning",
+    "backend_contract", "tracker_contract", "trackers", "training/loop", "study/planning", "launch/tracking",
     "models/decoding", "models/beams", "models/choosing", "models/numpy_scores",
 ]  # fmt: skip
 FRAMEWORKS = {"torch", "jittor", "safetensors.torch"}

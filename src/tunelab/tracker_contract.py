@@ -79,7 +79,7 @@ class Tracker(ABC):
     @classmethod
     def missing(cls) -> str:
         """What to install; empty: nothing."""
-        absent = [name for name in cls.packages if find_spec(name) is None]
+        absent = [name for name in cls.packages if not _installed(name)]
         return f"the package {', '.join(absent)} is not installed: {cls.install}" if absent else ""
 
     @classmethod
@@ -112,6 +112,12 @@ class Tracker(ABC):
 
     def close(self) -> None:
         """All runs are closed."""
+
+
+def _installed(package: str) -> bool:
+    """A folder of that name, as some trackers make in the working folder, is none."""
+    spec = find_spec(package)
+    return spec is not None and spec.origin is not None
 
 
 def flat(configuration: Mapping[str, Any], above: str = "") -> dict[str, str | int | float | bool]:

@@ -43,6 +43,7 @@ VERBS = {
     ],
     "score": ["HYPOTHESES", "REFERENCES", "--metrics", "--json"],
     "report": ["FOLDERS", "--out"],
+    "track": ["STUDY", "--to", "--out"],
     "export": ["RUN", "FOLDER", "--merge", "--dtype", "--json"],
     "list": ["WHAT", "FOLDER", "--json"],
     "doctor": ["--prepare", "--json"],

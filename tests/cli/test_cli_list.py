@@ -7,7 +7,7 @@ from tunelab.models.configurations import known_names
 from tunelab.study.planning import bundled
 
 
-@pytest.mark.parametrize("kind", ["methods", "tasks", "metrics"])
+@pytest.mark.parametrize("kind", ["methods", "tasks", "metrics", "trackers"])
 def test_every_file_is_listed_with_its_first_line(command, kind):
     lines = command("list", kind).out.splitlines()
     assert [line.split()[0] for line in lines] == catalogue.names(kind)

@@ -265,6 +265,7 @@ def test_doctor_says_what_is_here(command, monkeypatch):
     )
     assert found["meteor"] is ("meteor" not in found["advice"])
     assert found["hub_reachable"] is False and "hub_reachable" in found["advice"]
+    assert {"mlflow", "tensorboard", "trackio", "wandb"} <= set(found["trackers"])
 
 
 def test_generate_says_how_rows_were_read_beside_the_texts(command, tmp_path):

@@ -18,7 +18,7 @@ from tunelab.errors import ConfigError
 from tunelab.evaluation.java import METEOR, TOKENISER
 from tunelab.near import did_you_mean
 from tunelab.stages import stage
-from tunelab.study.planning.plan import load_backend
+from tunelab.study.planning.plan import load_backend, tracker_of
 
 GIB = 1024**3
 HUB_SECONDS = 3.0
@@ -41,6 +41,7 @@ class Finding(NamedTuple):
 def examine() -> Iterator[Finding]:
     """Everything, each as soon as it is known; no finding is an error."""
     yield from _software()
+    yield _trackers()
     with stage("trying the device"):
         devices = _devices()
     yield from devices
@@ -85,6 +86,16 @@ def _software() -> Iterator[Finding]:
     yield Finding(
         "meteor", not without_java, f"Java and the jars of meteor, cider, rouge_l:coco are {found}", without_java
     )
+
+
+def _trackers() -> Finding:
+    """None is needed: what is missing is no advice."""
+    found = {name: tracker_of(name) for name in catalogue.names("trackers")}
+    versions = {name: each.version() or None for name, each in found.items()}
+    here = ", ".join(f"{name} ({version})" for name, version in versions.items() if version)
+    absent = "; ".join(f"{name}: {found[name].install}" for name, version in versions.items() if not version)
+    text = f"{here or 'none'}{f'; not installed: {absent}' if absent else ''}"
+    return Finding("trackers", versions, f"{text}. For `track:` in a study, docs/trackers.md")
 
 
 def _devices() -> list[Finding]:

@@ -1,7 +1,7 @@
 """TensorBoard: event files in the results folder, a folder a run; `tensorboard --logdir` shows them.
 
 Written as records of the event protocol, because TensorBoard's own writer puts the name of the host into the file's
-name. A file that continues a run begins with a session start: readers then drop what comes twice.
+name. In a file that continues a run, training begins with a session start: readers then drop what comes twice.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ class _EventFile:
         self.flush()
 
     def scalars(self, step: int, when: float, values: Mapping[str, float]) -> None:
-        if self._continues:
+        if self._continues and any(name.startswith("train/") for name in values):
+            # Readers drop all values from this step on. Of a validation alone it may be the step's training, too.
             log = _proto("compat.proto.event").SessionLog
             self._event(when, step=step, session_log=log(status=log.START))
             self._continues = False
@@ -95,8 +96,11 @@ class _EventFile:
         self._session("_hparams_/session_start_info", run.began, session_start_info=info)
 
     def session_end(self, ending: Ending) -> None:
-        names = {"finished": "STATUS_SUCCESS", "running": "STATUS_RUNNING"}
-        status = _proto("plugins.hparams.api").Status.Value(names.get(ending.status, "STATUS_FAILURE"))
+        """Readers keep the first one: of a run that may go on there is none."""
+        names = {"finished": "STATUS_SUCCESS", "diverged": "STATUS_FAILURE"}
+        if ending.status not in names:
+            return
+        status = _proto("plugins.hparams.api").Status.Value(names[ending.status])
         info = _proto("plugins.hparams.plugin_data").SessionEndInfo(status=status, end_time_secs=ending.when)
         self._session("_hparams_/session_end_info", ending.when, session_end_info=info)
 

@@ -80,3 +80,15 @@ def test_methods_that_can_are_these():
         "full lora qlora rosa galore apollo dora".split()
     )
     assert {name for name, cls in found.items() if cls.shards} == {"full", "lora", "galore"}
+
+
+def test_unknown_trackers_are_named_with_their_lines():
+    told = problems(f"{HEAD}methods: [lora]\ntrack:\n  - tensorboard\n  - wandbb\n  - tensorboard\n")
+    assert "study text:7: track.1: no tracker is called 'wandbb'. Did you mean 'wandb'? There are: " in told
+    assert "study text:8: track.2: 'tensorboard' stands there twice; delete one" in told
+    assert "must be a list" in problems(f"{HEAD}methods: [lora]\ntrack: wandb\n")
+
+
+def test_trackers_are_no_part_of_a_run():
+    with_them, without = (runs(f"{HEAD}methods: [lora]\n{more}") for more in ("track: [wandb, mlflow]\n", ""))
+    assert with_them == without
