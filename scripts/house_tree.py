@@ -20,11 +20,11 @@ FOLDED = {
 }
 """Folders shown as one line."""
 ORDER = [
-    "cli.py", "commands", "cli_options.py", "__init__.py", "__main__.py", "api", "launch", "slurm", "export",
-    "report", "studies", "study",
-    "backends", "methods", "trackers", "training", "models", "kernels", "tasks", "metrics", "evaluation", "significance",
-    "data", "catalogue.py", "contracts.py", "backend_contract.py", "tracker_contract.py", "config", "records.py", "entries.py", "device.py",
-    "ownership.py", "files.py", "stages.py", "near.py", "errors.py",
+    "cli.py", "commands", "__init__.py", "__main__.py", "api", "launch", "slurm", "export", "report", "studies",
+    "study",
+    "backends", "methods", "trackers", "training", "models", "kernels", "tasks", "metrics", "evaluation",
+    "significance", "data", "catalogue.py", "contracts.py", "backend_contract.py", "tracker_contract.py", "config",
+    "records.py", "entries.py", "device.py", "ownership.py", "files.py", "stages.py", "near.py", "errors.py",
     "study/verbs", "study/executing", "study/planning", "study/store.py", "study/evaluations.py",
     "data/overlap", "data/sets", "data/tokens", "data/examples", "data/reading", "data/synthetic", "data/cache.py",
 ]  # fmt: skip

@@ -28,7 +28,6 @@ FLOORS = [
     {"study/verbs"},
     {"launch", "export"},
     {"api"},
-    {"cli_options"},
     {"commands"},
     {"cli", "__init__"},
     {"__main__"},

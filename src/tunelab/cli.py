@@ -10,7 +10,9 @@ from typing import Annotated
 
 import typer
 
-from tunelab.cli_options import (
+from tunelab.commands import standing
+from tunelab.commands.generate import generate
+from tunelab.commands.options import (
     Cluster,
     Encoding,
     EvaluationCluster,
@@ -37,8 +39,6 @@ from tunelab.cli_options import (
     ValidationFile,
     Version,
 )
-from tunelab.commands import standing
-from tunelab.commands.generate import generate
 from tunelab.commands.standing import print_json
 from tunelab.errors import ConfigError, TunelabError
 from tunelab.launch.terminal.at_work import at_work

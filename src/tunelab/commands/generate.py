@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tunelab.cli_options import Chat, ModelName, PromptFile, SystemText, Temperature, TopP
+from tunelab.commands.options import Chat, ModelName, PromptFile, SystemText, Temperature, TopP
 from tunelab.launch.terminal.at_work import at_work
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tunelab.cli_options import Json, Listed, ListedFolder, Prepare, Results, ResultsOut, Trackers
+from tunelab.commands.options import Json, Listed, ListedFolder, Prepare, Results, ResultsOut, Trackers
 from tunelab.errors import ConfigError
 from tunelab.launch.terminal.at_work import at_work
 

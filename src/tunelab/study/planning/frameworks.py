@@ -24,20 +24,16 @@ def ranks_of_base(study: StudyConfig) -> Ranks:
     return study.launch.ranks.model_copy(update={"shard": False})
 
 
-def unknown_backends(asked: Sequence[str]) -> Iterator[tuple[int, str]]:
-    return _unknown(asked, "back end", catalogue.names("backends"))
-
-
-def unknown_trackers(asked: Sequence[str]) -> Iterator[tuple[int, str]]:
-    return _unknown(asked, "tracker", catalogue.names("trackers"))
-
-
-def _unknown(asked: Sequence[str], kind: str, known: Sequence[str]) -> Iterator[tuple[int, str]]:
-    for index, name in enumerate(asked):
-        if name not in known:
-            yield index, f"no {kind} is called {got(name)}.{did_you_mean(name, known)} There are: {', '.join(known)}"
-        elif name in asked[:index]:
-            yield index, f"{got(name)} stands there twice; delete one"
+def unknown_names(study: StudyConfig) -> Iterator[tuple[str, str]]:
+    """Back ends and trackers that there are not, or that stand there twice: the key, and the fault."""
+    for key, kind, asked in (("backends", "back end", study.backends), ("track", "tracker", study.track)):
+        known = catalogue.names("backends" if key == "backends" else "trackers")
+        for index, name in enumerate(asked):
+            if name not in known:
+                fault = f"no {kind} is called {got(name)}.{did_you_mean(name, known)} There are: {', '.join(known)}"
+                yield f"{key}.{index}", fault
+            elif name in asked[:index]:
+                yield f"{key}.{index}", f"{got(name)} stands there twice; delete one"
 
 
 def backend_problems(

@@ -23,7 +23,7 @@ from tunelab.near import did_you_mean
 from tunelab.stages import stage
 from tunelab.study.planning.deciding import decision_problems
 from tunelab.study.planning.engines import engine_problems
-from tunelab.study.planning.frameworks import backend_problems, unknown_backends, unknown_trackers
+from tunelab.study.planning.frameworks import backend_problems, unknown_names
 from tunelab.study.planning.labels import labels
 from tunelab.study.planning.needs import missing_needs, with_needed
 from tunelab.study.planning.option_paths import absolute_paths, names_of_paths
@@ -42,13 +42,11 @@ def make_plan(read: ReadStudy) -> Plan:
         ConfigError: every problem, those of the study's own sections first.
     """
     problems = list(read.problems)
-    problems += [read.problem(f"backends.{index}", fault) for index, fault in unknown_backends(read.config.backends)]
-    problems += [read.problem(f"track.{index}", fault) for index, fault in unknown_trackers(read.config.track)]
+    problems += [read.problem(key, fault) for key, fault in unknown_names(read.config)]
     methods, tasks = [], []
     for index, entry in enumerate(read.config.methods):
-        name, options = next(iter(entry.items()))
-        with stage(f"checking methods: {name}"):
-            methods += _collect(problems, _method, read, index, name, options)
+        with stage(f"checking methods: {next(iter(entry))}"):
+            methods += _collect(problems, _method, read, index, *next(iter(entry.items())))
     for index, entry in enumerate(read.config.tasks):
         with stage(f"checking tasks, reading their data: {entry.get('name', index + 1)}"):
             tasks += _collect(problems, _task, read, index, entry)
