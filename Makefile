@@ -1,18 +1,18 @@
-# Nothing is needed but Python >= 3.10 with venv and pip; the tests of METEOR also use Java, those of clusters SLURM,
-# those of Jittor g++ and Python's headers. A stamp in the environment makes repeated calls quick.
+# Nothing is needed but Python >= 3.10 with venv and pip; the tests of METEOR also use Java, those of the report's page
+# Chromium, those of clusters SLURM, those of Jittor g++ and Python's headers. A stamp in the environment makes repeated calls quick.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal -o faulthandler_timeout=300
 
-.PHONY: demo test test-fast test-versions lint types docs bench java slurm jittor
+.PHONY: demo test test-fast test-versions lint types docs bench java chromium slurm jittor
 
 # The embedded quickstart, to a finished report under results/quickstart.
 demo: $(VENV)/.tunelab
 	$(BIN)/tunelab run
 
 # Two processes; each test process computes with one thread (see tests/conftest.py).
-test: $(VENV)/.tunelab-dev java slurm jittor
+test: $(VENV)/.tunelab-dev java chromium slurm jittor
 	$(PYTEST)
 
 # For every edit: no process is started, no Java, no browser.
@@ -27,6 +27,12 @@ test-versions: $(VENV)/.tunelab-dev
 java:
 	@command -v java >/dev/null || test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null \
 	  || { apt-get update -qq && apt-get install -y -qq --no-install-recommends default-jre-headless; }
+
+# The report's page is looked at in a real browser. Where it is missing and cannot be installed those tests skip.
+chromium:
+	@{ { command -v chromium || command -v google-chrome; } && command -v pdftotext; } >/dev/null \
+	  || test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null || { apt-get update -qq \
+	  && apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core poppler-utils; }
 
 # A real SLURM for tests/launch/slurm, 4 MB. Where it is missing and cannot be installed they skip.
 slurm:

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from tunelab.launch import doctor
-from tunelab.report.tables import terminal_width
+from tunelab.report.tables import display_width
 from tunelab.stages import heard_by
 
 LONG = """
@@ -39,7 +39,7 @@ def terminal(command, monkeypatch):
 
 def widest(text: str) -> int:
     """Of lines that are no path alone, which is left whole."""
-    return max(terminal_width(line) for line in text.splitlines() if len(line.split()) != 1)
+    return max(display_width(line) for line in text.splitlines() if len(line.split()) != 1)
 
 
 @pytest.mark.parametrize("columns", [60, 80])

@@ -28,7 +28,11 @@ from tunelab.records import (  # fmt: skip
 SKILL = {"base": 0.2, "full": 0.71, "lora r=4": 0.64, "lora r=8": 0.705}
 COST = {"base": (None, None), "full": (1.9, 62.0), "lora r=4": (0.98, 41.0), "lora r=8": (1.02, 44.0)}
 TRAINED = {"base": 0, "full": 5_000_000, "lora r=4": 60_000, "lora r=8": 120_000}
+LORA = {"alpha": 16.0, "scaling": "standard", "ranks": {}, "dropout": 0.0, "targets": "all-linear"}
+OPTIONS = {"full": {"optimizer": "adamw"}, "lora r=4": {"rank": 4, **LORA}, "lora r=8": {"rank": 8, **LORA}}
 TRIED = {"lora r=8": (1e-4, 3e-4, 1e-3)}
+MADE_UP: dict[str, tuple[float, float, float, dict[str, Any]]] = {}
+"""Methods of many_methods.py: skill, GiB, seconds and options."""
 HOSTILE = "<script>alert('x')</script></style></svg>]]>{{ 7*7 }}"
 
 
@@ -114,12 +118,16 @@ def write_run(home: Path, entry: RunEntry, *, num_examples: int = 60, steps: int
     return result
 
 
+def _skill(method: str) -> float:
+    return MADE_UP[method][0] if method in MADE_UP else SKILL.get(method, 0.5)
+
+
 def _random(*key: Any) -> np.random.Generator:
     return np.random.default_rng(zlib.crc32(repr(key).encode()))
 
 
 def _predictions(entry: RunEntry, num_examples: int) -> list[Prediction]:
-    skill = SKILL.get(entry.method, 0.5) - (0.05 if entry.role == "candidate" else 0)
+    skill = _skill(entry.method) - (0.05 if entry.role == "candidate" else 0)
     hardness = _random(entry.task).normal(0, 0.08, num_examples)
     own = _random(entry.method, entry.task, entry.seed).normal(0, 0.04, num_examples)
     values = np.clip(skill + hardness + own, 0, 1)
@@ -136,7 +144,7 @@ def _predictions(entry: RunEntry, num_examples: int) -> list[Prediction]:
 
 def _steps(entry: RunEntry, steps: int) -> list[StepRecord]:
     noise = _random(entry.id).normal(0, 0.05, steps)
-    losses = 1.4 - SKILL.get(entry.method, 0.5) + 2.2 * np.exp(-np.arange(steps) / 14) + noise
+    losses = 1.4 - _skill(entry.method) + 2.2 * np.exp(-np.arange(steps) / 14) + noise
     smooth = np.convolve(losses, np.ones(8) / 8, mode="full")[:steps] * 8 / np.minimum(np.arange(steps) + 1, 8)
     return [
         StepRecord(
@@ -159,11 +167,13 @@ def _validation(entry: RunEntry, steps: int) -> list[ValidationRecord]:
 
 
 def _final_loss(entry: RunEntry) -> float:
-    return 1.5 - SKILL.get(entry.method, 0.5) + 0.01 * entry.seed + (0.1 if entry.role == "candidate" else 0)
+    return 1.5 - _skill(entry.method) + 0.01 * entry.seed + (0.1 if entry.role == "candidate" else 0)
 
 
 def _result(entry: RunEntry, predictions: list[Prediction], steps: int) -> RunResult:
     memory, seconds = COST.get(entry.method, (1.5, 50.0))
+    if entry.method in MADE_UP:
+        memory, seconds = MADE_UP[entry.method][1:3]
     trained = TRAINED.get(entry.method, 1000)
     is_base = entry.role == "base"
     phases = {"load": PhaseCost(seconds=1.2, peak_gib=0.7, peak_method="vmhwm-reset")}
@@ -204,11 +214,19 @@ def _result(entry: RunEntry, predictions: list[Prediction], steps: int) -> RunRe
 def _config(entry: RunEntry) -> dict[str, Any]:
     return {
         "id": entry.id, "backend": entry.backend, "task": entry.task, "task_options": {}, "seed": entry.seed,
-        "method": {"name": entry.method.split()[0], "label": entry.method}, "model": {"name": "tunelab/tiny"},
+        "method": {"name": entry.method.split()[0], "label": entry.method, **_options(entry)},
+        "model": {"name": "tunelab/tiny"},
         "model_revision": "a" * 64, "data_revision": "b" * 64, "budget": {"epochs": 3}, "batch": {}, "data": {},
         "precision": "fp32", "threads": 2, "activation_checkpointing": False, "optimizer": {}, "schedule": {},
         "loss": {}, "validation": {}, "generation": {}, "checkpoint": {},
     }  # fmt: skip
+
+
+def _options(entry: RunEntry) -> dict[str, Any]:
+    if entry.method == "base":
+        return {}
+    made_up = MADE_UP[entry.method][3] if entry.method in MADE_UP else {}
+    return {"learning_rate": entry.learning_rate, **OPTIONS.get(entry.method, {}), **made_up}
 
 
 def _lines(path: Path, records: list[Any]) -> None:

@@ -18,7 +18,7 @@ from tunelab.report.fairness import fairness_table
 from tunelab.report.frame import build_comparison
 from tunelab.report.markdown import render_markdown
 from tunelab.report.page import build_page
-from tunelab.report.plots import _quality
+from tunelab.report.quality_plot import quality_figure
 from tunelab.report.spending import spent
 from tunelab.report.tables import plain
 from tunelab.report.verdict import verdicts
@@ -151,7 +151,7 @@ def test_figures_compare_in_all_where_devices_differ(tmp_path, monkeypatch):
     group = group_of(written(tmp_path, monkeypatch, full_on_four))
     look = looks([row.method for row in group.rows], "base")
     with styled():
-        memory, time = (_quality(group, "restaurants", look, kind).axes[0] for kind in ("memory", "time"))
+        memory, time = (quality_figure(group, look, kind, "").axes[0] for kind in ("memory", "time"))
     assert memory.get_xlabel().startswith("peak training memory in all (GiB)")
     assert time.get_xlabel().startswith("device time of training (s)")
     across = [bars.lines[0].get_xdata()[0] for bars in time.containers]

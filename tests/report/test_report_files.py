@@ -8,6 +8,7 @@ import statistics
 
 import pytest
 
+import tunelab
 from report import study_folder
 from report.study_folder import HOSTILE, METRICS, write_study
 from tunelab.report.decision import terminal_text
@@ -16,14 +17,14 @@ from tunelab.report.write import write_report
 
 CELL_KEYS = {
     "mean", "low", "high", "word", "lacks", "lacks_low", "lacks_high", "better", "needed_seeds", "needed_examples",
-    "needed_times", "beats_base",
+    "needed_times", "beats_base", "by_seed", "sd", "left_out",
 }  # fmt: skip
 ROW_KEYS = {
     "study", "method", "task", "backend", "num_seeds", "num_seeds_planned", "scores", "num_devices",
     "num_nodes", "sharded", "train_seconds", "train_device_seconds", "evaluate_seconds", "peak_train_gib",
     "peak_train_all_gib", "loaded_gib", "tokens_per_second", "tokens_per_second_per_device", "trainable_parameters",
-    "total_parameters", "saved_mib", "learning_rate", "searched", "num_learning_rates_tried", "search_seconds",
-    "search_device_seconds", "runs", "failures", "marks", "notes",
+    "total_parameters", "saved_mib", "learning_rate", "options", "optimizer", "searched", "num_learning_rates_tried",
+    "search_seconds", "search_device_seconds", "runs", "failures", "marks", "notes",
 }  # fmt: skip
 
 
@@ -44,7 +45,8 @@ def rows_of(folder):
 def test_comparison_json_has_the_documented_shape(written):
     folder, _, _ = written
     whole = json.loads((folder / "comparison.json").read_text())
-    assert set(whole) == {"study", "decisions", "rows"} and whole["study"] == "small"
+    assert set(whole) == {"study", "tunelab", "decisions", "rows"} and whole["study"] == "small"
+    assert whole["tunelab"] == tunelab.__version__
     assert [(row["task"], row["method"]) for row in whole["rows"]] == [
         (task, method) for task in ("restaurants", "headlines") for method in ("base", "full", "lora r=4", "lora r=8")
     ]
@@ -105,7 +107,10 @@ def test_rows_are_marked(written):
     folder, _, _ = written
     row = rows_of(folder)["headlines", "full"]
     assert row["marks"] == ["unequal number of learning rates tried: 1 to 3 in this table"]
-    assert "one seed beside rows with several" in rows_of(folder)["restaurants", "full"]["marks"][0]
+    failed, one_seed, *_ = rows_of(folder)["restaurants", "full"]["marks"]
+    assert failed.startswith("seed 1 failed: the loss is not finite at step 12")
+    assert "one seed beside rows with several" in one_seed
+    assert rows_of(folder)["restaurants", "lora r=4"]["marks"][0] == "seed 1 not finished"
 
 
 def test_a_failed_run_is_told_with_its_error_and_left_out_of_the_mean(written):
@@ -136,7 +141,7 @@ def test_figures_are_written_and_named_after_the_task(written):
     assert names == {
         f"{task}_{kind}.png"
         for task in ("restaurants", "headlines")
-        for kind in ("curves", "quality_memory", "quality_time", "search")
+        for kind in ("training", "validation", "quality_memory", "quality_time", "search")
     }
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in (folder / "plots").iterdir())
     assert not [path for path in folder.rglob(".*") if path.is_file()]
@@ -147,7 +152,7 @@ def test_the_same_records_give_the_same_report(tmp_path):
     study = write_study(tmp_path, tasks=("restaurants",), seeds=(0,), methods=("base", "full"), spoil=False)
     for out in ("once", "again"):
         write_report(study, metrics=METRICS, folder=tmp_path / out, config_facts={})
-    for name in ("report.html", "report.md", "comparison.json", "comparison.csv"):
+    for name in ("report.html", "report.md", "comparison.json", "comparison.csv", "comparison.tex"):
         assert (tmp_path / "once" / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name
 
 
@@ -208,7 +213,7 @@ def test_several_studies_keep_their_rows_apart(tmp_path):
     assert [row.study for row in comparison.rows] == ["first"] * 4 + ["second"] * 4
     assert all(set(found.standings) == set(study_folder.SKILL) for group in comparison.groups
                for found in group.comparisons.values())  # fmt: skip
-    assert len(list((tmp_path / "both" / "plots").iterdir())) == 8
+    assert len(list((tmp_path / "both" / "plots").iterdir())) == 10
 
 
 def test_half_written_and_broken_records_are_told_not_guessed(tmp_path):

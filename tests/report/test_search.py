@@ -74,7 +74,10 @@ def test_the_figure_has_every_candidate_a_ring_at_the_winner_and_a_cross_where_o
     with styled():
         figure = rate_figure(group, "restaurants", looks(["lora", "full"], "base"))
     (axes,) = figure.axes
-    curve, ring, cross = axes.lines
+    drawn = [line for line in axes.lines if line.get_alpha() != 0]
+    curve, ring, cross = drawn
+    told = [line.get_gid() for line in axes.lines if line.get_alpha() == 0]
+    assert "tip:lora at learning rate 3e-4: validation loss 1.2000 (kept)" in told and len(told) == len(LOSSES)
     assert list(zip(*curve.get_data(), strict=True)) == list(LOSSES.items())
     assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (3e-4, 1.2) and ring.get_markerfacecolor() == "none"
     assert cross.get_xdata()[0] == 3e-3 and cross.get_marker() == "x"

@@ -5,7 +5,7 @@ import pytest
 from report.study_folder import METRICS, write_study
 from tunelab.report.decision import terminal_text
 from tunelab.report.frame import build_comparison
-from tunelab.report.tables import Cell, Column, Table, plain, terminal_width, words, wrapped
+from tunelab.report.tables import Cell, Column, Table, display_width, plain, words, wrapped
 
 
 def table(*, names=("lora", "full"), metrics=6, keys=1) -> Table:
@@ -36,7 +36,7 @@ def test_where_it_fits_it_is_the_same():
 def test_it_fits_every_terminal_and_every_value_stands_in_it(width, names):
     made = table(names=names)
     text = plain(made, width=width)
-    assert max(map(terminal_width, text.splitlines())) <= width
+    assert max(map(display_width, text.splitlines())) <= width
     for row in made.rows:
         for cell in row[1:-1]:
             assert cell.text in text
@@ -81,7 +81,7 @@ def test_control_characters_never_reach_a_terminal():
 def test_what_run_prints_fits_and_shows_every_metric(tmp_path, width):
     comparison = build_comparison([write_study(tmp_path)], metrics=METRICS)
     text = terminal_text(comparison, width=width)
-    assert max(map(terminal_width, text.splitlines())) <= width
+    assert max(map(display_width, text.splitlines())) <= width
     for group in comparison.groups:
         assert all(f"{metric} {'↑' if group.higher_is_better(metric) else '↓'}" in text for metric in group.metrics)
     verdict = next(line for line in text.splitlines() if line.startswith("On restaurants"))

@@ -10,10 +10,12 @@ from tunelab.report.choice import Choice
 from tunelab.report.frame import Group, Row
 from tunelab.report.marks import UNEQUAL_SEARCH, UNSTEADY
 from tunelab.report.numbers import number, rate, score_decimals
-from tunelab.report.reading import finished
+from tunelab.report.reading import RunRecords, finished
 from tunelab.report.search import edge_of_winner
 
 OTHER_MACHINE = ("hardware differs", "device differs", "number of threads differs")
+MOST_NAMED = 6
+"""Methods that a sentence names."""
 FEW_SEEDS_T = 2.0
 """Standard errors by which two methods' validation losses must differ to be told as different."""
 
@@ -47,6 +49,7 @@ def cautions(group: Group) -> list[str]:
     marks = [mark for row in group.rows for mark in row.marks]
     return [
         *_unfinished(group),
+        *_no_value(group),
         *(f"{row.method}: {mark}." for row in group.rows for mark in row.marks if mark.startswith(UNSTEADY)),
         *_edges(group),
         *(
@@ -81,12 +84,43 @@ def is_are(rows: Sequence[Row]) -> str:
 
 
 def _unfinished(group: Group) -> list[str]:
+    """Which runs are not there; why stands under the table."""
     missing = [run for run in group.runs if run.state != "finished"]
     if not missing:
         return []
-    failed = sum(run.state == "failed" for run in missing)
-    state = f" ({failed} failed)." if failed else " yet."
-    return [f"Preliminary: {len(missing)} of {len(group.runs)} runs did not finish{state}"]
+    by_state = {
+        said: _seeds_by_method([run for run in missing if run.state == state])
+        for state, said in (("failed", "failed"), ("pending", "not finished"))
+    }
+    listed = "; ".join(f"{said}: {listing(_at_most(names))}" for said, names in by_state.items() if names)
+    return [f"Preliminary: {len(missing)} of {len(group.runs)} runs did not finish ({listed})."]
+
+
+def _seeds_by_method(runs: Sequence[RunRecords]) -> list[str]:
+    """'full (seed 1)'."""
+    seeds: dict[str, dict[int, None]] = {}
+    for run in runs:
+        seeds.setdefault(run.entry.method, {})[run.entry.seed] = None
+    return [
+        f"{method} (seed{'s' * (len(of_method) > 1)} {', '.join(map(str, of_method))})"
+        for method, of_method in seeds.items()
+    ]
+
+
+def _at_most(names: Sequence[str]) -> list[str]:
+    return [*names] if len(names) <= MOST_NAMED else [*names[:MOST_NAMED], f"{len(names) - MOST_NAMED} more methods"]
+
+
+def _no_value(group: Group) -> list[str]:
+    """Metrics that some methods have no value of; why stands under the table."""
+    said = []
+    done = [row for row in group.rows if row.num_seeds]
+    for name in group.metrics:
+        without = [row.method for row in done if row.scores[name].mean is None]
+        whose = "" if len(without) == len(done) else f" for {listing(_at_most(without))}" if without else ""
+        if without:
+            said.append(f"{name} has no value{whose} (see the marks).")
+    return said
 
 
 def _lower_validation_loss(kept: Row, group: Group) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from string import ascii_lowercase
 
 from tunelab.entries import BASE
@@ -59,9 +60,9 @@ def decision_table(group: Group, *, caption: str, short: bool = False) -> Table:
     ]
     rows = [
         (
-            Cell(row.method, below=setting_text(row.searched), marks=", ".join(letters[mark] for mark in row.marks)),
+            Cell(row.method, below=setting_text(row.searched), marks=_marks(_of_row(row), letters)),
             *([_word(row, group)] if group.comparisons else []),
-            *(_score(row, name, group) for name in metrics),
+            *(score_cell(row, name, group)._replace(marks=_marks(_of_score(row, name), letters)) for name in metrics),
             *_costs(row, time=time, memory=memory),
             *([_trained_over(row, group)] if group.is_spread else []),
             _trained(row, short=short),
@@ -121,6 +122,20 @@ def _letters(group: Group) -> dict[str, str]:
     return {mark: ascii_lowercase[place] if place < 26 else str(place + 1) for place, mark in enumerate(marks)}
 
 
+def _marks(marks: Iterable[str], letters: dict[str, str]) -> str:
+    return ", ".join(letters[mark] for mark in marks)
+
+
+def _of_score(row: Row, metric: str) -> tuple[str, ...]:
+    """Why a score is missing stands on the score."""
+    return row.scores[metric].left_out if metric in row.scores else ()
+
+
+def _of_row(row: Row) -> list[str]:
+    scores = {mark for metric in row.scores for mark in _of_score(row, metric)}
+    return [mark for mark in row.marks if mark not in scores]
+
+
 def _word(row: Row, group: Group) -> Cell:
     """On the metric that decides."""
     cell = row.scores.get(group.metrics[0])
@@ -133,7 +148,8 @@ def _tone(cell: ScoreCell) -> Tone:
     return "best" if cell.word == "as good" else ""
 
 
-def _score(row: Row, metric: str, group: Group) -> Cell:
+def score_cell(row: Row, metric: str, group: Group) -> Cell:
+    """The mean over the seeds and its interval, bold as the tests say."""
     cell = row.scores.get(metric)
     if cell is None or cell.mean is None:
         return Cell(MISSING)

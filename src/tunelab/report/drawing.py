@@ -9,11 +9,17 @@ from __future__ import annotations
 import io
 import re
 import warnings
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from tunelab.report.tables import display_width, visible
 
 if TYPE_CHECKING:
     from matplotlib.typing import RcKeyType
@@ -24,6 +30,11 @@ INK = "#1b1f24"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 LEGEND_LINE = 0.17
 """Inches by which a figure grows for each further line of its legend, so that the axes keep their size."""
+
+TIP = "tip:"
+"""Begins the gid of what has a text for whoever points at it."""
+HOVER_SIZE = 13
+"""Points."""
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 DASHES = ("-", "--", "-.", ":")
@@ -64,18 +75,19 @@ class Look(NamedTuple):
     colour: str
     marker: str
     dash: str
+    label: str
+    """The method's name, short enough for a legend and like no other's."""
 
 
 def looks(methods: list[str], base: str) -> dict[str, Look]:
     """A look for each method; the base is ink, dotted."""
-    found, place = {}, 0
+    found, place, short = {}, 0, labels(methods)
     for method in methods:
         if method == base:
-            found[method] = Look(INK, "*", ":")
+            found[method] = Look(INK, "*", ":", short[method])
             continue
-        found[method] = Look(
-            COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)], DASHES[place // len(COLOURS) % len(DASHES)]
-        )
+        colour, dash = COLOURS[place % len(COLOURS)], DASHES[place // len(COLOURS) % len(DASHES)]
+        found[method] = Look(colour, MARKERS[place % len(MARKERS)], dash, short[method])
         place += 1
     return found
 
@@ -86,18 +98,56 @@ def styled() -> AbstractContextManager[None]:
 
 
 def legend(figure: Figure, handles: dict[str, Any], *, columns: int) -> None:
-    """Below the axes, read line by line; matplotlib itself fills column by column."""
-    columns = min(columns, len(handles))
-    lines = -(-len(handles) // columns)
-    figure.set_figheight(figure.get_figheight() + LEGEND_LINE * (lines - 1))
-    names = [name for first in range(columns) for name in list(handles)[first::columns]]
-    figure.legend([handles[name] for name in names], names, loc="outside lower center", ncols=columns)
+    """Below the axes, read line by line (matplotlib itself fills column by column), in as many columns as fit."""
+    FigureCanvasAgg(figure)  # measures texts
+    for number in range(min(columns, len(handles)), 0, -1):
+        names = [name for first in range(number) for name in list(handles)[first::number]]
+        drawn = figure.legend([handles[name] for name in names], names, loc="outside lower center", ncols=number)
+        width = drawn.get_window_extent().width / figure.dpi
+        if width <= figure.get_figwidth() or number == 1:
+            lines = -(-len(handles) // number)
+            figure.set_figheight(figure.get_figheight() + LEGEND_LINE * (lines if lines > 2 else lines - 1))
+            return
+        drawn.remove()
+
+
+def hover(axes: Axes, across: float, up: float, text: str) -> None:
+    """An unseen spot that tells `text` when a reader of the page points at it."""
+    spot: dict[str, Any] = {"marker": "o", "markersize": HOVER_SIZE, "alpha": 0, "linestyle": "none", "clip_on": False}
+    axes.plot([across], [up], color=INK, gid=tip(text), zorder=9, scalex=False, scaley=False, **spot)
+
+
+def tip(text: str) -> str:
+    """The gid of a drawn thing whose <title> in the page is `text`."""
+    return TIP + visible(text)
+
+
+def labels(names: Sequence[str], longest: int = 30) -> dict[str, str]:
+    """A short form of each name, no two alike: cut in the middle, where names differ least; where that makes two the
+    same, what they differ in is kept; where that is not enough, they are numbered."""
+    found = {name: label(name, longest) for name in names}
+    for short in [short for short, number in Counter(found.values()).items() if number > 1]:
+        same = [name for name in found if found[name] == short]
+        alike = next((at for at, letters in enumerate(zip(*same, strict=False)) if len(set(letters)) > 1), longest)
+        tail = longest - 10
+        for name in same:
+            found[name] = label(f"{name[:8]}…{name[max(0, alike - 2) :][:tail]}", longest)
+    for short in [short for short, number in Counter(found.values()).items() if number > 1]:
+        for place, name in enumerate([name for name in found if found[name] == short], start=1):
+            found[name] = label(f"{place}. {name}", longest)
+    return found
 
 
 def label(text: str, longest: int = 30) -> str:
-    """Cut in the middle, where labels differ least. A legend leaves out what begins with an underscore."""
-    if len(text) > longest:
-        text = f"{text[: longest * 2 // 3]}…{text[-longest // 3 :]}"
+    """Cut in the middle. A legend leaves out what begins with an underscore."""
+    text = visible(text)
+    if display_width(text) > longest:
+        head, tail = text, text
+        while display_width(head) > longest * 2 // 3:
+            head = head[:-1]
+        while display_width(tail) > -(-longest // 3):
+            tail = tail[1:]
+        text = f"{head}…{tail}"
     return f" {text}" if text.startswith("_") else text
 
 
@@ -114,6 +164,7 @@ def svg(figure: Figure, *, prefix: str) -> str:
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+    text = re.sub(rf'<g id="{TIP}([^"]*)">', r"<g><title>\1</title>", text)
     text = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', text)
     text = re.sub(r'((?:xlink:)?href="#|url\(#)', rf"\1{prefix}-", text)
     text = re.sub(re.escape(INK), "currentColor", text, flags=re.IGNORECASE)

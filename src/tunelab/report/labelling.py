@@ -10,6 +10,8 @@ LETTER_WIDTH = 0.024
 LABEL_HEIGHT = 0.07
 LABEL_GAP = 0.03
 """Between a point and its label."""
+LABEL_UP = 0.005
+"""Above the point: the Pareto front runs through it."""
 POINT_HALF = 0.02
 
 
@@ -32,7 +34,7 @@ class Spot(NamedTuple):
         """Left, right, bottom, top of the label."""
         near = self.across + self.side * LABEL_GAP
         far = self.across + self.side * self.width
-        return (min(near, far), max(near, far), self.up - LABEL_HEIGHT / 2, self.up + LABEL_HEIGHT / 2)
+        return (min(near, far), max(near, far), self.up + LABEL_UP, self.up + LABEL_UP + LABEL_HEIGHT)
 
     @property
     def point(self) -> tuple[float, float, float, float]:
@@ -43,7 +45,7 @@ class Spot(NamedTuple):
 
 def free_labels(spots: Sequence[Spot]) -> bool:
     """Whether every label stays in the axes and touches no other label and no other point."""
-    if any(spot.label[0] < 0 for spot in spots):
+    if any(spot.label[0] < 0 or spot.label[3] > 1 for spot in spots):
         return False
     return not any(
         _touch(spot.label, other.label) or _touch(spot.label, other.point)

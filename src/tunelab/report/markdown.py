@@ -12,12 +12,17 @@ def render_markdown(page: Page) -> str:
     """GitHub's Markdown."""
     blocks = [f"# {escaped_markdown(page.title)}"]
     blocks += [f"**{escaped_markdown(text)}**" for text in (page.warning, page.overall) if text]
-    bullet = "- " if len(page.chapters) > 1 else ""
-    blocks += [f"{bullet}{escaped_markdown(' '.join(chapter.sentences))}" for chapter in page.chapters]
+    several = len(page.chapters) > 1
+    bullet = "- " if several else ""
+    if several:
+        blocks += [escaped_markdown(f"- {chapter.title}: {chapter.headline}") for chapter in page.chapters]
+    else:
+        blocks += [escaped_markdown(" ".join(chapter.sentences)) for chapter in page.chapters]
     blocks += [f"{bullet}{escaped_markdown(alignment.headline)}" for alignment in page.alignments]
-    blocks.append(escaped_markdown(page.rule))
+    if page.matrix is not None:
+        blocks += ["## Every task", markdown(page.matrix)]
     for chapter in page.chapters:
-        blocks += _chapter(chapter)
+        blocks += _chapter(chapter, with_verdict=several)
     for alignment in page.alignments:
         blocks += _alignment(alignment)
     facts = facts_table(page)
@@ -25,6 +30,7 @@ def render_markdown(page: Page) -> str:
         blocks += ["## Study", markdown(facts)]
     for part in page.parts:
         blocks += [f"## {part.heading}", markdown(part.table)]
+    blocks.append(escaped_markdown(f"{page.rule} Written by tunelab {page.version}."))
     return "\n\n".join(block.strip("\n") for block in blocks) + "\n"
 
 
@@ -36,9 +42,10 @@ def _alignment(alignment: Alignment) -> list[str]:
     return blocks
 
 
-def _chapter(chapter: Chapter) -> list[str]:
-    blocks = [f"## {escaped_markdown(chapter.title)}", markdown(chapter.decision)]
-    blocks += [f"![{escaped_markdown(plot.title)}](plots/{plot.file})" for plot in chapter.plots]
+def _chapter(chapter: Chapter, *, with_verdict: bool) -> list[str]:
+    figures = [f"![{escaped_markdown(plot.title)}](plots/{plot.file})" for plot in (*chapter.summary, *chapter.plots)]
+    verdict = [escaped_markdown(" ".join(chapter.sentences))] if with_verdict else []
+    blocks = [f"## {escaped_markdown(chapter.title)}", *verdict, markdown(chapter.decision), *figures]
     for part in chapter.parts:
         blocks += [f"### {part.heading}", markdown(part.table)]
     if chapter.examples:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from tunelab.report.devices import either, is_uneven, spread_of
-from tunelab.report.numbers import number, score_decimals
+from tunelab.report.numbers import number, rate, score_decimals
 from tunelab.report.quality import ScoreCell
 from tunelab.report.reading import RunRecords
 
@@ -15,6 +15,9 @@ NOT_ABOVE_BASE = "does not beat the base"
 ONE_SEED = "one seed beside rows with several: not compared, and its interval leaves out the variation between seeds"
 UNSTEADY = "its seeds disagree, so it sometimes fails"
 UNEQUAL_SEARCH = "unequal number of learning rates tried"
+
+LONGEST_ERROR = 240
+"""Letters of an error that stand under the table."""
 
 
 class Marked(NamedTuple):
@@ -28,12 +31,16 @@ class Marked(NamedTuple):
     is_base: bool
     is_unsteady: bool = False
     """On the deciding metric, which is the first."""
+    unfinished: Sequence[str] = ()
+    """What is said of its runs that failed or have not finished."""
 
 
 def marks_of(method: str, *, group: Mapping[str, Marked]) -> tuple[str, ...]:
     """The marks of one row, seen against the other rows of its group."""
     row = group[method]
     return (
+        *row.unfinished,
+        *(reason for cell in row.cells.values() for reason in cell.left_out),
         *_against_base(row),
         *_seeds(row, group),
         *_unsteady(row),
@@ -42,6 +49,22 @@ def marks_of(method: str, *, group: Mapping[str, Marked]) -> tuple[str, ...]:
         *_devices(method, group),
         *_surroundings(method, group),
     )
+
+
+def unfinished(runs: Sequence[RunRecords]) -> tuple[str, ...]:
+    """'seed 1 failed: out of memory', of one method's runs; those that say the same together."""
+    said: dict[str, list[str]] = {}
+    for run in runs:
+        searched = f" at learning rate {rate(run.entry.learning_rate)}" if run.entry.role == "candidate" else ""
+        if run.state == "failed":
+            said.setdefault(f"failed: {_first_letters(run.error or '')}", []).append(f"{run.entry.seed}{searched}")
+        if run.state == "pending":
+            said.setdefault("not finished", []).append(f"{run.entry.seed}{searched}")
+    return tuple(f"seed{'s' * (len(seeds) > 1)} {', '.join(seeds)} {what}" for what, seeds in said.items())
+
+
+def _first_letters(error: str) -> str:
+    return error if len(error) <= LONGEST_ERROR else f"{error[:LONGEST_ERROR]} … (whole under Failed runs)"
 
 
 def _against_base(row: Marked) -> list[str]:

@@ -7,9 +7,10 @@ Where they or the metric's object are missing, the recorded scores give the mean
 from __future__ import annotations
 
 import math
+import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -48,6 +49,12 @@ class ScoreCell(NamedTuple):
     """So many times as many seeds and examples, where neither alone can."""
     beats_base: bool | None = None
     """Significantly better than the base; None for the base."""
+    by_seed: Mapping[int, float | None] = {}
+    """The score of every finished seed that has one; None where it is not a finite number."""
+    sd: float | None = None
+    """Standard deviation over the seeds, with N - 1 in its denominator. None: fewer than two."""
+    left_out: tuple[str, ...] = ()
+    """Why a finished seed is not in the mean, or why there is no mean."""
 
 
 class Said(NamedTuple):
@@ -65,7 +72,7 @@ class Quality(NamedTuple):
     comparisons: dict[str, Comparison]
     """By metric; those that could be compared."""
     notes: dict[str, list[str]]
-    """By method: what could not be used."""
+    """By method: what could not be used, and why."""
 
 
 def assess(
@@ -86,38 +93,38 @@ def assess(
     shared = _shared_ids(runs, notes)
     for place, name in enumerate(names):
         metric = metrics.get(name)
-        comparable = {method: _of_one_signature(done, name, runs, notes[method]) for method, done in runs.items()}
+        others = {method: _of_another_signature(done, name, runs) for method, done in runs.items()}
+        comparable = {method: [run for run in done if run not in others[method][0]] for method, done in runs.items()}
         margin = Margin(deciding.share, deciding.margin) if place == 0 else Margin(deciding.share or SHARE)
         said = _said(looks, ids, level) if place == 0 else Said(LEVEL, {})
         tested = _compared(comparable, name, metric, shared, margin, said)
         if tested is not None:
             comparisons[name] = tested
         for method, done in comparable.items():
-            notes[method] += [*_missing(name, done), *unread(name, done)]
-            if infinite := _num_infinite(name, done):
-                notes[method].append(
-                    f"{name} is not a finite number in {infinite} of {len(done)} runs: no mean is shown"
-                )
-            cells[method][name] = _cell(method, name, done, tested, general=_reads_general(metric))
+            left_out = (*others[method][1], *_missing(name, done), *_not_recorded(name, done), *_infinite(name, done))
+            notes[method] += [*left_out, *unread(name, done)]
+            cell = _cell(method, name, done, tested, general=_reads_general(metric))
+            cells[method][name] = cell._replace(left_out=left_out, **_of_seeds(name, done))
     return Quality(cells, comparisons, notes)
 
 
-def _of_one_signature(
-    done: Sequence[RunRecords], name: str, runs: Mapping[str, Sequence[RunRecords]], notes: list[str]
-) -> Sequence[RunRecords]:
-    """Those of a method's runs whose score was computed as most of the group's: no column mixes two ways."""
+def _of_another_signature(
+    done: Sequence[RunRecords], name: str, runs: Mapping[str, Sequence[RunRecords]]
+) -> tuple[list[RunRecords], list[str]]:
+    """Those of a method's runs whose score was computed otherwise than most of the group's, and a note of them: no
+    column mixes two ways."""
     scores = [run.result.scores.get(name) for every in runs.values() for run in every]
     signatures = Counter(score.signature for score in scores if score is not None and not score.missing)
     if len(signatures) < 2:
-        return done
+        return [], []
     kept = signatures.most_common(1)[0][0]
     others = [run for run in done if name in run.result.scores and run.result.scores[name].signature != kept]
-    if others:
-        notes.append(
-            f"{name}: {len(others)} run(s) scored as {others[0].result.scores[name].signature} are left out of a "
-            f"column scored as {kept}; `tunelab run` scores them again from their stored predictions"
-        )
-    return [run for run in done if run not in others]
+    if not others:
+        return [], []
+    return others, [
+        f"{name}: {len(others)} run(s) scored as {others[0].result.scores[name].signature} are left out of a "
+        f"column scored as {kept}; `tunelab run` scores them again from their stored predictions"
+    ]
 
 
 def _reads_general(metric: Metric | None) -> bool:
@@ -174,16 +181,46 @@ def _cell(
     )  # fmt: skip
 
 
+def _of_seeds(name: str, done: Sequence[RunRecords]) -> dict[str, Any]:
+    """`by_seed` and `sd` of a cell."""
+    scores = {run.entry.seed: run.result.scores[name] for run in done if name in run.result.scores}
+    by_seed = {
+        seed: score.value if score.value is not None and math.isfinite(score.value) else None
+        for seed, score in scores.items() if not score.missing
+    }  # fmt: skip
+    values = [value for value in by_seed.values() if value is not None]
+    return {"by_seed": by_seed, "sd": statistics.stdev(values) if len(values) > 1 else None}
+
+
 def _num_infinite(name: str, done: Sequence[RunRecords]) -> int:
     """Runs whose score is neither a number nor missing for a reason; JSON has no infinity: it is read as none."""
     scores = [run.result.scores[name] for run in done if name in run.result.scores]
     return sum(not score.missing and (score.value is None or not math.isfinite(score.value)) for score in scores)
 
 
+def _infinite(name: str, done: Sequence[RunRecords]) -> list[str]:
+    number = _num_infinite(name, done)
+    return [f"{name} is not a finite number in {number} of {len(done)} runs: no mean is shown"] if number else []
+
+
 def _missing(name: str, done: Sequence[RunRecords]) -> list[str]:
     """Why a metric has no value; once for all seeds that say the same."""
-    reasons = [run.result.scores[name].missing for run in done if name in run.result.scores]
-    return [f"{name} is missing: {reason}" for reason in dict.fromkeys(reasons) if reason]
+    seeds: dict[str, list[int]] = {}
+    for run in done:
+        if name in run.result.scores and (reason := run.result.scores[name].missing):
+            seeds.setdefault(reason, []).append(run.entry.seed)
+    return [f"{name} is missing{_for(found, done)}: {reason}" for reason, found in seeds.items()]
+
+
+def _not_recorded(name: str, done: Sequence[RunRecords]) -> list[str]:
+    """Runs that were never scored by it, beside others that were."""
+    seeds = [run.entry.seed for run in done if name not in run.result.scores]
+    return [f"{name} is missing{_for(seeds, done)}: it was not computed; `tunelab run` does"] if seeds else []
+
+
+def _for(seeds: Sequence[int], done: Sequence[RunRecords]) -> str:
+    """' for seed 1'; empty where it is so for all."""
+    return "" if len(seeds) == len(done) else f" for seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
 
 
 def unread(name: str, done: Sequence[RunRecords]) -> list[str]:

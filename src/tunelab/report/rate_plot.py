@@ -10,9 +10,9 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from tunelab.report.drawing import Look, label, legend
+from tunelab.report.drawing import Look, hover, legend, tip
 from tunelab.report.frame import Group
-from tunelab.report.numbers import rate
+from tunelab.report.numbers import number, rate, setting_text
 from tunelab.report.reading import RunRecords
 from tunelab.report.search import candidates, winner
 
@@ -39,13 +39,15 @@ def rate_figure(group: Group, title: str, look: dict[str, Look]) -> Figure | Non
         settings = dict.fromkeys(run.entry.setting for run in runs)
         for setting in settings:  # a curve for each combination of what is searched beside the rate
             curve = _curve(axes, [run for run in runs if run.entry.setting == setting], look[method])
-            handles.setdefault(label(method), curve)
+            handles.setdefault(look[method].label, curve)
         best = winner(group, method)
         if best is not None:
             handles["kept"] = _ring(axes, best, look[method])
         for run in runs:
             if run.state == "diverged":
                 handles["diverged"] = _cross(axes, run, look[method])
+            if (loss := _loss(run)) is not None:
+                hover(axes, _rate(run), loss, f"{_said(run)}: validation loss {number(loss, 4)}{_won(run, best)}")
     axes.margins(x=0.12, y=0.16)
     last = {name: handles.pop(name) for name in ("kept", "diverged") if name in handles}
     legend(figure, handles | last, columns=3)
@@ -57,6 +59,15 @@ def _plain_ticks(axis: Axis, *, spread: float) -> None:
     axis.set_major_locator(LogLocator(subs=[1.0] if spread > 30 else [1.0, 2.0, 5.0]))
     axis.set_major_formatter(FuncFormatter(lambda value, place: rate(value) if value < 0.01 else f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
+
+
+def _said(run: RunRecords) -> str:
+    more = setting_text(dict(run.entry.setting))
+    return f"{run.entry.method} at learning rate {rate(_rate(run))}{f', {more}' if more else ''}"
+
+
+def _won(run: RunRecords, best: RunRecords | None) -> str:
+    return " (kept)" if run is best else ""
 
 
 def _rate(run: RunRecords) -> float:
@@ -84,4 +95,5 @@ def _ring(axes: Axes, best: RunRecords, look: Look) -> Any:
 
 def _cross(axes: Axes, run: RunRecords, look: Look) -> Any:
     style: dict[str, Any] = {"color": look.colour, "linestyle": "none", "marker": "x", "markersize": 5}
+    style["gid"] = tip(f"{_said(run)}: diverged")
     return axes.plot([_rate(run)], [0.97], transform=axes.get_xaxis_transform(), clip_on=False, **style)[0]

@@ -101,14 +101,14 @@ def wrapped(text: str, width: int | None, *, indent: str = "", cut: bool = False
         cut: words too that are wider; else they are left whole, so that a path can be copied.
     """
     text = visible(text)
-    if width is None or terminal_width(text) <= width:
+    if width is None or display_width(text) <= width:
         return [text]
     begin = text[: len(text) - len(text.lstrip())]
     lines, line = [], begin
     for word in text.split():
         for piece in _pieces(word, width - len(begin) - len(indent)) if cut else [word]:
             joined = f"{line} {piece}" if line.strip() else line + piece
-            if line.strip() and terminal_width(joined) > width:
+            if line.strip() and display_width(joined) > width:
                 lines.append(line)
                 joined = begin + indent + piece
             line = joined
@@ -158,7 +158,7 @@ def _wrapped_head(column: Column) -> list[str]:
 
 
 def _widths(grid: Grid, part: Sequence[int]) -> list[int]:
-    return [max(terminal_width(line) for row in grid for line in row[place]) for place in part]
+    return [max(display_width(line) for row in grid for line in row[place]) for place in part]
 
 
 def _needed(grid: Grid, part: Sequence[int]) -> int:
@@ -207,7 +207,7 @@ def _block(grid: Grid, part: Sequence[int], table: Table) -> list[str]:
             padded = []
             for place, width in zip(part, widths, strict=True):
                 text = row[place][line] if line < len(row[place]) else ""
-                space = " " * (width - terminal_width(text))
+                space = " " * (width - display_width(text))
                 padded.append(space + text if table.columns[place].number else text + space)
             lines.append((" " * GAP).join(padded).rstrip())
         if number == 0:
@@ -217,17 +217,17 @@ def _block(grid: Grid, part: Sequence[int], table: Table) -> list[str]:
 
 def _pieces(word: str, width: int) -> list[str]:
     """A word that is wider than the terminal, cut."""
-    if terminal_width(word) <= width:
+    if display_width(word) <= width:
         return [word]
     pieces, piece = [], ""
     for letter in word:
-        if piece and terminal_width(piece + letter) > width:
+        if piece and display_width(piece + letter) > width:
             pieces.append(piece)
             piece = ""
         piece += letter
     return [*pieces, piece]
 
 
-def terminal_width(text: str) -> int:
+def display_width(text: str) -> int:
     """Columns on a terminal: East Asian wide letters take two."""
     return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)

@@ -28,7 +28,21 @@ class Verdict(NamedTuple):
     name: str
     """The task's, with backend and study where several were compared."""
     choice: Choice
+    headline: str
+    """The one of the sentences that says what to do."""
     sentences: tuple[str, ...]
+    """All of them, in the order of a paragraph."""
+
+    @property
+    def summary(self) -> str:
+        """The decision alone, for a reader who reads nothing else."""
+        is_whole = all(run.state == "finished" for run in self.group.runs)
+        return self.headline if is_whole else f"{self.headline} Preliminary."
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """The other sentences."""
+        return tuple(sentence for sentence in self.sentences if sentence != self.headline)
 
     @property
     def keep(self) -> str | None:
@@ -132,35 +146,44 @@ def needed_text(row: Row, metric: str) -> str:
 def _verdict(group: Group, name: str) -> Verdict:
     choice = choose(group)
     if choice.best is None:
-        return Verdict(group, name, choice, (f"On {name}, no method has finished with a score yet.",))
+        nothing = f"On {name}, no method has finished with a score yet."
+        return Verdict(group, name, choice, nothing, (nothing, *cautions(group)))
     metric = group.metrics[0]
     if choice.reason == "all the same":
         same = f"On {name}, all methods and the base score the same on {metric} ({_score(choice.best, group)})"
         advice = "nothing can be told from that: put another metric first, or give more steps, data or test rows."
-        return Verdict(group, name, choice, (f"{same}; {advice}", *cautions(group)))
+        return Verdict(group, name, choice, f"{same}; {advice}", (f"{same}; {advice}", *cautions(group)))
     among = " of the methods that are compared" if _better_untested(choice, group) else ""
     best = f"{choice.best.method} has the best mean of {metric}{among} ({_score(choice.best, group)})"
-    opening = f"On {name}, {best}"
-    sentences = [*_by_reason(choice, group, opening), *against(choice, group), *cautions(group)]
-    return Verdict(group, name, choice, tuple(sentences))
+    before, headline, after = _by_reason(choice, group, f"On {name}, {best}")
+    sentences = (*before, headline, *after, *against(choice, group), *cautions(group))
+    return Verdict(group, name, choice, headline, sentences)
 
 
-def _by_reason(choice: Choice, group: Group, opening: str) -> list[str]:
+class Said(NamedTuple):
+    before: Sequence[str]
+    headline: str
+    after: Sequence[str]
+
+
+def _by_reason(choice: Choice, group: Group, opening: str) -> Said:
     if choice.reason == "not tested":
-        return [f"{opening}; the difference was not tested."]
+        return Said([], f"{opening}; the difference was not tested.", [])
     if choice.reason == "one seed":
-        return [
-            f"{opening}. Not tested across seeds: one training of each method says nothing about the next, and nothing "
-            "is kept on it. Add seeds (`seeds: [0, 1, 2]`); what has finished is not run again."
-        ]  # fmt: skip
+        untold = "Not tested across seeds: one training of a method says nothing about the next, and nothing is kept."
+        return Said(
+            [f"{opening}."], untold, ["Add seeds (`seeds: [0, 1, 2]`); what has finished is not run again."]
+        )  # fmt: skip
     sentences = [f"{opening}.", *_beside(choice, group)]
     if choice.reason == "base":
         base = next(_score(row, group) for row in group.rows if row.method == BASE)
         advice = "keep the base, or give the methods more data, steps or learning rates."
-        return [*sentences, f"No method is shown to beat the base ({base}): {advice}"]
+        return Said(sentences, f"No method is shown to beat the base ({base}): {advice}", [])
     if choice.reason == "undecided":
-        return [*sentences, f"Nothing can be kept yet.{_would_decide(choice.undecided, group)}"]
-    return [*sentences, *_kept(choice, group)]
+        would = _would_decide(choice.undecided, group).strip()
+        return Said(sentences, "Nothing can be kept yet.", [would] if would else [])
+    keep, *more = _kept(choice, group)
+    return Said(sentences, keep, more)
 
 
 def _beside(choice: Choice, group: Group) -> list[str]:
@@ -230,12 +253,12 @@ def _would_decide(rows: Sequence[Row], group: Group) -> str:
     needs: dict[str, list[str]] = {}
     for row in rows:
         needs.setdefault(needed_text(row, metric), []).append(row.method)
-    said = ""
-    for text, methods in needs.items():
-        if text:
-            said += f" {text} in all would decide about {listing(methods)} in 8 of 10 studies, if the means stay."
-        else:
-            said += f" No number of seeds or test examples is foreseen to decide about {listing(methods)}."
+    never = needs.pop("", [])
+    ways = [f"{text}{'' if place else ' in all would decide'} about {listing(methods)}"
+            for place, (text, methods) in enumerate(needs.items())]  # fmt: skip
+    said = f" {'; '.join(ways)} in 8 of 10 studies, if the means stay." if ways else ""
+    if never:
+        said += f" No number of seeds or test examples is foreseen to decide about {listing(never)}."
     if any(row.scores[metric].needed_seeds is not None for row in rows):
         said += " `tunelab run --until decided` adds seeds."
     return said

@@ -32,7 +32,7 @@ def written(study, folder):
 
 def test_one_back_end_has_no_section(tmp_path):
     study = write_study(tmp_path)
-    assert list(written(study, tmp_path)) == ["study", "decisions", "rows"]
+    assert list(written(study, tmp_path)) == ["study", "tunelab", "decisions", "rows"]
     for name in ("report.html", "report.md"):
         assert not [word for word in ("Alignment", "Back end") if word in (tmp_path / name).read_text()]
     assert not list((tmp_path / "plots").glob("*alignment*"))

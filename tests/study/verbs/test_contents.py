@@ -8,7 +8,7 @@ from launch.control.test_status import Started
 from report.study_folder import write_study
 from tunelab.errors import ConfigError
 from tunelab.launch.terminal.contents_text import results_table, runs_table
-from tunelab.report.tables import terminal_width
+from tunelab.report.tables import display_width
 from tunelab.study.verbs import contents
 
 
@@ -78,5 +78,5 @@ def test_both_tables_fit_the_terminal(small, width, tmp_path, monkeypatch):
         runs_table(small, contents.runs(small), width=width),
         results_table(small.parent, contents.results(small.parent), width=width),
     ):
-        assert max(map(terminal_width, text.splitlines())) <= width
+        assert max(map(display_width, text.splitlines())) <= width
     assert "full-restaurants-0-0.0002" in runs_table(small, contents.runs(small), width=None)

@@ -13,8 +13,9 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from tunelab.report.alignment.pairs import Pair, trained_of
 from tunelab.report.alignment.steps import perplexity, steps_of
-from tunelab.report.drawing import COLOURS, label, legend, png, styled, svg
-from tunelab.report.plots import MOST_POINTS, Plot
+from tunelab.report.curves import MOST_POINTS
+from tunelab.report.drawing import COLOURS, label, labels, legend, png, styled, svg
+from tunelab.report.plots import Plot
 from tunelab.report.reading import RunRecords
 
 COLUMNS = 3
@@ -72,10 +73,11 @@ def _figure(kind: Kind, panels: dict[str, list[Pair]], names: tuple[str, str]) -
     # Always as wide as the page's other wide figures, so that letters are of one size.
     figure = Figure(figsize=(COLUMNS * PANEL[0], lines * PANEL[1] + 0.5), layout="constrained")
     every = list(figure.subplots(lines, columns, squeeze=False).flat)
+    short = labels(list(panels), 18)
     for axes, (method, pairs) in zip(every, panels.items(), strict=False):
         _panel(axes, kind, pairs)
         several = f", {len(pairs)} runs" if len(pairs) > 1 else ""
-        axes.set_title(label(method, 18) + several)
+        axes.set_title(short[method] + several)
     for axes in every[len(panels) :]:
         axes.set_visible(False)
     for axes in every[::columns]:
