@@ -1,4 +1,4 @@
-"""comparison.tex compiles: by a strict reader, and by pdflatex where it is installed (that of TeX Live 2022 took it)."""
+"""comparison.tex compiles: by a strict reader, and by pdflatex where it is installed (TeX Live 2022 took it)."""
 
 from __future__ import annotations
 

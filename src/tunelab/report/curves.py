@@ -83,7 +83,7 @@ def _curve(axes: Axes, curves: list[np.ndarray], method: str, look: Look, kind: 
     for place in np.unique(np.linspace(0, len(shared) - 1, min(MOST_TOLD, len(shared))).round().astype(int)):
         seeds = f"; its {len(curves)} seeds {number(lows[place], 4)} to {number(highs[place], 4)}" * (len(curves) > 1)
         said = f"{method}: {kind.name} {number(means[place], 4)} at step {shared[place]:.0f}{seeds}"
-        hover(axes, shared[place], means[place], said)
+        hover(axes, float(shared[place]), float(means[place]), said)
     return line
 
 

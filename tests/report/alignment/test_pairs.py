@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 
-from report.study_folder import write_failure
+import pytest
+
+from report.study_folder import METRICS, write_failure
 from report.two_ends import aligned, beside, change, home, of, two_ends
-from tunelab.report.alignment.pairs import paired
+from tunelab.report.alignment.pairs import beside_first, paired
+from tunelab.report.alignment.section import alignments
+from tunelab.report.frame import build_comparison
 
 
 def part(section, heading):
@@ -23,6 +27,25 @@ def test_runs_of_the_same_method_seed_and_rate_are_pairs(tmp_path):
         ("lora r=8", 0, 1e-3), ("lora r=8", 1, 3e-4),
     ]  # fmt: skip
     assert all((pair.first.entry.backend, pair.other.entry.backend) == ("torch", "jittor") for pair in found.pairs)
+
+
+@pytest.mark.slow
+def test_back_ends_of_two_studies_are_set_beside_each_other(tmp_path):
+    """As by `tunelab report A B`."""
+    both = two_ends(tmp_path, tasks=("restaurants", "headlines"))
+    torch, jittor, again = (
+        both._replace(name=name, runs=tuple(entry for entry in both.runs if entry.backend == backend))
+        for name, backend in (("here", "torch"), ("there", "jittor"), ("once more", "torch"))
+    )
+    found = beside_first(build_comparison([torch, jittor], metrics=METRICS))
+    assert [(beside.study, beside.names, beside.first.task) for beside in found] == [
+        ("here + there", ("torch", "jittor"), task) for task in ("restaurants", "headlines")
+    ]
+    assert len(paired(found[0]).pairs) == 5
+    (first, _) = alignments(build_comparison([torch, jittor], metrics=METRICS), METRICS)
+    assert first.title == "Alignment: here + there: restaurants, jittor beside torch" and first.plots
+    assert beside_first(build_comparison([torch, again], metrics=METRICS)) == []
+    assert len(beside_first(build_comparison([both, again], metrics=METRICS))) == 2, "a study's own come first"
 
 
 def test_missing_failed_and_diverged_runs_are_named(tmp_path):

@@ -1,4 +1,7 @@
-"""Which runs of two back ends are compared: the same method, seed and setting, finished on both."""
+"""Which runs of two back ends are compared: the same method, seed and setting, finished on both.
+
+The back ends are those of one study; where a study has one, another study's of the same task is set beside it.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from tunelab.report.reading import RunRecords
 
 
 class Beside(NamedTuple):
-    """One task on two back ends of a study. The first of the study is the one that others are compared with."""
+    """One task on two back ends. The first of the study is the one that others are compared with."""
 
     first: Group
     other: Group
@@ -20,6 +23,11 @@ class Beside(NamedTuple):
     @property
     def names(self) -> tuple[str, str]:
         return self.first.backend, self.other.backend
+
+    @property
+    def study(self) -> str:
+        """Both names, where the back ends are of two studies."""
+        return " + ".join(dict.fromkeys(group.study for group in self))
 
     @property
     def methods(self) -> list[str]:
@@ -53,14 +61,24 @@ class Paired(NamedTuple):
 
 
 def beside_first(comparison: Comparison) -> list[Beside]:
-    """Empty for studies with one back end."""
+    """Empty for one back end."""
     first: dict[tuple[str, str], Group] = {}
     found = []
     for group in comparison.groups:
         start = first.setdefault((group.study, group.task), group)
         if start is not group:
             found.append(Beside(start, group))
+    paired = {id(group) for beside in found for group in beside}
+    alone = [group for group in first.values() if id(group) not in paired]
+    for place, group in enumerate(alone):
+        start = next((each for each in alone[:place] if _is_other_end(each, group)), None)
+        if start is not None:
+            found.append(Beside(start, group))
     return found
+
+
+def _is_other_end(first: Group, other: Group) -> bool:
+    return first.task == other.task and first.backend != other.backend
 
 
 def paired(beside: Beside) -> Paired:

@@ -45,7 +45,7 @@ def alignments(comparison: Comparison, metrics: Mapping[str, Metric]) -> tuple[A
 def _alignment(found: Found, *, anchor: str, used: set[str], with_study: bool) -> Alignment:
     first, other = found.beside.names
     task = found.beside.first.task
-    place = f"{found.beside.first.study}: {task}" if with_study else task
+    place = f"{found.beside.study}: {task}" if with_study else task
     title = f"{place}, {other} beside {first}"
     said = sentence(found)
     plots = figures(found.paired.pairs, found.beside.names, title=title, slug=f"{slug(title, used)}_alignment")
@@ -85,7 +85,7 @@ def _facts(found: Found, said: str) -> dict[str, Any]:
             **steps.as_json(compared), "speed": {first: mine._asdict(), other: theirs._asdict()},
         })  # fmt: skip
     return {
-        "study": found.beside.first.study, "task": found.beside.first.task, "first": first, "other": other,
+        "study": found.beside.study, "task": found.beside.first.task, "first": first, "other": other,
         "sentence": said, "pairs": runs,
         "methods": {
             each.method: {
