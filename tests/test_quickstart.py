@@ -51,7 +51,8 @@ RELEASED = ".released-000001.json"
 def test_the_quickstart_leaves_the_documented_files(results):
     present = {path.name for path in results.iterdir()} - {RELEASED}
     assert present == {
-        "study.yaml", "data", "runs", "plots", "comparison.csv", "comparison.json", "report.md", "report.html",
+        "study.yaml", "data", "runs", "plots", "comparison.csv", "comparison.json", "comparison.tex", "report.md",
+        "report.html",
     }  # fmt: skip
     for run in (results / "runs").iterdir():
         names = {path.name for path in run.iterdir()} - {RELEASED}

@@ -24,11 +24,18 @@ addEventListener("load", () => {{
     const inside = (low, high, from, to) => low > from - 1.5 && high < to + 1.5;
     return !inside(own.left, own.right, svg.left, svg.right) || !inside(own.top, own.bottom, svg.top, svg.bottom);
   }});
+  const told = (title) => {{
+    const spot = title.parentElement, at = box(spot);
+    const hit = inner.elementFromPoint((at.left + at.right) / 2, (at.top + at.bottom) / 2);
+    return hit !== null && hit.closest("g:has(> title)") !== null;
+  }};
+  const spots = [...inner.querySelectorAll(".summary svg title")].filter((one) => one.textContent.includes("rouge_l"));
   const first = (selector) => {{ const one = inner.querySelector(selector); return one ? box(one) : {{}}; }};
   document.getElementById("seen").textContent = JSON.stringify({{
     width: inner.documentElement.scrollWidth, outside: outside.map(named).slice(0, 9),
     cut: cut.map((text) => text.textContent), smallest_text: Math.min(...texts.map((text) => box(text).height)),
     titles: [...inner.querySelectorAll("figure svg title")].map((title) => title.textContent),
+    told: spots.filter(told).length, spots: spots.length,
     background: window_.getComputedStyle(inner.body).backgroundColor,
     figures_end: first(".plots.summary").bottom, table_begins: first(".decision").top,
     table_ends: first(".decision table").bottom,

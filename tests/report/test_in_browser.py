@@ -77,6 +77,7 @@ def test_with_several_tasks_the_first_screen_has_the_matrix(chromium, pages):
 
 def test_points_tell_their_values(chromium, pages):
     facts, _ = seen(chromium, pages("five"), width=1400)
+    assert facts["told"] == facts["spots"] == 8, "four methods, two figures: nothing lies over a point"
     titles = facts["titles"]
     assert any(re.fullmatch(r"dora: rouge_l 0\.\d+ \[0\.\d+, 0\.\d+\], worse; 1\.47 GiB", title) for title in titles)
     assert any(re.fullmatch(r"dora: rouge_l .*; 97\.0 s", title) for title in titles)

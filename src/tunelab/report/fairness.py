@@ -20,6 +20,9 @@ def _of_config(read: Callable[[Any], Any]) -> Read:
     return lambda run: None if run.config is None else read(run.config)
 
 
+MOST_COLUMNS = 8
+"""Settings of an optimizer with a column of their own: what most parameter groups have."""
+
 KEPT = {"last": "after the last step", "best": "of the lowest validation loss"}
 """By `validation.keep`, one rule for every method."""
 
@@ -92,13 +95,17 @@ def optimizer_table(group: Group) -> Table | None:
         return None
     parts = [(method, json.loads(text), seeds) for (method, text), seeds in found.items()]
     names = list(dict.fromkeys(name for _, part, _ in parts for name in part))
-    if len(names) > 8:
-        rows = [cells(method, _shown(seeds), settings(part)) for method, part, seeds in parts]
-        return Table("", (words("Method"), words("Seeds"), words("Settings read back")), tuple(rows))
+    shared = [name for name in names if 2 * sum(name in part for _, part, _ in parts) > len(parts)][:MOST_COLUMNS]
+    others = [name for name in names if name not in shared]
     rows = [
-        cells(method, *(value_text(part.get(name)) for name in names), _shown(seeds)) for method, part, seeds in parts
-    ]
-    return Table("", (words("Method"), *(words(name) for name in names), Column("Seeds")), tuple(rows))
+        cells(
+            method, *(value_text(part.get(name)) for name in shared),
+            *([settings({name: part.get(name) for name in others}) or MISSING] if others else []), _shown(seeds),
+        )
+        for method, part, seeds in parts
+    ]  # fmt: skip
+    columns = (*(words(name) for name in shared), *([words("Other settings")] if others else []))
+    return Table("", (words("Method"), *columns, Column("Seeds")), tuple(rows), ("Read back from the live objects.",))
 
 
 def settings(values: dict[str, Any]) -> str:
