@@ -21,6 +21,7 @@ STUDIES: dict[str, dict[str, Any]] = {
     "five": {"num_methods": 5, "spoil": True},
     "twelve": {"num_methods": 12, "num_tasks": 3, "spoil": True},
     "long": {"num_methods": 12, "num_tasks": 1, "long": True},
+    "metrics": {"num_methods": 5, "more_metrics": True},
     "one point": {"num_methods": 2, "steps": 4, "seeds": (0,)},
 }
 
@@ -85,13 +86,21 @@ def test_points_tell_their_values(chromium, pages):
     assert any(title.startswith("galore: training loss") for title in titles)
 
 
-@pytest.mark.parametrize(("name", "most"), [("two", 9), ("five", 10), ("twelve", 40), ("long", 34)])
+@pytest.mark.parametrize(("name", "most"), [("two", 9), ("five", 10), ("twelve", 40), ("long", 34), ("metrics", 16)])
 def test_print_is_bounded_and_shows_every_column(chromium, pdftotext, pages, name, most):
     number, pdf = printed(chromium, pages(name))
     assert 2 < number <= most
-    told = subprocess.run([pdftotext, pdf, "-"], capture_output=True, text=True, check=True).stdout
-    for head in ("Seeds", "Learning rate", "Would decide", "Effective optimizer"):
-        assert "".join(head.split()) in "".join(told.split()), f"{head} is cut off"
+    told = subprocess.run([pdftotext, "-bbox", pdf, "-"], capture_output=True, text=True, check=True).stdout
+    sheets = re.findall(r'<page width="([\d.]+)".*?>(.*?)</page>', told, flags=re.DOTALL)
+    assert len(sheets) == number
+    beyond = [
+        (place, word) for place, (width, words) in enumerate(sheets, start=1)
+        for right, word in re.findall(r'xMax="([\d.]+)"[^>]*>([^<]*)<', words) if float(right) > float(width)
+    ]  # fmt: skip
+    assert beyond == [], "words that stand outside of their sheet"
+    facts = STUDIES[name]
+    rows = facts["num_methods"] * facts.get("num_tasks", 1)
+    assert told.count(">tried</word>") >= rows, "the last column but one of the decision table is cut off"
 
 
 def test_long_labels_stay_different_in_the_figures(chromium, pages):

@@ -14,7 +14,7 @@ from tunelab.report.examples import most_different
 from tunelab.report.frame import build_comparison
 from tunelab.report.write import write_report
 
-VOID = {"meta", "br", "hr", "img", "link", "input"}
+VOID = {"meta", "br", "wbr", "hr", "img", "link", "input"}
 
 
 class Reader(HTMLParser):

@@ -61,7 +61,7 @@ class Verdict(NamedTuple):
             "in_logarithms": found is not None and found.in_logarithms,
             "cost": deciding.cost, "costs_in_all": group.compares_in_all,
             "best": None if found is None else found.best, "keep": self.keep,
-            "because": self.choice.reason, "sentences": list(self.sentences),
+            "because": self.choice.reason, "headline": self.headline, "sentences": list(self.sentences),
         }  # fmt: skip
 
 

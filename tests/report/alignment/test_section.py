@@ -41,6 +41,7 @@ def test_one_back_end_has_no_section(tmp_path):
 def test_the_section_is_in_all_forms_with_its_figures(tmp_path):
     study = two_ends(tmp_path)
     whole = written(study, tmp_path)
+    assert "<title>full on jittor, seed 1: " in (tmp_path / "report.html").read_text(), "lines tell their last value"
     (facts,) = whole["alignment"]
     assert (facts["task"], facts["first"], facts["other"]) == ("restaurants", "torch", "jittor")
     assert {(each["method"], each["seed"], each["loss"]["num_steps"]) for each in facts["pairs"]} == {

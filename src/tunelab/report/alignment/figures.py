@@ -14,7 +14,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from tunelab.report.alignment.pairs import Pair, trained_of
 from tunelab.report.alignment.steps import perplexity, steps_of
 from tunelab.report.curves import MOST_POINTS
-from tunelab.report.drawing import COLOURS, label, labels, legend, png, styled, svg
+from tunelab.report.drawing import COLOURS, label, labels, legend, png, styled, svg, tip
 from tunelab.report.plots import Plot
 from tunelab.report.reading import RunRecords
 
@@ -98,7 +98,10 @@ def _panel(axes: Axes, kind: Kind, pairs: Sequence[Pair]) -> None:
         for run, stroke in zip(pair, STROKES, strict=True):
             looks = {"color": stroke.colour, "alpha": stroke.alpha}
             line = kind.lines(run)
-            axes.plot(line[:, 0], line[:, 1], linewidth=stroke.width, linestyle=stroke.dash, **looks)
+            (drawn,) = axes.plot(line[:, 0], line[:, 1], linewidth=stroke.width, linestyle=stroke.dash, **looks)
+            if len(line):
+                end = f"{line[-1, 1]:.5g} {kind.unit} at step {line[-1, 0]:.0f}"
+                drawn.set_gid(tip(f"{pair.method} on {run.entry.backend}, seed {pair.seed}: {end}"))
             if kind.points is not None:
                 point = kind.points(run)
                 axes.plot(point[:, 0], point[:, 1], linestyle="none", marker=stroke.marker, markersize=3.5, **looks)
