@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from launch.tracking.tracked_run import WrittenRun
+from tunelab.launch.tracking.sent import TrackerFolder
 from tunelab.study.planning.plan import tracker_of
 
 HOST, USER = "annspc", "annuser"
@@ -58,12 +59,14 @@ def mirror(results: Path, name: str) -> None:
 
 def mirrored_twice(results: Path, name: str) -> None:
     """One run that is mirrored, killed, resumed from a checkpoint before its last step, mirrored and scored again; and
-    one that failed."""
+    one that failed. The first mirror is killed before it has written down that it sent the last step."""
     run = WrittenRun(results)
     run.attempt(1)
     run.steps(1, 3)
     run.validation(2)
     mirror(results, name)
+    place = TrackerFolder(results, name)
+    place.write_sent({run.folder.path.name: place.read_sent()[run.folder.path.name].model_copy(update={"step": 2})})
     run.attempt(2, at=3)
     run.folder.rewind(step=2)
     run.steps(3, 5)

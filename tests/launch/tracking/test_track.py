@@ -1,5 +1,7 @@
 """`tunelab track`: a finished study is mirrored, what cannot be is refused; a study with `track:` does it itself."""
 
+import shutil
+
 import pytest
 import yaml
 
@@ -8,6 +10,8 @@ from launch.tracking import fake_trackers
 from tunelab import catalogue
 from tunelab.config.read import dump, read_study
 from tunelab.errors import ConfigError, RunError
+from tunelab.launch import follow
+from tunelab.launch.run import Outcome
 from tunelab.launch.tracking.track import track_text
 from tunelab.study.store import Store
 
@@ -98,6 +102,17 @@ def test_the_studys_own_trackers_are_meant_where_none_is_named(study):
     out, _ = study
     with pytest.raises(ConfigError, match="^absent: the package no_such_package is not installed"):
         track_text(str(out), out=None, names=[])
+
+
+def test_looking_on_while_jobs_execute_a_study_mirrors_it(study, tmp_path, monkeypatch):
+    """`--wait`, of a study whose jobs end at the second look."""
+    shutil.copytree(study[0], tmp_path / "out")
+    shutil.rmtree(tmp_path / "out" / "trackers")
+    in_queue = iter([True, False])
+    monkeypatch.setattr(follow, "_in_queue", lambda *asked: next(in_queue))
+    outcome = follow.follow(Outcome(None, tmp_path / "out", 0), View())
+    assert outcome.num_failed == 0
+    assert told(tmp_path / "out").count("end finished") == 2
 
 
 def test_a_tracker_that_fails_is_an_error_with_its_reason(study):
