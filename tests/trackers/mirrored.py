@@ -16,6 +16,7 @@ from tunelab.launch.tracking.sent import TrackerFolder
 from tunelab.study.planning.plan import tracker_of
 
 HOST, USER = "annspc", "annuser"
+RUN, FAILED, ANEW = "lora--task--seed0", "full--task--seed0", "dora--task--seed0"
 STUDY = "small"
 CUT = ("--net", "--uts")
 OWN = ("log.txt", "sent.json")
@@ -59,20 +60,29 @@ def mirror(results: Path, name: str) -> None:
 
 def mirrored_twice(results: Path, name: str) -> None:
     """One run that is mirrored, killed, resumed from a checkpoint before its last step, mirrored and scored again; and
-    one that failed. The first mirror is killed before it has written down that it sent the last step."""
-    run = WrittenRun(results)
+    one that failed; and one that is trained anew after its folder was deleted, and stopped. The first mirror is killed
+    before it has written down that it sent the last step."""
+    run = WrittenRun(results, RUN)
     run.attempt(1)
     run.steps(1, 3)
     run.validation(2)
+    old = WrittenRun(results, ANEW)
+    old.attempt(1)
+    old.steps(1, 3)
     mirror(results, name)
     place = TrackerFolder(results, name)
-    place.write_sent({run.folder.path.name: place.read_sent()[run.folder.path.name].model_copy(update={"step": 2})})
+    sent = place.read_sent()
+    place.write_sent({**sent, RUN: sent[RUN].model_copy(update={"step": 2})})
+    shutil.rmtree(old.folder.path)
+    new = WrittenRun(results, ANEW)
+    new.attempt(3)
+    new.steps(1, 2, loss=9.0)
     run.attempt(2, at=3)
     run.folder.rewind(step=2)
     run.steps(3, 5)
     run.validation(4)
     run.finish(steps=5)
-    failed = WrittenRun(results, "full--task--seed0")
+    failed = WrittenRun(results, FAILED)
     failed.attempt(1)
     failed.steps(1, 1)
     failed.fail()

@@ -5,11 +5,9 @@ import sqlite3
 
 import pytest
 
-from trackers.mirrored import said_too_much
+from trackers.mirrored import ANEW, FAILED, RUN, said_too_much
 
 pytestmark = pytest.mark.slow
-
-RUN, FAILED = "lora--task--seed0", "full--task--seed0"
 
 
 @pytest.fixture(scope="module")
@@ -37,13 +35,19 @@ def test_every_step_is_there_once_with_its_value_and_its_time(client, runs):
     assert [each.step for each in client.get_metric_history(runs[RUN].info.run_id, "eval/perplexity")] == [2, 4]
 
 
+def test_a_run_that_was_trained_anew_is_the_new_one(client, runs):
+    history = client.get_metric_history(runs[ANEW].info.run_id, "train/loss")
+    assert [(each.step, each.value) for each in history] == [(1, 9.0), (2, 4.5)]
+    assert runs[ANEW].info.status == "KILLED"
+
+
 def test_the_newest_score_counts(runs):
     assert runs[RUN].data.metrics["test/rouge_l"] == 0.75
     assert runs[RUN].data.metrics["usage/train_peak_gib"] == 1.5
 
 
 def test_there_is_one_run_a_run_with_its_configuration_and_tags(runs):
-    assert set(runs) == {RUN, FAILED}
+    assert set(runs) == {RUN, FAILED, ANEW}
     assert runs[RUN].data.params["method.rank"] == "2"
     assert runs[RUN].data.params["task_options.train"] == "train.jsonl"
     tags = runs[RUN].data.tags

@@ -5,12 +5,10 @@ import sys
 
 import pytest
 
-from trackers.mirrored import said_too_much
+from trackers.mirrored import ANEW, FAILED, RUN, said_too_much
 from trackers.page import page_text, served
 
 pytestmark = pytest.mark.slow
-
-RUN, FAILED = "lora--task--seed0", "full--task--seed0"
 
 
 def read(results, run=RUN):
@@ -33,6 +31,10 @@ def test_every_step_is_there_once_with_its_value_and_its_time(results):
     whens = [each.wall_time for each in events.Scalars("train/loss")]
     assert [when - whens[0] for when in whens] == [0, 10, 20, 3600, 3610]
     assert [each.step for each in events.Scalars("eval/perplexity")] == [2, 4]
+
+
+def test_a_run_that_was_trained_anew_is_the_new_one(results):
+    assert [(each.step, each.value) for each in read(results, ANEW).Scalars("train/loss")] == [(1, 9.0), (2, 4.5)]
 
 
 def test_scores_are_at_the_last_step_the_newest_last(results):

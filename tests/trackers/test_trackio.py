@@ -9,12 +9,10 @@ import sys
 
 import pytest
 
-from trackers.mirrored import said_too_much
+from trackers.mirrored import ANEW, FAILED, RUN, said_too_much
 from trackers.page import page_text, served
 
 pytestmark = pytest.mark.slow
-
-RUN, FAILED = "lora--task--seed0", "full--task--seed0"
 
 
 @pytest.fixture
@@ -32,6 +30,13 @@ def test_every_step_is_there_once_with_its_value_and_its_time(rows):
     assert [step for step, _, values in rows if "eval/perplexity" in values] == [2, 4]
 
 
+def test_a_run_that_was_trained_anew_is_the_new_one(results):
+    with sqlite3.connect(results / "trackers" / "trackio" / "small.db") as database:
+        found = database.execute("select step, metrics from metrics where run_id = ? order by id", [ANEW]).fetchall()
+    losses = [(step, json.loads(values)["train/loss"]) for step, values in found if "train/loss" in json.loads(values)]
+    assert losses == [(1, 9.0), (2, 4.5)]
+
+
 def test_scores_are_at_the_last_step_the_newest_last(rows):
     assert [(step, values["test/rouge_l"]) for step, _, values in rows if "test/rouge_l" in values] == [
         (5, 0.5), (5, 0.75),
@@ -41,7 +46,7 @@ def test_scores_are_at_the_last_step_the_newest_last(rows):
 def test_the_run_has_its_own_id_its_configuration_and_its_method_as_group(results):
     with sqlite3.connect(results / "trackers" / "trackio" / "small.db") as database:
         found = dict(database.execute("select run_id, config from configs").fetchall())
-    assert set(found) == {RUN, FAILED}
+    assert set(found) == {RUN, FAILED, ANEW}
     configuration = json.loads(found[RUN])
     assert configuration["method"]["rank"] == 2
     assert configuration["_Group"] == configuration["tags"]["method"] == "lora r=2"
@@ -55,7 +60,7 @@ def test_its_own_api_reads_the_runs(results):
         [sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == str([FAILED, RUN])
+    assert done.stdout.strip() == str([ANEW, FAILED, RUN])
 
 
 def test_neither_host_nor_user_nor_text_is_in_it(results):

@@ -6,11 +6,10 @@ from collections import Counter
 
 import pytest
 
-from trackers.mirrored import said_too_much
+from trackers.mirrored import ANEW, FAILED, RUN, said_too_much
 
 pytestmark = pytest.mark.slow
 
-RUN, FAILED = "lora--task--seed0", "full--task--seed0"
 BLOCK = 32768
 
 
@@ -47,9 +46,9 @@ def values(items) -> dict:
 
 def test_there_is_one_file_a_run_with_the_runs_own_id(results, read):
     folders = [path.name for path in (results / "trackers" / "wandb" / "wandb").glob("offline-run-*")]
-    assert len(folders) == 2
+    assert len(folders) == 3
     assert {run: next(each.run for each in found if each.HasField("run")).run_id for run, found in read.items()} == {
-        RUN: RUN, FAILED: FAILED,
+        RUN: RUN, FAILED: FAILED, ANEW: ANEW,
     }  # fmt: skip
 
 
@@ -62,6 +61,11 @@ def test_every_step_is_there_once_in_order_with_its_value_and_its_time(read):
     assert whens == [0, 10, 20, 3600, 3610]
 
 
+def test_a_run_that_was_trained_anew_is_the_new_one(read):
+    history = [values(each.history.item) for each in read[ANEW] if each.HasField("history")]
+    assert [(each["_step"], each["train/loss"]) for each in history] == [(1, 9.0), (2, 4.5)]
+
+
 def test_scores_are_the_summary(read):
     summary = {}
     for each in read[RUN]:
@@ -70,7 +74,7 @@ def test_scores_are_the_summary(read):
     assert summary["usage/train_seconds"] == 12.0
     assert summary["status"] == "finished"
     exits = {run: [each.exit.exit_code for each in found if each.HasField("exit")] for run, found in read.items()}
-    assert exits == {RUN: [0], FAILED: [1]}
+    assert exits == {RUN: [0], FAILED: [1], ANEW: [1]}
 
 
 def test_group_name_tags_and_configuration(read):
