@@ -54,7 +54,7 @@ def test_one_row_a_method_whatever_is_searched(tmp_path):
     view = LiveView(Console(file=shown, width=200))
     again = run_study(plan, out=tmp_path / "out", cluster="in-process", view=view)
     assert again.num_failed == 0
-    one = next(run for run in all_runs if (run.method["learning_rate"], run.method.get("rank")) == (1e-2, 4))
+    one = next(run for run in all_runs if (run.method.get("learning_rate"), run.method.get("rank")) == (1e-2, 4))
     view.event(one, {"event": "phase", "phase": "load"})  # finished runs are folded
     Console(file=shown, width=200).print(view._render())
     assert "lora, seed 0, rate 0.01, rank 4" in shown.getvalue()

@@ -78,3 +78,13 @@ def test_what_a_run_prepares_is_told_where_nothing_else_is():
     for rows in ("5,000", "10,000"):
         view.event(RUN, {"event": "stage", "text": f"tokenising train: {rows} rows"})
     assert out.getvalue() == "test: tokenising train: 5,000 rows\n"
+
+
+def test_a_phase_is_named_where_nothing_was_said_for_a_while():
+    out = io.StringIO()
+    view = PlainView(Console(file=out, width=200))
+    view.event(RUN, {"event": "phase", "phase": "validate"})
+    assert out.getvalue() == ""
+    view._last_line = -1e9
+    view.event(RUN, {"event": "phase", "phase": "validate"})
+    assert out.getvalue() == "test: validate\n"

@@ -78,14 +78,16 @@ def _list_contents(what: Listed, folder: Path | None, *, as_json: bool) -> None:
         raise ConfigError("list the runs of what? Give a results folder: `tunelab list runs results/STUDY`")
     place = folder or Path("results")
     with at_work(f"reading {place}"):
-        found = contents.runs(place) if what is Listed.runs else contents.results(place)
-    if as_json:
-        print_json({what.value: [each._asdict() for each in found]})
-        return
-    from tunelab.launch.terminal import contents_text, texts
+        from tunelab.launch.terminal import contents_text, texts
 
-    table = contents_text.runs_table if what is Listed.runs else contents_text.results_table
-    print(table(place, found, width=texts.terminal_columns()), end="")
+        runs = contents.runs(place) if what is Listed.runs else []
+        results = contents.results(place) if what is Listed.results else []
+    if as_json:
+        print_json({what.value: [each._asdict() for each in (*runs, *results)]})
+    elif what is Listed.runs:
+        print(contents_text.runs_table(place, runs, width=texts.terminal_columns()), end="")
+    else:
+        print(contents_text.results_table(place, results, width=texts.terminal_columns()), end="")
 
 
 def doctor(prepare: Prepare = None, as_json: Json = False) -> None:

@@ -45,6 +45,7 @@ class PlainView:
         self.console = console
         self.every_seconds = every_seconds
         self._last = 0.0
+        self._last_line = time.monotonic()
         self._last_standing = time.monotonic()
         self._announced: set[str] = set()
         self._board = Board()
@@ -85,11 +86,14 @@ class PlainView:
                 return
             self._last = now
         said = f"{line.state} {line.error}: an outcome of the search" if line.state == "diverged" else _plain(event)
+        if event["event"] == "phase" and said is None and now - self._last_line >= self.every_seconds:
+            said = event["phase"]  # it may take long, and nothing was said for a while
         self._announced |= {run.id} if "diverged_at" in event else set()
         if said:
             self._print(f"{run.id}: {said}")
 
     def _print(self, text: str) -> None:
+        self._last_line = time.monotonic()
         self.console.print(text, markup=False, highlight=False)
 
 

@@ -61,6 +61,25 @@ def test_a_running_run_counts_by_its_own_steps():
     assert estimate(board).seconds == 200.0 + 220.0
 
 
+def test_what_is_done_between_steps_counts_with_them(monkeypatch):
+    """Twenty steps of a second each, and a validation of ten seconds after every tenth."""
+    board, now = Board(), [0.0]
+    monkeypatch.setattr(board_module.time, "monotonic", lambda: now[0])
+    run = tiny.run_config(task="restaurants", method={"name": "lora", "label": "lora"})
+    for step in range(1, 22):
+        now[0] += 1.0 + 10.0 * (step % 10 == 0)
+        event = {"step": step, "num_steps": 41, "ema_loss": 1.0, "tokens_per_second": 1.0, "seconds": 1.0}
+        board.event(run, {"event": "step", **event})
+    assert board.lines[run.id].train_seconds_left() == pytest.approx(20 * 2.0)
+
+
+def test_a_checkpoint_in_between_does_not_end_a_training():
+    board = Board()
+    one = trains(line(board, "lora"), step=10, of=110, seconds=2.0)
+    one.phase = "save"
+    assert estimate(board).seconds == 200.0
+
+
 def test_its_first_steps_say_nothing():
     board = Board()
     trains(line(board, "lora"), step=2, of=100, seconds=9.0)

@@ -62,10 +62,11 @@ def event_words(event: Mapping[str, Any]) -> str:
 @contextmanager
 def at_work(text: str, *, stream: TextIO | None = None) -> Iterator[AtWork]:
     """Until the end of the block. `stream`: left out: standard error."""
-    stream = stream or sys.stderr
-    work = AtWork(text)
+    stream, work = stream or sys.stderr, AtWork(text)
     with ExitStack() as stack:
-        if stream.isatty():
+        if stream is None:  # a program without a console
+            pass
+        elif stream.isatty():
             stack.enter_context(_changing_line(work, stream))
         else:
             stack.enter_context(_plain_lines(work, stream))

@@ -57,6 +57,9 @@ class Line:
         self.rate: float | None = None
         """Tokens a second of the last step."""
         self.step_seconds: list[float] = []
+        self.first_step: tuple[int, float] | None = None
+        """The first that was told of, and when: what is done between steps counts with them."""
+        self.last_step_at = 0.0
         self.generated: dict[str, Any] | None = None
         """The last event of generation, while it lasts."""
         self.generating_since = 0.0
@@ -91,7 +94,10 @@ class Line:
 
     @property
     def recent_seconds(self) -> float | None:
-        """Of a step."""
+        """Of a step: by the clock, validation included, once there are enough of them."""
+        steps = 0 if self.first_step is None else self.step - self.first_step[0]
+        if self.first_step is not None and steps >= RECENT_STEPS:
+            return (self.last_step_at - self.first_step[1]) / steps
         recent = self.step_seconds[-RECENT_STEPS:]
         return sum(recent) / len(recent) if recent else None
 
@@ -199,6 +205,9 @@ def _tell(line: Line, event: dict[str, Any]) -> None:
     if kind == "step":
         line.loss, line.rate = event["ema_loss"], event["tokens_per_second"]
         line.step_seconds.append(event["seconds"])
+        line.last_step_at = time.monotonic()
+        if line.first_step is None or line.step <= line.first_step[0]:  # or it goes on from a checkpoint
+            line.first_step = (line.step, line.last_step_at)
     elif kind == "phase":
         line.phase, line.stage, line.generated = event["phase"], "", None
     elif kind == "stage":

@@ -98,7 +98,7 @@ def _of_line(line: Line, known: _Known) -> float:
     if line.phase in ("evaluate", "harness"):
         own = line.text_seconds_left()
         return evaluate / 2 if own is None else own
-    if line.phase == "save" or (line.num_steps and line.step == line.num_steps):
+    if line.num_steps and line.step == line.num_steps:
         return evaluate
     train = line.train_seconds_left()
     if train is None:
