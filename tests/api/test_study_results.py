@@ -7,7 +7,7 @@ import pytest
 import tunelab
 from api.tags import Tags
 from report.study_folder import HOSTILE, METRICS, write_study
-from tunelab.api.study_results import StudyComparison, StudyOutcome
+from tunelab.api.study_results import SideBySide, StudyComparison, StudyOutcome, Told
 from tunelab.errors import ConfigError
 from tunelab.launch.run import Outcome
 from tunelab.report.frame import build_comparison
@@ -38,7 +38,7 @@ def test_a_comparison_prints_the_verdict_and_the_table(compared):
         assert "lora r=8" in text and "as good" in text and "restaurants" in text
         assert "Keep" in text or "keep" in text
         assert str(compared.folder / "report.html") in text
-    assert "FAILED" in Tags(compared._repr_html_()).text
+        assert "FAILED full-restaurants-1-0.0002: the loss is not finite" in text
 
 
 def test_hostile_text_stays_text(compared):
@@ -94,6 +94,12 @@ def test_examples_stand_before_and_after_side_by_side(compared):
     assert len(compared.examples(2)) == 4, "two of each task"
     with pytest.raises(ConfigError, match="no task 'headline' in this comparison. Did you mean 'headlines'?"):
         compared.examples(task="headline")
+
+
+def test_texts_do_not_steer_a_terminal():
+    told = Told("task", "id", "a\x1b[2J", ("b\x07",), {"base": "\x1b]0;title\x07", "full": None})
+    text = repr(SideBySide([told]))
+    assert not {"\x1b", "\x07"} & set(text) and "full: (no text)" in text
 
 
 def test_figures_are_the_pictures_themselves(compared):

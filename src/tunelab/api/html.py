@@ -15,7 +15,7 @@ _CAPTION = "caption-side:top;text-align:left;font-weight:bold;padding:0.2em 0.6e
 _LINE = "border-bottom:1px solid rgba(128,128,128,0.35);padding:0.25em 0.6em;vertical-align:top"
 _QUIET = "opacity:0.75;font-size:0.9em"
 _MARKED = "background:rgba(46,160,67,0.3);color:inherit;text-decoration:underline"
-_WORDS = "white-space:pre-wrap;overflow-wrap:break-word;max-width:32em"
+_WORDS = "white-space:pre-wrap;overflow-wrap:break-word;min-width:6em;max-width:32em"
 _WIDE = "overflow-x:auto;max-width:100%"
 
 

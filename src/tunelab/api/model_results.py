@@ -15,7 +15,7 @@ from tunelab.export.export import Exported, as_json, export_text
 from tunelab.launch.printing import file_text, print_tasks, result_text
 from tunelab.records import RunResult, Score
 from tunelab.report.numbers import bounds, number, score_decimals
-from tunelab.report.tables import Cell, Column, Table, cells, words
+from tunelab.report.tables import Cell, Column, Table, cells, visible, words
 from tunelab.study.verbs.init import Written
 from tunelab.study.verbs.score import notes, scores_text
 from tunelab.study.verbs.show import ShownFile, ShownTask
@@ -35,7 +35,7 @@ class Texts(Tabular, list[str]):
         return [Table("", (words("Prompt"), words("Text")), rows, tuple(self.notes))]
 
     def _text(self) -> str:
-        return "\n".join([list.__repr__(self), *(f"note: {note}" for note in self.notes)])
+        return "\n".join([list.__repr__(self), *(visible(f"note: {note}") for note in self.notes)])
 
     def _rows(self) -> list[dict[str, Any]]:
         return [{"prompt": prompt, "text": text} for prompt, text in zip(self.prompts, self, strict=True)]

@@ -27,8 +27,10 @@ def load_study(study: str | Path | Mapping[str, Any], *, overrides: Sequence[str
         ConfigError: every problem, with file and line; of a dict with the path of its key.
 
     Example:
-        >>> tunelab.load_study("quickstart").study.seeds
-        (0, 1)
+        >>> tunelab.load_study("quickstart")
+        Plan(quickstart: full, lora x restaurants x seeds 0, 1 on tunelab/tiny-seq2seq)
+        >>> tunelab.load_study("quickstart", overrides=["seeds=[7]"]).study.seeds
+        (7,)
         >>> study = {"model": "tunelab/tiny", "tasks": ["restaurants"], "methods": [{"lora": {"rnk": 8}}]}
         >>> tunelab.load_study(study)
         Traceback (most recent call last):

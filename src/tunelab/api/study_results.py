@@ -16,7 +16,7 @@ from tunelab.near import did_you_mean
 from tunelab.report.decision import decision_table, terminal_text
 from tunelab.report.frame import Comparison, Group
 from tunelab.report.reading import RunRecords
-from tunelab.report.tables import Table, cells, words
+from tunelab.report.tables import Table, cells, visible, words
 from tunelab.report.verdict import overall, verdicts
 from tunelab.study.planning.preview import Preview
 from tunelab.study.planning.rehearse import REHEARSED
@@ -97,12 +97,15 @@ class StudyComparison(Tabular, Comparison):
             yield " ".join(verdict.sentences)
         if whole := overall(found):
             yield whole
-        yield from (f"FAILED {failure.run}: {failure.error}" for failure in self.failures)
-        yield f"Report: {self.folder / 'report.html'}"
+        yield from self._last_lines()
 
     def _text(self) -> str:
         first = f"{self.warning}\n\n" if self.warning else ""
-        return f"{first}{terminal_text(self)}\nReport: {self.folder / 'report.html'}"
+        return "\n".join([first + terminal_text(self), *map(visible, self._last_lines())])
+
+    def _last_lines(self) -> list[str]:
+        failed = [f"FAILED {failure.run}: {failure.error}" for failure in self.failures]
+        return [*failed, f"Report: {self.folder / 'report.html'}"]
 
     def _rows(self) -> list[dict[str, Any]]:
         return [_flat(row.as_json(), row.run_folders) for row in self.rows]
@@ -223,8 +226,8 @@ class SideBySide(Tabular, list[Told]):
         for told in self:
             answers = {who: "(no text)" if text is None else text for who, text in told.answers.items()}
             lines = {"prompt": told.prompt, "reference": " | ".join(told.references[:1]), **answers}
-            shown = "\n".join(f"  {who}: {' '.join(_cut(text).split())}" for who, text in lines.items())
-            blocks.append(f"{told.task}, test example {told.id}\n{shown}")
+            shown = [visible(f"  {who}: {' '.join(_cut(text).split())}") for who, text in lines.items()]
+            blocks.append("\n".join([visible(f"{told.task}, test example {told.id}"), *shown]))
         return "\n\n".join(blocks) or super()._text()
 
     def _rows(self) -> list[dict[str, Any]]:

@@ -72,6 +72,13 @@ class Plan(NamedTuple):
     read: ReadStudy
     """Where each value stands, for messages of later checks."""
 
+    def __repr__(self) -> str:
+        """Short: whoever asks for a plan at a prompt wants to see which study it is."""
+        methods = ", ".join(method.label for method in self.methods)
+        tasks = ", ".join(task.name for task in self.tasks)
+        seeds = ", ".join(map(str, self.study.seeds))
+        return f"Plan({self.study.name}: {methods} x {tasks} x seeds {seeds} on {self.study.model.name})"
+
 
 class RunParts(NamedTuple):
     """The objects that one run's configuration names."""
