@@ -2,7 +2,6 @@
 
 import multiprocessing.process
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -58,18 +57,6 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     os.environ.setdefault("TUNELAB_JITTOR", str(environments()))  # minutes to make: that of the user's own cache
     os.environ["TUNELAB_CACHE"] = str(tmp_path_factory.mktemp("cache"))
     return Path(os.environ["TUNELAB_CACHE"])
-
-
-@pytest.fixture(scope="session")
-def chromium() -> str:
-    """The browser's command. Where there is none tests are skipped; with TUNELAB_REQUIRE_ALL=1 they fail instead."""
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
-        message = "no browser: install Debian's package chromium, or Google Chrome"
-        if os.environ.get("TUNELAB_REQUIRE_ALL") == "1":
-            pytest.fail(message)
-        pytest.skip(message)
-    return found
 
 
 @pytest.fixture(scope="session")

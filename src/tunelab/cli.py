@@ -16,6 +16,7 @@ from tunelab.commands.options import (
     Cluster,
     Encoding,
     EvaluationCluster,
+    Examples,
     FinishedRun,
     Folders,
     Header,
@@ -38,6 +39,7 @@ from tunelab.commands.options import (
     UntilDecided,
     ValidationFile,
     Version,
+    Worst,
 )
 from tunelab.commands.standing import print_json
 from tunelab.errors import ConfigError, TunelabError
@@ -148,34 +150,27 @@ def init(
 @app.command()
 def show(
     what: Shown = None,
-    examples: Annotated[int, typer.Option(min=0, metavar="N", help="Tokenised examples per task.")] = 3,
+    examples: Examples = None,
+    worst: Worst = None,
     rows: Rows = None,
     overrides: Overrides = None,
 ) -> None:
-    """Show tokenised examples, a run's settings, or the columns of a file or a named data set."""
+    """Show tokenised examples, a run's settings or outputs, or the columns of a file or a named data set."""
     with at_work(f"reading {what or rows or 'nothing'}"):
         from tunelab.launch import printing
+        from tunelab.study.verbs.shown import Asked
 
-    width = printing.width_of(printing.console())
-    if rows is not None and what is None:
-        with at_work(f"reading {rows}"):
-            from tunelab.study.verbs.show import show_rows
-
-            shown_rows = show_rows(rows, overrides=overrides or ())
-        print(printing.file_text(rows, shown_rows, width=width))
-    elif what is None or rows is not None:
-        raise ConfigError("show what? Give a study, a run's folder, or --rows FILE|SOURCE")
-    elif (Path(what) / "run.json").exists():
-        from tunelab.study.store import RunFolder
-
-        print(printing.run_text(RunFolder(Path(what)), width=width))
+        asked = Asked(what, rows=rows, examples=examples, worst=worst, overrides=overrides or ())
+    if asked.of_rows or asked.of_run:
+        printing.print_shown(asked, printing.console())
     else:
         import tunelab
 
         with at_work(f"reading {what}"):
             from tunelab.study.verbs.show import show_study
 
-            shown = show_study(tunelab.load_study(what, overrides=overrides or ()), num_examples=examples)
+            planned = tunelab.load_study(asked.name, overrides=asked.overrides)
+            shown = show_study(planned, num_examples=asked.num_examples)
         printing.print_tasks(shown, printing.console())
 
 

@@ -67,6 +67,7 @@ def test_a_method_that_does_not_fit_the_model_is_told_before_anything_runs(comma
         (["export", ".", "out"], "no run.json in it"),
         (["export", ".", "out", "--dtype", "bf16"], "give --merge too"),
         (["show"], "show what?"),
+        (["show", "quickstart", "--worst"], "--worst orders a run's outputs; quickstart is no run's folder"),
         (["show", "--rows", "missing.csv"], "missing.csv: no such file"),
         (["init", "--train", "missing.csv"], "missing.csv: no such file"),
     ],

@@ -28,7 +28,7 @@ VERBS = {
     "cancel": ["STUDY", "--out"],
     "plan": ["STUDY", "--json", "--set"],
     "init": ["--train", "--test", "--validation", "--model", "--out", "--encoding", "--header", "--force"],
-    "show": ["WHAT", "--examples", "--rows", "--set"],
+    "show": ["WHAT", "--examples", "--worst", "--rows", "--set"],
     "evaluate": ["MODEL", "--task", "--set", "--out", "--json", "--cluster", "--dry-run"],
     "generate": [
         "MODEL",

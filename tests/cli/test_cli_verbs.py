@@ -185,6 +185,16 @@ def test_show_a_run_gives_effective_settings_and_result(command, finished):
     assert "rank: 2" in answer.out and "optimizer AdamW" in answer.out and "perplexity" in answer.out
 
 
+def test_show_a_run_with_examples_gives_its_outputs(command, finished):
+    first = command("show", finished.run("lora"), "--examples", 1)
+    assert first.status == 0
+    assert first.out.startswith("lora on restaurants, seed 0: 1 of 2 test examples; scores: rouge_l")
+    assert first.out.count("  prompt    ") == 1 and "rank: 2" not in first.out
+    for option in ("--worst", "--best"):
+        ordered = command("show", finished.run("lora"), option).out
+        assert f"2 of 2 test examples, the {option[2:]} first" in ordered and ordered.count("  output    ") == 2
+
+
 def test_show_rows_names_columns_and_types(command, tmp_path):
     file = tmp_path / "rows.jsonl"
     file.write_text('{"question": "a", "n": 1}\n' * 5)

@@ -1,81 +1,186 @@
-"""Pages seen by a real browser: Chromium without a window. See the fixture `chromium` in tests/conftest.py."""
+"""A real browser for tests of pages: Chromium without a window, driven through its debugging pipe; it opens no port."""
 
 from __future__ import annotations
 
+import base64
+import itertools
 import json
-import re
+import os
+import select
+import shutil
 import subprocess
+import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-OUTER = """<!doctype html><meta charset="utf-8"><body style="margin:0">
-<iframe id="page" src="{page}" style="width:{width}px;height:{height}px;border:0"></iframe><pre id="seen"></pre>
-<script>
-addEventListener("load", () => {{
-  const frame = document.getElementById("page"), inner = frame.contentDocument, window_ = frame.contentWindow;
-  const box = (element) => element.getBoundingClientRect();
-  const named = (element) => element.tagName + "." + (element.getAttribute("class") || "") + " "
-    + element.textContent.trim().slice(0, 60);
-  const scrolled = (element) => element.closest(".scroll") !== null || element.closest("svg") !== null;
-  const outside = [...inner.body.querySelectorAll("*")].filter((one) => !scrolled(one) && box(one).right > {width} + 1);
-  const texts = [...inner.querySelectorAll("figure svg text")];
-  const cut = texts.filter((text) => {{
-    const own = box(text), svg = box(text.closest("svg"));
-    const inside = (low, high, from, to) => low > from - 1.5 && high < to + 1.5;
-    return !inside(own.left, own.right, svg.left, svg.right) || !inside(own.top, own.bottom, svg.top, svg.bottom);
-  }});
-  const told = (title) => {{
-    const spot = title.parentElement, at = box(spot);
-    const hit = inner.elementFromPoint((at.left + at.right) / 2, (at.top + at.bottom) / 2);
-    return hit !== null && hit.closest("g:has(> title)") !== null;
-  }};
-  const spots = [...inner.querySelectorAll(".summary svg title")].filter((one) => one.textContent.includes("rouge_l"));
-  const first = (selector) => {{ const one = inner.querySelector(selector); return one ? box(one) : {{}}; }};
-  document.getElementById("seen").textContent = JSON.stringify({{
-    width: inner.documentElement.scrollWidth, outside: outside.map(named).slice(0, 9),
-    cut: cut.map((text) => text.textContent), smallest_text: Math.min(...texts.map((text) => box(text).height)),
-    titles: [...inner.querySelectorAll("figure svg title")].map((title) => title.textContent),
-    told: spots.filter(told).length, spots: spots.length,
-    background: window_.getComputedStyle(inner.body).backgroundColor,
-    figures_end: first(".plots.summary").bottom, table_begins: first(".decision").top,
-    table_ends: first(".decision table").bottom,
-  }});
-}});
-</script>"""
+import pytest
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+OPTIONS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--hide-scrollbars",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--remote-debugging-pipe",
+)  # fmt: skip
+PATIENCE = 60
+"""Seconds for one answer."""
 
 
-class Seen(NamedTuple):
-    """What a reader with a window of one size gets."""
-
-    facts: dict[str, Any]
-    """What the script of OUTER measures, in CSS pixels."""
-    errors: tuple[str, ...]
-    """Of the console: scripts, styles and requests that were refused."""
-
-
-def seen(chromium: str, page: Path, *, width: int, height: int = 900, dark: bool = False) -> Seen:
-    """The page in a frame of this width: a window itself cannot be as narrow as a phone."""
-    outer = page.with_name(f"outer-{width}-{'dark' if dark else 'light'}.html")
-    outer.write_text(OUTER.format(page=page.name, width=width, height=height), encoding="utf-8")
-    scheme = f"--blink-settings=preferredColorScheme={0 if dark else 1}"
-    flags = ["--allow-file-access-from-files", "--enable-logging=stderr", "--virtual-time-budget=20000"]
-    done = _run(chromium, page.parent, *flags, scheme, "--window-size=1500,1000", "--dump-dom", outer.as_uri())
-    found = re.search(r'<pre id="seen">(\{.*?\})</pre>', done.stdout, flags=re.DOTALL)
-    assert found, f"nothing was measured: {done.stdout[-500:]} {done.stderr[-2000:]}"
-    text = found[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
-    errors = tuple(line for line in done.stderr.splitlines() if "CONSOLE" in line)
-    return Seen(json.loads(text), errors)
+def find_chromium() -> str:
+    """Its path; the test is skipped where there is none, and fails under TUNELAB_REQUIRE_ALL=1."""
+    found = next(filter(None, map(shutil.which, NAMES)), None)
+    if found is not None:
+        return found
+    message = f"no browser: none of {', '.join(NAMES)} is on the path; install Debian's chromium"
+    if os.environ.get("TUNELAB_REQUIRE_ALL") == "1":
+        pytest.fail(message)
+    pytest.skip(message)
 
 
-def printed(chromium: str, page: Path) -> tuple[int, Path]:
-    """Number of pages, and the PDF."""
-    pdf = page.with_suffix(".pdf")
-    _run(chromium, page.parent, "--no-pdf-header-footer", f"--print-to-pdf={pdf}", page.as_uri())
-    return len(re.findall(rb"/Type\s*/Page\b(?!s)", pdf.read_bytes())), pdf
+class Chromium:
+    """One browser. `open` shows a file as a reader would see it; the short forms below are one look each."""
+
+    def __init__(self, program: str, folder: Path) -> None:
+        self.folder = folder
+        self._numbers = itertools.count(1)
+        commands, self._to = os.pipe()
+        self._from, answers = os.pipe()
+        # Chromium reads commands at 3 and answers at 4. The shell moves them there: Python may hold 3 and 4 itself.
+        # `commands` is the lower one, so that it is read before 4 is written over.
+        line = f'exec "$0" "$@" 3<&{commands} 4>&{answers}'
+        self._process = subprocess.Popen(
+            ["bash", "-c", line, program, *OPTIONS, f"--user-data-dir={folder / 'profile'}", "about:blank"],
+            pass_fds=(commands, answers), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=(folder / "chromium.txt").open("w"),
+        )  # fmt: skip
+        os.close(commands)
+        os.close(answers)
+        self._unread = b""
+        self.events: list[dict[str, Any]] = []
+
+    def open(self, page: Path, width: int = 1400, dark: bool = False, *, script: bool = True, at: str = "") -> Tab:
+        """`script=False`: as in a browser that executes none. `at`: the address's fragment."""
+        target = self.ask("Target.createTarget", url="about:blank")["targetId"]
+        session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        tab = Tab(self, target, session)
+        for domain in ("Page", "Runtime", "Log", "Network", "DOM"):
+            tab.ask(f"{domain}.enable")
+        tab.ask("Emulation.setScriptExecutionDisabled", value=not script)
+        tab.ask("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        tab.ask("Emulation.setEmulatedMedia", features=[scheme])
+        tab.ask("Page.navigate", url=page.resolve().as_uri() + (at and f"#{at}"))
+        tab.wait("Page.loadEventFired")
+        return tab
+
+    def screenshot(self, page: Path, width: int = 1400, dark: bool = False) -> Path:
+        """A png of the whole page."""
+        with self.open(page, width, dark) as tab:
+            return tab.screenshot(self.folder / f"{page.stem}-{width}{'-dark' if dark else ''}.png")
+
+    def dom(self, page: Path, *, script: bool = True) -> str:
+        """The document after its script."""
+        with self.open(page, script=script) as tab:
+            return tab.html()
+
+    def pdf(self, page: Path) -> Path:
+        with self.open(page) as tab:
+            return tab.pdf(self.folder / f"{page.stem}.pdf")
+
+    def close(self) -> None:
+        try:
+            self.ask("Browser.close")
+            self._process.wait(PATIENCE)
+        finally:
+            self._process.kill()  # only where it did not end by itself
+        os.close(self._to)
+        os.close(self._from)
+
+    def ask(self, method: str, *, session: str = "", **parameters: Any) -> dict[str, Any]:
+        """The answer to one command of the DevTools protocol; what happens meanwhile is kept in `events`."""
+        number = next(self._numbers)
+        message = {"id": number, "method": method, "params": parameters} | ({"sessionId": session} if session else {})
+        os.write(self._to, json.dumps(message).encode() + b"\0")
+        while (answer := self.read()).get("id") != number:
+            pass
+        assert "error" not in answer, f"{method}: {answer['error']}"
+        return answer["result"]
+
+    def read(self) -> dict[str, Any]:
+        end = time.monotonic() + PATIENCE
+        while b"\0" not in self._unread:
+            ready, _, _ = select.select([self._from], [], [], max(0.0, end - time.monotonic()))
+            more = os.read(self._from, 1 << 20) if ready else b""
+            assert more, f"the browser is silent: {(self.folder / 'chromium.txt').read_text()[-2000:]}"
+            self._unread += more
+        line, _, self._unread = self._unread.partition(b"\0")
+        message = json.loads(line)
+        if "method" in message:
+            self.events.append(message)
+        return message
 
 
-def _run(chromium: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """With a profile of its own: two browsers at once do not share one."""
-    profile = folder / "profile"
-    base = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={profile}"]
-    return subprocess.run([*base, *arguments], capture_output=True, text=True, timeout=120, check=True)
+class Tab:
+    """One open page."""
+
+    def __init__(self, browser: Chromium, target: str, session: str) -> None:
+        self.browser, self.target, self.session = browser, target, session
+
+    def __enter__(self) -> Tab:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.browser.ask("Target.closeTarget", targetId=self.target)
+
+    def ask(self, method: str, **parameters: Any) -> dict[str, Any]:
+        return self.browser.ask(method, session=self.session, **parameters)
+
+    def events(self, method: str) -> list[dict[str, Any]]:
+        return [event["params"] for event in self.browser.events
+                if event["method"] == method and event.get("sessionId") == self.session]  # fmt: skip
+
+    def wait(self, method: str) -> None:
+        while not self.events(method):
+            self.browser.read()
+
+    def run(self, script: str) -> Any:
+        """The value of an expression, executed outside the page's security policy as a reader's console is."""
+        answer = self.ask("Runtime.evaluate", expression=script, returnByValue=True, userGesture=True)
+        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
+        return answer["result"].get("value")
+
+    def press(self, key: str, text: str = "") -> None:
+        """A key as from the keyboard: 'Tab', 'Enter' (with its text '\\r')."""
+        code = {"Tab": 9, "Enter": 13, " ": 32}.get(key, 0)
+        for kind in ("keyDown", "keyUp"):
+            said = {"text": text} if text and kind == "keyDown" else {}
+            self.ask("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code, **said)
+
+    def type(self, text: str) -> None:
+        self.ask("Input.insertText", text=text)
+
+    def html(self) -> str:
+        root = self.ask("DOM.getDocument", depth=0)["root"]["nodeId"]
+        return self.ask("DOM.getOuterHTML", nodeId=root)["outerHTML"]
+
+    def complaints(self) -> list[str]:
+        """Errors of the page: of its script, and what its security policy has refused."""
+        logged = [event["entry"]["text"] for event in self.events("Log.entryAdded")]
+        thrown = [event["exceptionDetails"]["text"] for event in self.events("Runtime.exceptionThrown")]
+        return logged + thrown
+
+    def requests(self) -> list[str]:
+        """Addresses that the page has asked for, its own first."""
+        return [event["request"]["url"] for event in self.events("Network.requestWillBeSent")]
+
+    def screenshot(self, picture: Path) -> Path:
+        """A png of the whole page."""
+        size = self.ask("Page.getLayoutMetrics")["cssContentSize"]
+        clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
+        content = self.ask("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)["data"]
+        picture.write_bytes(base64.b64decode(content))
+        return picture
+
+    def pdf(self, printed: Path) -> Path:
+        printed.write_bytes(
+            base64.b64decode(self.ask("Page.printToPDF", printBackground=True, preferCSSPageSize=True)["data"])
+        )
+        return printed

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from report.browser import printed, seen
 from report.many_methods import LONG, write_many, write_pages
+from report.measured import printed, seen
 
 pytestmark = pytest.mark.slow
 

@@ -46,8 +46,12 @@ class Reader(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("hostile")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("hostile")
+
+
+@pytest.fixture(scope="module")
+def pages(folder):
     hostile = f"lora {HOSTILE}"
     study = write_study(
         folder, methods=("base", "full", "lora r=4", hostile), tasks=("restaurants", HOSTILE), num_examples=20
@@ -65,21 +69,25 @@ def read(pages):
 
 
 def test_hostile_text_is_shown_and_never_markup(pages, read):
-    assert "script" not in read.tags
+    assert read.tags.count("script") == 1 + 2  # our own, and the examples of two tasks as data
+    assert pages[0].count("<script") == pages[0].count("</script") == 1 + 2
     assert read.tags.count("style") == 1 + read.tags.count("svg")  # ours, and the one matplotlib puts in each drawing
     assert HOSTILE in "".join(read.text)
-    assert "<script" not in pages[0]
+    assert "<script>alert" not in pages[0]
     assert not any(name.startswith("on") for name, _ in read.attributes)
 
 
-def test_the_page_asks_no_other_host(pages, read):
+def test_the_page_asks_no_other_host(pages, read, folder):
     for name, value in read.attributes:
         if name in ("src", "href", "xlink:href", "action", "data", "poster", "srcset"):
-            assert value.startswith("#"), f"{name}={value}"
+            assert value.startswith("#") or (name == "href" and (folder / value).is_file()), f"{name}={value}"
+    beside = {value for name, value in read.attributes if name == "href" and not value.startswith("#")}
+    assert {"comparison.csv", "comparison.json", "report.md"} <= beside
+    assert {f"plots/{path.name}" for path in (folder / "plots").iterdir()} <= beside
     page = pages[0]
     assert "@import" not in page
     assert not re.search(r"url\((?!#)", page)
-    assert {"script", "link", "iframe", "object", "embed", "form", "base"}.isdisjoint(read.tags)
+    assert {"link", "iframe", "object", "embed", "form", "base"}.isdisjoint(read.tags)
     assert set(re.findall(r"https?://[^\"'<\s]+", page)) <= {
         "http://www.w3.org/2000/svg",
         "http://www.w3.org/1999/xlink",
@@ -89,8 +97,8 @@ def test_the_page_asks_no_other_host(pages, read):
 def test_ids_are_unique_and_links_inside_the_page_lead_somewhere(read):
     ids = [value for name, value in read.attributes if name == "id"]
     assert len(ids) == len(set(ids))
-    links = {value[1:] for name, value in read.attributes if name in ("href", "xlink:href")}
-    assert links <= set(ids)
+    links = [value for name, value in read.attributes if name in ("href", "xlink:href")]
+    assert {value[1:] for value in links if value.startswith("#")} <= set(ids)
 
 
 def test_markdown_has_no_markup_of_the_text_and_whole_tables(pages):

@@ -146,6 +146,15 @@ Rows = Annotated[
         autocompletion=completion.sources,
     ),
 ]
+Examples = Annotated[
+    int | None,
+    typer.Option(
+        min=0, metavar="N", help="Tokenised examples per task; of a run, its outputs instead.", show_default="3"
+    ),
+]
+Worst = Annotated[
+    bool | None, typer.Option("--worst/--best", help="Of a run: the outputs that scored worst, or best, first.")
+]
 Tasks = Annotated[
     list[str] | None,
     typer.Option(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -15,12 +16,14 @@ from tunelab.launch.run import Outcome
 from tunelab.records import PhaseCost, RunResult
 from tunelab.report.decision import terminal_text
 from tunelab.report.devices import spread_of
-from tunelab.report.numbers import MISSING, count, duration, interval, memory, percent, rate, score_decimals
+from tunelab.report.numbers import MISSING, count, duration, interval, memory, number, percent, rate, score_decimals
 from tunelab.report.tables import Cell, Column, Table, plain, visible, words, wrapped
 from tunelab.study.planning.preview import PlannedRun, Preview
 from tunelab.study.planning.rehearse import REHEARSED
 from tunelab.study.store import RunFolder
-from tunelab.study.verbs.show import Piece, ShownExample, ShownFile, ShownTask
+from tunelab.study.verbs.outputs import Output, Outputs, show_outputs
+from tunelab.study.verbs.show import Piece, ShownExample, ShownFile, ShownTask, show_rows
+from tunelab.study.verbs.shown import Asked
 
 BARS = " ▁▂▃▄▅▆▇█"
 """Of a histogram, by height; a bin with a row in it is never blank."""
@@ -264,3 +267,50 @@ def _piece_text(piece: Piece, *, coloured: bool) -> Text:
         return Text(f"[[{shown}]]" if piece.supervised else shown)
     colour = "green" if piece.supervised else "dim"
     return Text(shown, style=f"{colour} reverse" if piece.special else colour)
+
+
+# ------------------------------------------------------------------ outputs of a run
+
+
+def print_shown(asked: Asked, console: Console) -> None:
+    """Rows; or a run: its settings and result, or its outputs."""
+    if asked.of_rows:
+        print(file_text(asked.name, show_rows(asked.name, overrides=asked.overrides), width=width_of(console)))
+    elif asked.of_outputs:
+        shown = show_outputs(RunFolder(Path(asked.name)), num_examples=asked.num_examples, worst=asked.worst)
+        print_outputs(shown, console)
+    else:
+        print(run_text(RunFolder(Path(asked.name)), width=width_of(console)))
+
+
+def print_outputs(shown: Outputs, console: Console) -> None:
+    """Wrapped at a terminal's width; elsewhere a line of a text is a line."""
+    order = "" if shown.worst is None else f", the {'worst' if shown.worst else 'best'} first"
+    better = "higher" if shown.higher_is_better else "lower"
+    scores = f"; scores: {shown.words}, {better} is better" if shown.words else ""
+    head = f"{shown.run}: {len(shown.examples)} of {shown.num_all} test examples{order}{scores}"
+    console.print(Text(visible(head), style="bold" if console.is_terminal else ""), soft_wrap=not console.is_terminal)
+    decimals = score_decimals([output.score for output in shown.examples])
+    for output in shown.examples:
+        score = f"  {shown.metric} {number(output.score, decimals)}" if shown.metric else ""
+        style = "bold" if console.is_terminal else ""
+        console.print(Text(f"\n{visible(output.example.id)}{visible(score)}", style=style), soft_wrap=True)
+        for name, text in _texts(output):
+            for place, line in enumerate(_wrapped(text, console)):
+                label = Text(f"  {name if place == 0 else '':<10}", style="dim" if console.is_terminal else "")
+                console.print(Text.assemble(label, line), soft_wrap=True)
+
+
+def _texts(output: Output) -> list[tuple[str, str]]:
+    text = output.example.prediction
+    references = [("reference", reference) for reference in output.example.references]
+    said = "(no text was generated)" if text is None else text or "(empty)"
+    return [("prompt", output.example.prompt), *references, ("output", said)]
+
+
+def _wrapped(text: str, console: Console) -> list[str]:
+    lines = [visible(line) for line in text.split("\n")]
+    if not console.is_terminal:
+        return lines
+    width = max(20, console.width - 12)
+    return [part.plain for line in lines for part in Text(line).wrap(console, width, overflow="fold") or [Text("")]]

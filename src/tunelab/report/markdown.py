@@ -50,11 +50,11 @@ def _chapter(chapter: Chapter, *, with_verdict: bool) -> list[str]:
         blocks += [f"### {part.heading}", markdown(part.table)]
     if chapter.examples:
         blocks.append("### Examples on which the methods differ most")
-        blocks += [markdown(_example(example, chapter.first_metric)) for example in chapter.examples]
+        blocks += [markdown(_example(example)) for example in chapter.examples]
     return blocks
 
 
-def _example(example: SideBySide, metric: str) -> Table:
+def _example(example: SideBySide) -> Table:
     rows = [cells("prompt", example.prompt, "")]
     rows += [cells("reference", reference, "") for reference in example.references]
     rows += [
@@ -62,4 +62,4 @@ def _example(example: SideBySide, metric: str) -> Table:
         for answer in example.answers
     ]
     caption = f"Example {example.id}, seed {example.seed}"
-    return Table(caption, (words("Who"), words("Text"), words(metric)), tuple(rows))
+    return Table(caption, (words("Who"), words("Text"), words(example.metric)), tuple(rows))

@@ -11,7 +11,7 @@ from tunelab.report.alignment.section import Alignment, alignments
 from tunelab.report.beside import beside_table, looks_table
 from tunelab.report.costs import phases_table, search_table
 from tunelab.report.decision import decision_table
-from tunelab.report.examples import SideBySide, most_different
+from tunelab.report.examples import AllExamples, SideBySide, all_examples
 from tunelab.report.fairness import fairness_table, optimizer_table, value_text
 from tunelab.report.frame import Comparison
 from tunelab.report.methods_table import methods_table, settings_table
@@ -38,7 +38,9 @@ class Chapter(NamedTuple):
     """The further ones."""
     parts: tuple[Part, ...]
     examples: tuple[SideBySide, ...]
-    first_metric: str
+    """Those on which the methods differ most."""
+    all_examples: AllExamples | None
+    """None where no text was generated."""
 
 
 class Page(NamedTuple):
@@ -87,6 +89,7 @@ def build_page(
 
 def _chapter(verdict: Verdict, *, anchor: str, metrics: Mapping[str, Metric], plots: tuple[Plot, ...]) -> Chapter:
     group = verdict.group
+    examples = all_examples(group, metrics=metrics)
     parts = {
         "Methods": methods_table(group),
         "Effective optimizer": optimizer_table(group),
@@ -106,8 +109,8 @@ def _chapter(verdict: Verdict, *, anchor: str, metrics: Mapping[str, Metric], pl
         summary=tuple(plot for plot in plots if plot.in_summary),
         plots=tuple(plot for plot in plots if not plot.in_summary),
         parts=tuple(Part(heading, table) for heading, table in parts.items() if table is not None),
-        examples=most_different(group, metrics=metrics),
-        first_metric=group.metrics[0] if group.metrics else "",
+        examples=() if examples is None else examples.most_different(),
+        all_examples=examples,
     )
 
 

@@ -1,4 +1,5 @@
-"""Writes a study's report: report.html, report.md, comparison.csv, .json and .tex, and plots/*.png."""
+"""Writes a study's report: report.html, report.md, comparison.csv, .json and .tex, and plots/*.png; of many test
+examples also pages in examples/."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from tunelab.entries import StudyRuns
 from tunelab.files import write_atomically
 from tunelab.report.decision import decision_table
 from tunelab.report.frame import Comparison, build_comparison, without_nan
-from tunelab.report.html import render_html
+from tunelab.report.html import render_examples, render_html
 from tunelab.report.latex import latex
 from tunelab.report.markdown import render_markdown
 from tunelab.report.numbers import setting_text
@@ -23,6 +24,9 @@ from tunelab.report.page import Page, build_page
 from tunelab.report.scores_table import task_matrix
 from tunelab.report.tables import Table
 from tunelab.report.verdict import place, verdicts
+
+BESIDE = ("comparison.csv", "comparison.json", "comparison.tex", "report.md")
+"""What the page links to."""
 
 
 def write_report(
@@ -49,7 +53,10 @@ def write_report(
     write_atomically(folder / "comparison.json", _json(comparison, page))
     write_atomically(folder / "comparison.tex", latex(_for_papers(comparison)))
     write_atomically(folder / "report.md", render_markdown(page))
-    write_atomically(folder / "report.html", render_html(page))
+    for name, text in render_examples(page).items():
+        write_atomically(folder / name, text)
+    beside = [name for name in BESIDE if (folder / name).is_file()]
+    write_atomically(folder / "report.html", render_html(page, files=beside))
     return comparison
 
 
