@@ -15,7 +15,8 @@ import tiny
 
 pytestmark = pytest.mark.slow
 
-README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
 SETTINGS = ("seeds=[0]", "budget={steps: 2}", "generation.max_new_tokens=4")
 FEWER = ["--cluster", "in-process", *(word for setting in SETTINGS for word in ("--set", setting))]
 
@@ -74,7 +75,14 @@ def test_the_python_snippet_prints_the_plan(folder):
     assert "lora" in done.stdout and "full" in done.stdout
 
 
-def test_every_verb_of_the_table_exists(folder):
-    verbs = re.findall(r"^\| `tunelab (\w+)", README, re.MULTILINE)
-    help_text = tunelab(["--help"], folder)
-    assert verbs and all(re.search(rf"^\s*│?\s*{verb}\b", help_text, re.MULTILINE) for verb in verbs)
+def test_every_verb_stands_in_the_table_of_the_command_line(folder):
+    page = (ROOT / "docs" / "command-line.md").read_text()
+    verbs = re.findall(r"^\| `tunelab (\w+)", page, re.MULTILINE)
+    shown = tunelab(["--help"], folder).partition("Commands:")[2]
+    assert sorted(verbs) == sorted(re.findall(r"^  (\w+)  ", shown, re.MULTILINE))
+
+
+def test_the_readme_is_short_and_shows_a_report():
+    assert len(README.splitlines()) < 150
+    (picture,) = re.findall(r"!\[[^]]+\]\(([^)]+)\)", README)
+    assert (ROOT / picture).read_bytes().startswith(b"\x89PNG")
