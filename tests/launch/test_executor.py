@@ -33,7 +33,7 @@ class View:
     def told(self, text) -> None: ...
 
     def event(self, run, event) -> None:
-        self.running.add(run.id)
+        self.running |= {run.id} if event["event"] != "starting" else set()
         self.most = max(self.most, len(self.running))
         if event["event"] == self.fail_at:
             raise KeyboardInterrupt

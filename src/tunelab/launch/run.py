@@ -130,6 +130,7 @@ def _execute(plan: Plan, revisions: Revisions, store: Store, launch: Launch, vie
             attempted |= orphans
             waiting = [run for run in waiting if run.id not in executor.running]
             for run in waiting[: executor.num_free]:
+                view.event(run, {"event": "starting"})
                 executor.start(run, store.run(run.id))
             if not executor.running:
                 return runs

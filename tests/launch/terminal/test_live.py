@@ -129,6 +129,13 @@ def test_what_a_run_prepares_is_shown_until_it_trains():
     assert not any("tokenising" in line for line in rendered(made))
 
 
+def test_a_run_whose_process_has_only_started_is_shown():
+    made, _ = view(waiting=2)
+    run = tiny.run_config(task="restaurants", method={"name": "full", "label": "full"})
+    made.event(run, {"event": "starting"})
+    assert rendered(made)[0].split()[:4] == ["full,", "seed", "0", "starting"]
+
+
 def test_a_stage_of_the_study_itself_is_shown():
     console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
     with LiveView(console, doing="planning small.yaml") as made:

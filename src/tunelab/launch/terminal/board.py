@@ -197,7 +197,7 @@ def _look(line: Line, study_run: StudyRun, store: Store, *, first: bool) -> None
 
 def _tell(line: Line, event: dict[str, Any]) -> None:
     kind = event["event"]
-    if kind in ("step", "train", "phase", "generate", "validation", "stage", "resumed"):
+    if kind in ("starting", "step", "train", "phase", "generate", "validation", "stage", "resumed"):
         line.state = "running"
     if kind in ("step", "train"):
         line.step, line.num_steps = event["step"], event["num_steps"]
