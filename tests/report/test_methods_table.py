@@ -47,7 +47,7 @@ def test_no_option_of_any_row_stands_nowhere(spoilt):
         shown["lora"]["rank"].text == "8" and shown["galore"]["rank"].text == "64" and shown["full"]["rank"].text == "–"
     )
     assert shown["dora"]["targets"].text == "[c_attn, c_proj]" and shown["dora"]["Effective optimizer"].text == "AdamW"
-    assert shown["rosa"]["Other options"].text == "no run of it has begun"
+    assert shown["rosa"]["Other options"].text == "not known: no run.json of it can be read"
     page = (folder / "report.html").read_text()
     assert "update_gap=200" in page and "update_gap=200" in (folder / "report.md").read_text()
 
@@ -91,6 +91,7 @@ def test_the_matrix_is_bold_as_the_tests_say(spoilt):
             row = next(row for row in group.rows if row.method == method.text)
             is_good = "rouge_l" in row.scores and row.scores["rouge_l"].word == "as good"
             assert (cell.tone == "best") is is_good
+    assert [cell.text for cell in table.rows[-1]] == ["rosa", "–", "–"] and "why stands under" in table.feet[-1]
 
 
 def test_without_a_test_nothing_is_bold(tmp_path):

@@ -40,7 +40,7 @@ def methods_table(group: Group) -> Table | None:
         shown.append((
             Cell(row.method), Cell(_kind(row, group)), Cell(_rate(row)),
             *(Cell(option_text(options[name]) if name in options else MISSING) for name in in_columns),
-            _others(others, alike) if row.options else Cell("no run of it has begun"), Cell(_rules(row)),
+            _others(others, alike) if row.options else Cell(_unknown(row)), Cell(_rules(row)),
         ))  # fmt: skip
     return Table("", columns, tuple(shown), FEET)
 
@@ -61,6 +61,11 @@ def settings_table(comparison: Comparison) -> Table | None:
 
 def _without_rate(row: Row) -> dict[str, Any]:
     return {name: value for name, value in row.options.items() if name != "learning_rate"}
+
+
+def _unknown(row: Row) -> str:
+    """Why there are no options to show."""
+    return "not known: no run.json of it can be read" if row.num_seeds or row.failures else "no run of it has begun"
 
 
 def _is_alike(name: str, options: Mapping[str, dict[str, Any]]) -> bool:

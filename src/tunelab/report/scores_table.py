@@ -9,6 +9,7 @@ from tunelab.report.tables import Cell, Column, Table, words
 from tunelab.report.verdict import place
 
 BOLD = "Bold: as good as the best of its column, by the test. A column with nothing bold is not tested, or undecided."
+GAP = f"{MISSING}: no score; why stands under the task's own table."
 SEEDS = (
     "SD: standard deviation over the seeds, with N − 1. It is of these trainings alone; the intervals above hold the "
     "choice of test examples too."
@@ -33,7 +34,8 @@ def task_matrix(comparison: Comparison) -> Table | None:
         for method in methods
     )
     columns = (words("Method"), *(_head(group, comparison) for group in groups))
-    return Table("", columns, rows, (BOLD,))
+    has_gap = any(cell.text == MISSING for row in rows for cell in row)
+    return Table("", columns, rows, (BOLD, *([GAP] if has_gap else [])))
 
 
 def seeds_table(group: Group) -> Table | None:
