@@ -111,7 +111,8 @@ def test_a_report_made_anew_and_a_plain_run_keep_the_words_and_take_no_look(mode
     assert seen.started == [] and (tmp_path / "looks.json").read_bytes() == before
     again, seen = until(plan, tmp_path, most=4)
     assert words(again) == words(outcome) and seen.started == []
-    assert all("stay undecided at 4 seeds, the limit" in line for line in seen.lines)
+    assert seen.lines[0].endswith("finished, kept as they are")
+    assert all("stay undecided at 4 seeds, the limit" in line for line in seen.lines[1:]) and seen.lines[1:]
     assert (tmp_path / "looks.json").read_bytes() == before
 
 

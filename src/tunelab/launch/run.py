@@ -49,12 +49,14 @@ def run_study(
     cluster: str | None,
     view: View,
     arguments: Sequence[str] = (),
+    first: bool = True,
 ) -> Outcome:
     """Execute what is not finished, evaluate, report. Failed runs are named in the report and tried again next time; a
     candidate of a search that diverged is its outcome, and is not.
 
     Args:
         arguments: of a cluster: what the command has said beside the study, for the jobs that continue it.
+        first: say what will be done; left out where this call goes on with what it has said.
 
     Raises:
         ModelError, DataError: before anything is trained.
@@ -69,8 +71,9 @@ def run_study(
     elif queue.is_here():
         refuse_live(store)  # what jobs still execute would look as if it had failed here
     plan, revisions = settle(plan, store, slurm=launch.slurm if submission else None, view=view)
-    for line in to_do(plan, store, study_runs(plan, revisions, store, settled=lambda run_id: False)).lines:
-        view.told(line)
+    if first:
+        for line in to_do(plan, store, study_runs(plan, revisions, store, settled=lambda run_id: False)).lines:
+            view.told(line)
     write_atomically(store.study_file, dump(plan.study))
     with mirrored(plan.study, store.folder, view.told):
         if submission is None:

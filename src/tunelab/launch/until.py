@@ -65,8 +65,10 @@ def run_until_decided(
     started = Ledger(out).started(os.environ.get(SUBMISSION)) or time.time()
     missing = {cell: FEWEST - len(plan.study.seeds) - len(store.read_looks().seeds_of(*cell)) for cell in _cells(plan)}
     _add(store, plan, {cell: number for cell, number in missing.items() if number > 0})
+    first = True
     while True:
-        outcome = run_study(plan, out=out, cluster=cluster, view=view, arguments=limits.arguments)
+        outcome = run_study(plan, out=out, cluster=cluster, view=view, arguments=limits.arguments, first=first)
+        first = False
         if outcome.jobs is not None:
             return outcome
         if outcome.num_failed:
