@@ -71,7 +71,7 @@ class LiveView:
         width, board = self._console.width, self._board
         foot: list[RenderableType] = []
         if board.num_runs:
-            words = f"{standing_words(board)}. {time_words(board)}"
+            words = f"{standing_words(board)}. {time_words(board, over=self._over)}"
             foot += list(Text(words, style="bold").wrap(self._console, width))[:FOOT_LINES]
         if self._work.shown:
             foot.append(self._work.line())

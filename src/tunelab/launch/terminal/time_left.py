@@ -120,12 +120,14 @@ def standing_words(board: Board) -> str:
     return ", ".join([finished, *(f"{number} {word}" for word, number in counts.items() if number)])
 
 
-def time_words(board: Board) -> str:
-    """'12:03 used; about 14 min left, by the speed of 5 finished runs'."""
+def time_words(board: Board, *, over: bool = False) -> str:
+    """'12:03 used; about 14 min left, by the speed of 5 finished runs'. `over`: nothing is executed any more."""
     earlier = sum(line.spent.whole for line in board.lines.values() if line.was_finished and line.spent)
     used = f"{clock(time.monotonic() - board.begun)} used"
     if earlier:
         used += f" (and {clock(earlier)} by runs that had finished before)"
+    if over:
+        return used
     found = estimate(board)
     if found is None:
         left = any(line.state in ("waiting", "running") for line in board.lines.values()) or board.open_ones
