@@ -21,6 +21,7 @@ STUDIES: dict[str, dict[str, Any]] = {
     "five": {"num_methods": 5, "spoil": True},
     "twelve": {"num_methods": 12, "num_tasks": 3, "spoil": True},
     "long": {"num_methods": 12, "num_tasks": 1, "long": True},
+    "long tasks": {"num_methods": 3, "num_tasks": 2, "long": True, "spoil": True},
     "metrics": {"num_methods": 5, "more_metrics": True},
     "one point": {"num_methods": 2, "steps": 4, "seeds": (0,)},
 }

@@ -31,12 +31,12 @@ def draw_all(comparison: Comparison) -> dict[tuple[str, str, str], tuple[Plot, .
     """The figures of every group by the group's key; what has no data has no figure."""
     look = looks(list(dict.fromkeys(row.method for row in comparison.rows)), BASE)
     titles = {group.key: place(group, comparison.groups) for group in comparison.groups}
-    short = labels(list(dict.fromkeys(titles.values())), 24)
+    short = labels(list(dict.fromkeys(titles.values())), 30)
     found, used = {}, set()
     with styled():
         for group in comparison.groups:
             title = titles[group.key]
-            name_of, on = slug(title, used), f", {short[title]}" if len(comparison.groups) > 1 else ""
+            name_of, on = slug(title, used), f"\n{short[title]}" if len(comparison.groups) > 1 else ""
             training, validation = (curve_figure(group, look, kind, f"{kind.title}{on}") for kind in KINDS)
             # Of the two curves the summary shows that of unseen rows, where it is a curve.
             first = validation if validation is not None and validation.is_curve else training or validation
