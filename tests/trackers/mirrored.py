@@ -51,11 +51,13 @@ def mirror(results: Path, name: str) -> None:
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("WANDB_", "MLFLOW_"))}
     environment |= {"USER": USER, "LOGNAME": USER}
     command = [sys.executable, "-m", "tunelab.launch.tracking.mirror", str(results), name, STUDY, "--patient"]
-    done = subprocess.run(
-        [*without_network(), *command], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-        timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    with (place / "log.txt").open("w") as log:
+        process = subprocess.Popen(
+            [*without_network(), *command], env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log
+        )
+        status = process.wait(300)
+    process.stdin.close()
+    assert status == 0, (place / "log.txt").read_text()
 
 
 def mirrored_twice(results: Path, name: str) -> None:

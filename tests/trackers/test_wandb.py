@@ -7,6 +7,8 @@ from collections import Counter
 import pytest
 
 from trackers.mirrored import ANEW, FAILED, RUN, said_too_much
+from tunelab.errors import ConfigError
+from tunelab.study.planning.plan import tracker_of
 
 pytestmark = pytest.mark.slow
 
@@ -95,3 +97,9 @@ def test_nothing_but_these_kinds_of_records_is_in_it(read):
 
 def test_neither_host_nor_user_nor_text_is_in_it(results):
     assert said_too_much(results, "wandb") == []
+
+
+def test_a_mode_that_keeps_nothing_is_refused(results, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    with pytest.raises(ConfigError, match="^WANDB_MODE=disabled is in the environment"):
+        tracker_of("wandb")(results, "small")

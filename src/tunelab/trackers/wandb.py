@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from tunelab.errors import ConfigError
 from tunelab.tracker_contract import Ending, Point, TrackedRun, Tracker
 
 PROJECT = "tunelab"
@@ -27,10 +28,12 @@ class Wandb(Tracker):
     def __init__(self, folder: Path, study: str) -> None:
         super().__init__(folder, study)
         os.environ["WANDB_ERROR_REPORTING"] = "false"
+        self._mode: Any = os.environ.get("WANDB_MODE") or "offline"
+        if self._mode == "disabled":
+            raise ConfigError("WANDB_MODE=disabled is in the environment, so nothing would be kept; unset it")
         import wandb
 
         self._wandb = wandb
-        self._mode: Any = os.environ.get("WANDB_MODE") or "offline"
         self._runs: dict[str, Any] = {}
 
     def begin(self, run: TrackedRun, *, anew: bool) -> bool:

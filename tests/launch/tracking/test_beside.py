@@ -13,7 +13,7 @@ from launch.tracking.tracked_run import WrittenRun
 from tunelab import catalogue
 from tunelab.config.read import read_study
 from tunelab.errors import ConfigError
-from tunelab.launch.tracking import beside
+from tunelab.launch.tracking import beside, mirror
 from tunelab.launch.tracking.beside import mirrored, tracked_facts
 from tunelab.launch.tracking.sent import TrackerFolder
 from tunelab.ownership import own
@@ -195,6 +195,26 @@ def test_a_mirror_goes_on_from_what_another_one_held_before(fakes, results):
     wait_for(lambda: "send 1 2 3" in kept(results))
     mirrors.__exit__(None, None, None)
     assert told == []
+
+
+TRACKING = """
+import sys
+from tunelab.launch.tracking.track import track_text
+print(track_text(sys.argv[1], out=None, names=["hangs"]))
+"""
+
+
+def test_a_call_of_track_that_is_killed_leaves_a_mirror_with_a_limit(fakes, results):
+    (results / "study.yaml").write_text(STUDY.format("keeps"))
+    parent = subprocess.Popen([sys.executable, "-c", TRACKING, str(results)])
+    wait_for(lambda: in_log(results, "hangs"))
+    parent.kill()
+    parent.wait()
+    place = TrackerFolder(results, "hangs")
+    wait_for(lambda: place.problem() == mirror.UNFINISHED)
+    (line,) = processes_of(results)
+    os.kill(int(line.split()[0]), signal.SIGALRM)  # as its alarm will
+    wait_for(lambda: not processes_of(results))
 
 
 def test_two_studies_have_mirrors_of_their_own(fakes, results, tmp_path):

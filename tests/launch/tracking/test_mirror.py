@@ -1,12 +1,14 @@
 """A run in a tracker: every step once, whatever happens to the run, to its records and to the mirror."""
 
+import io
 import shutil
+import threading
 
 import pytest
 
 from launch.tracking.tracked_run import Noting, WrittenRun
 from tunelab.launch.tracking import growing
-from tunelab.launch.tracking.mirror import Mirror, mirror
+from tunelab.launch.tracking.mirror import LAST_SECONDS, UNFINISHED, Mirror, _line, _until_input_ends, mirror
 from tunelab.launch.tracking.sent import TrackerFolder
 
 
@@ -211,3 +213,17 @@ def test_the_last_look_is_after_the_study_has_ended(study):
 
     mirror(study.mirror, is_over=lambda: bool(ended), wait=wait)
     assert study.tracker.steps() == [1, 2, 3]
+
+
+def test_when_nobody_is_left_there_is_a_limit(study, monkeypatch):
+    alarms, over = [], threading.Event()
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    monkeypatch.setattr("signal.alarm", alarms.append)
+    _until_input_ends(study.place, over)
+    assert alarms == [LAST_SECONDS] and over.is_set()
+    assert study.place.problem() == UNFINISHED
+
+
+def test_a_problem_is_one_line_of_limited_length():
+    assert _line("no\n  room") == "no room"
+    assert len(_line("word " * 1000)) == 200

@@ -1,8 +1,9 @@
 """The mirror of a study in one tracker: `python -m tunelab.launch.tracking.mirror RESULTS NAME`, a process of its own.
 
 It reads the records of runs while they grow and tells the tracker. When standard input ends it reads them a last time
-and ends itself, at the latest after LAST_SECONDS: so it does after `tunelab run` was killed, too. Exit status 1: the
-tracker raised something; problem.txt has it in a line, and log.txt whole.
+and ends itself, at the latest after LAST_SECONDS: so it does after `tunelab run` was killed, too. With --patient it
+reads them once, and has that limit only where who waits for it is killed. Exit status 1: the tracker raised something;
+problem.txt has it in a line, and log.txt whole.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ SECONDS = 1.0
 """Between two looks."""
 LAST_SECONDS = 60
 """For the last look, where nobody waits for it."""
+LONGEST = 200
+"""Characters of a problem; the log has it whole."""
 UNFINISHED = "not everything was sent when the study ended"
 """The problem, until it is solved."""
 
@@ -220,12 +223,14 @@ def main() -> int:
     parser.add_argument("results", type=Path)
     parser.add_argument("name")
     parser.add_argument("study")
-    parser.add_argument("--patient", action="store_true", help="somebody looks on: there is no limit at the end")
+    parser.add_argument("--patient", action="store_true", help="look once, as long as it takes")
     asked = parser.parse_args()
     place, over = TrackerFolder(asked.results, asked.name), threading.Event()
-    ended = threading.Thread(target=_until_input_ends, args=(place, over, asked.patient), daemon=True)
+    ended = threading.Thread(target=_until_input_ends, args=(place, over), daemon=True)
     try:
         ended.start()
+        if asked.patient:
+            over.set()
         with ExitStack() as held:
             _hold(place, held, over, patient=asked.patient)
             mirrored = Mirror(place, asked.study, lambda: tracker_of(asked.name)(place.path, asked.study))
@@ -236,8 +241,13 @@ def main() -> int:
         traceback.print_exc()
         name = "" if isinstance(error, TunelabError) else f"{type(error).__name__}: "
         with contextlib.suppress(OSError):
-            place.write_problem(" ".join(f"{name}{error}".split()))
+            place.write_problem(_line(f"{name}{error}"))
         return 1
+
+
+def _line(text: str) -> str:
+    whole = " ".join(text.split())
+    return whole if len(whole) <= LONGEST else f"{whole[: LONGEST - 1]}…"
 
 
 def _hold(place: TrackerFolder, held: ExitStack, over: threading.Event, *, patient: bool) -> None:
@@ -255,14 +265,13 @@ def _hold(place: TrackerFolder, held: ExitStack, over: threading.Event, *, patie
                 raise
 
 
-def _until_input_ends(place: TrackerFolder, over: threading.Event, patient: bool) -> None:
+def _until_input_ends(place: TrackerFolder, over: threading.Event) -> None:
     """In a thread, so that a tracker which hangs hinders nothing here."""
     sys.stdin.read()
-    if not patient:
-        with contextlib.suppress(OSError):
-            place.write_problem(UNFINISHED)
-        if hasattr(signal, "alarm"):
-            signal.alarm(LAST_SECONDS)  # not caught: it ends the process
+    with contextlib.suppress(OSError):
+        place.write_problem(UNFINISHED)
+    if hasattr(signal, "alarm"):
+        signal.alarm(LAST_SECONDS)  # not caught: it ends the process
     over.set()
 
 

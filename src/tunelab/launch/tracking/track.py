@@ -44,7 +44,8 @@ def track_text(study: str, *, out: Path | None, names: Sequence[str]) -> str:
 
 
 def _mirror(place: TrackerFolder, study: str) -> None:
-    process = mirror_process(place, study, "--patient", stdin=subprocess.DEVNULL)
+    # Its standard input ends where this process is killed.
+    process = mirror_process(place, study, "--patient", stdin=subprocess.PIPE)
     try:
         status = process.wait()
     except BaseException:  # Ctrl-C: it is in a session of its own, and would go on
