@@ -267,6 +267,7 @@ def test_report_is_rebuilt_from_records(command, finished, tmp_path):
     assert len(rows) == 6
 
 
+@pytest.mark.slow  # asks g++, where there is one
 def test_doctor_says_what_is_here(command, monkeypatch):
     monkeypatch.setattr("tunelab.launch.doctor._hub_reachable", lambda: (False, "no network in tests"))
     found = json.loads(command("doctor", "--json").out)

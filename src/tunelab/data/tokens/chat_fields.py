@@ -24,7 +24,7 @@ class Style(NamedTuple):
     """How templates want a tool call: each of these has families that know no other."""
 
     content: str | None
-    """Of a turn without text: empty, or null, which transformers gives a template as no content at all."""
+    """Of a turn without text: empty, or null: no content at all."""
     as_objects: bool
     """Arguments as objects (transformers' rule), or as JSON text (OpenAI's)."""
 
@@ -136,7 +136,10 @@ def _lost(name: str, what: str) -> str:
 def _message(turn: Turn, more: dict[str, Any], style: Style) -> dict[str, Any]:
     message: dict[str, Any] = {"role": turn.role, "content": turn.text, **more}
     if "tool_calls" in more:
-        message["content"] = turn.text or style.content
+        if not turn.text and style.content is None:
+            del message["content"]  # transformers 5.20, the last for Python 3.10, hands a null to the template as it is
+        else:
+            message["content"] = turn.text or style.content
         message["tool_calls"] = [_call(call, style) for call in more["tool_calls"]]
     if REASONING[0] in more:
         message |= dict.fromkeys(REASONING, more[REASONING[0]])
