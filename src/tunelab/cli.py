@@ -19,6 +19,7 @@ from tunelab.commands.options import (
     Examples,
     FinishedRun,
     Folders,
+    Gguf,
     Header,
     Hypotheses,
     Json,
@@ -258,13 +259,15 @@ def export(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder to write.")],
     merge: Annotated[bool, typer.Option("--merge", help="Plain weights that transformers loads by itself.")] = False,
     dtype: MergedDtype = None,
+    gguf: Gguf = False,
     as_json: Json = False,
 ) -> None:
     """Take a run's model out of its study: adapter or weights, with tokenizer and model card, checked."""
     from tunelab.export import export as exporter
 
+    kind = None if dtype is None else dtype.value
     with at_work(f"exporting {run}"):
-        exported = exporter.export(run, folder, merge=merge, dtype=None if dtype is None else dtype.value)
+        exported = exporter.export(run, folder, merge=merge, dtype=kind, gguf=gguf)
     if as_json:
         print_json(exporter.as_json(exported))
         return

@@ -44,7 +44,7 @@ VERBS = {
     "score": ["HYPOTHESES", "REFERENCES", "--metrics", "--json"],
     "report": ["FOLDERS", "--out"],
     "track": ["STUDY", "--to", "--out"],
-    "export": ["RUN", "FOLDER", "--merge", "--dtype", "--json"],
+    "export": ["RUN", "FOLDER", "--merge", "--dtype", "--gguf", "--json"],
     "list": ["WHAT", "FOLDER", "--json"],
     "doctor": ["--prepare", "--json"],
 }

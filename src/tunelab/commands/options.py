@@ -176,6 +176,9 @@ Prepare = Annotated[
     str | None, typer.Option(metavar="BACKEND", help="jittor: make its environment and compile it (some minutes).")
 ]
 MergedDtype = Annotated[Dtype | None, typer.Option(help="Of merged weights.", show_default="that of the base's files")]
+Gguf = Annotated[
+    bool, typer.Option("--gguf", help="Merge, and write a GGUF file for llama.cpp too; wants 'tunelab[gguf]'.")
+]
 ListedFolder = Annotated[
     Path | None,
     typer.Argument(

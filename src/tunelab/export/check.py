@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 EXACT = {"backend": "torch", "precision": "fp32", "activation_checkpointing": False}
 NUM_ROWS = 4
+NUM_ASKED = 5
+"""Prompts."""
 NUM_LOSS_ROWS = 200
 FIXED_LENGTH = 24
 """Tokens of a row that stands in for data that is gone."""
@@ -113,7 +115,7 @@ def check_rows(run: RunConfig, text: TextSide, *, vocabulary: int) -> CheckRows:
         data = prepare(parts(run).task, text, run, training=False)
         rows, kind = data.test_rows, "test"
         first = zip(data.test_prompts, data.test, rows, strict=False)  # a long document has several rows
-        asked = [_asked(*one) for one in islice(first, NUM_ROWS)]
+        asked = [_asked(*one) for one in islice(first, NUM_ASKED)]
     except DataError:
         rows, kind = _fixed_rows(vocabulary, encoder_decoder=text.encoder_decoder), "fixed"
         asked = [Asked(row.ids if row.source is None else row.source, None) for row in rows]

@@ -18,6 +18,7 @@ from tunelab.errors import ConfigError
 from tunelab.export.adapter import Copied, write_copy
 from tunelab.export.card import card_text
 from tunelab.export.check import Agreement, Trained, check_rows, open_exact
+from tunelab.export.gguf import Converted, check_converter, texts_text, write_gguf
 from tunelab.export.merge import Merged, write_merged
 from tunelab.files import write_atomically
 from tunelab.study.executing.saved import Saved, find_saved
@@ -37,25 +38,30 @@ class Exported(NamedTuple):
     rows: str
     """'4 test rows', or '4 fixed rows' where the task's data is gone."""
     size_mib: float
+    gguf: Converted | None = None
 
 
-def export(run: Path, folder: Path, *, merge: bool = False, dtype: str | None = None) -> Exported:
+def export(run: Path, folder: Path, *, merge: bool = False, dtype: str | None = None, gguf: bool = False) -> Exported:
     """Write the result of a run to a new folder.
 
     Args:
         merge: plain weights that transformers loads by itself, instead of the method's own format.
         dtype: fp32, bf16 or fp16 for merged weights; left out: the type that most of the base's files have.
+        gguf: merge, and write the merged weights as a GGUF file too (extra `gguf`).
 
     Raises:
-        ConfigError: no finished run, or the folder is not free.
+        ConfigError: no finished run, the folder is not free, or no converter that knows the model.
         ModelError: the base is missing, or has changed since.
         RunError: what was written does not compute what was trained; nothing stays.
     """
+    merge = merge or gguf
     if dtype is not None and not merge:
         raise ConfigError(f"--dtype {dtype}: what a run saved is copied as it is; give --merge too")
     _check_free(folder)
     saved = find_run(run)
     base = load_backend("torch").locate(saved.source)
+    if gguf:
+        check_converter(base.folder)
     opened = open_exact(Saved(*saved), saved.run)
     rows = check_rows(saved.run, opened.text, vocabulary=opened.session.model.config.get_text_config().vocab_size)
     with _appearing_whole(folder) as temporary:
@@ -67,12 +73,19 @@ def export(run: Path, folder: Path, *, merge: bool = False, dtype: str | None = 
         if (trained_by := RunFolder(run).read_run().backend) != saved.run.backend:
             said = f"trained by {trained_by}; read, written and compared here by {saved.run.backend}"
             written = written._replace(notes=(*written.notes, said))
+        converted = None
+        if gguf:
+            assert isinstance(written, Merged)
+            converted = write_gguf(opened, saved, temporary, name=folder.name, dtype=written.dtype, rows=rows)
+            written = written._replace(notes=(*written.notes, *converted.notes))
         kind = "merged" if isinstance(written, Merged) else written.kind
         card = card_text(RunFolder(run), saved, kind=kind, written=written, base=base)
+        if converted is not None:
+            card += f"\n## GGUF\n\n`{converted.name}` holds the same weights for llama.cpp: {texts_text(converted)}.\n"
         write_atomically(temporary / "README.md", card)
     size = sum(file.stat().st_size for file in folder.rglob("*.safetensors")) / MIB
     count = f"{len(rows.batch.rows)} {rows.kind} rows"
-    return Exported(saved.run.id, folder, kind, written, count, size)
+    return Exported(saved.run.id, folder, kind, written, count, size, converted)
 
 
 def find_run(path: Path) -> Trained:
@@ -125,6 +138,8 @@ def export_text(exported: Exported) -> str:
         texts = written.texts
         given = ", given the folder's generation_config.json" if exported.kind == "adapter" else ""
         lines.append(f"  texts by transformers' generate{given}: {texts.equal} of {texts.num} equal the study's")
+    if (converted := exported.gguf) is not None:
+        lines.append(f"  {converted.name}, {converted.size_mib:.1f} MiB: {texts_text(converted)}")
     return "\n".join([*lines, *(f"  note: {note}" for note in written.notes), f"wrote {exported.folder}"])
 
 
@@ -144,8 +159,14 @@ def as_json(exported: Exported) -> dict[str, Any]:
         "peft": None if peft is None else peft._asdict(),
         "texts": None if written.texts is None else written.texts._asdict(),
         "losses": None if losses is None else {**losses._asdict(), "difference": losses.difference},
+        "gguf": None if exported.gguf is None else _gguf_facts(exported.gguf),
         "notes": list(written.notes),
     }
+
+
+def _gguf_facts(converted: Converted) -> dict[str, Any]:
+    same = {key: value and value._asdict() for key in ("by_tokens", "by_text") for value in [getattr(converted, key)]}
+    return {"name": converted.name, "size_mib": converted.size_mib, **same}
 
 
 def _agreement_text(agreement: Agreement) -> str:

@@ -25,6 +25,7 @@ from tunelab.export.check import (
 )
 from tunelab.export.texts import Texts, compare_texts
 from tunelab.models.generation_file import authors_notes, write_beside
+from tunelab.models.tokenizer_files import write_pieces
 from tunelab.records import Located
 from tunelab.study.executing.saved import Saved
 
@@ -77,6 +78,7 @@ def write_merged(
     model.save_pretrained(folder, max_shard_size=SHARD)
     config = write_beside(model, opened.text.tokenizer, folder, run.generation)
     notes = authors_notes(model, config)
+    write_pieces(base.folder, opened.text.tokenizer, folder)
     if (learned := saved.folder / TEMPLATE_FILE).exists():
         shutil.copy(learned, folder)
     _cast(model, torch.float32)

@@ -86,7 +86,7 @@ def compare_texts(session: Any, written: Any, folder: Path, *, asked: Sequence[A
             equal, ties = equal + 1, ties + 1
         elif first is None:
             first = (text.tokenizer.decode(wanted), text.tokenizer.decode(theirs))
-    known = [one for one in fit if one.example is not None and not _has_fields(one.example)]
+    known = [one for one in fit if one.example is not None and not has_fields(one.example)]
     other = sum(_prompt_ids(tokenizer, one.example, pairs=text.encoder_decoder) != one.ids.tolist() for one in known)
     return Texts(len(fit), equal, ties, other, first)
 
@@ -126,7 +126,7 @@ def _tied(session: Any, ids: np.ndarray, ours: list[int], theirs: list[int], tex
     return gap <= LIMITS["fp32"] * float(logits_V.abs().max())
 
 
-def _has_fields(example: Example) -> bool:
+def has_fields(example: Example) -> bool:
     """Tool calls, reasoning and the like: how a template is given them is chat_fields.py's to find out."""
     return bool(example.given or any(turn.more for turn in example.turns))
 

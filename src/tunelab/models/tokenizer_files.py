@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
+import shutil
 from pathlib import Path
+from typing import Any
 
 from tunelab.errors import ModelError
+from tunelab.files import write_atomically
 
 SENTENCEPIECE = ("*.model", "*.spm")
 LIBRARIES = {"sentencepiece": ("sentencepiece", "google.protobuf"), "tiktoken": ("tiktoken",)}
@@ -32,6 +36,26 @@ def check_libraries(folder: Path, *, model: str) -> None:
                 f"model '{model}': its tokenizer is a file of {extra} ({path.name}), and {' and '.join(missing)} "
                 f"{'is' if len(missing) == 1 else 'are'} not installed: pip install 'tunelab[{extra}]'"
             )
+
+
+def write_pieces(base: Path, tokenizer: Any, folder: Path) -> None:
+    """A base's sentence pieces beside weights that leave, for readers that want their scores: llama.cpp's converter.
+    It reads the tokens that were added to them where transformers 4 wrote them, and transformers 5 writes them there no
+    more. transformers itself reads tokenizer.json and none of this."""
+    paths = sorted(path for pattern in SENTENCEPIECE for path in base.glob(pattern) if path.is_file())
+    pieces = [path for path in paths if not _RANK.match(path.read_bytes()[:4096])]
+    for path in pieces:
+        shutil.copy(path, folder)
+    config = folder / "tokenizer_config.json"
+    if not pieces or not config.is_file():
+        return
+    facts = json.loads(config.read_text(encoding="utf-8"))
+    flags = ("lstrip", "normalized", "rstrip", "single_word", "special")
+    facts["added_tokens_decoder"] = {
+        str(number): {"content": token.content, **{flag: getattr(token, flag) for flag in flags}}
+        for number, token in sorted(tokenizer.added_tokens_decoder.items())
+    }
+    write_atomically(config, json.dumps(facts, indent=2, ensure_ascii=False, sort_keys=True) + "\n")
 
 
 def _is_there(name: str) -> bool:

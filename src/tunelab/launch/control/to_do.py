@@ -134,7 +134,9 @@ def _differences(earlier: RunConfig, run: RunConfig, *sections: str) -> tuple[st
     """'generation.max_new_tokens 64, now 40'."""
     before, now = (_flat(each.model_dump(mode="json", include=set(sections))) for each in (earlier, run))
     names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-    return tuple(f"{name} {_shown(before.get(name))}, now {_shown(now.get(name))}" for name in names)
+    return tuple(
+        f"{name.replace('ranks.', 'launch.')} {_shown(before.get(name))}, now {_shown(now.get(name))}" for name in names
+    )
 
 
 def _flat(facts: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
