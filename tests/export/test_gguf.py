@@ -3,6 +3,7 @@
 import io
 import json
 import os
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -102,10 +103,8 @@ def test_llama_cpp_writes_the_study_s_texts_and_ends_them(tmp_path, end):
 
 @pytest.mark.slow
 @needs_llama_cpp
-def test_a_tokenizer_without_its_pieces_is_warned_of(tmp_path):
-    """Without scores llama.cpp makes other tokens of a text; by the tokens the weights are right all the same."""
-    run = trained(tmp_path, chat=False)
-    exported = export(run, tmp_path / "whole", gguf=True)
+def test_prompts_of_a_template_are_asked_as_text(tmp_path):
+    exported = export(trained(tmp_path, chat=False), tmp_path / "mine", gguf=True)
     assert exported.gguf.by_tokens.equal == exported.gguf.by_text.equal == 5
     assert not [note for note in exported.written.notes if "llama.cpp" in note]
 
@@ -132,16 +131,31 @@ def test_without_the_converter_the_way_out_is_told(finished, tmp_path, monkeypat
         export(finished.run("full"), tmp_path / "mine", gguf=True)
 
 
+def test_while_it_is_converted_the_folder_says_whether_texts_begin_with_a_token(tmp_path):
+    from transformers import AutoTokenizer
+
+    import tiny
+
+    folder = tiny.model_folder(tmp_path / "model")
+    config = folder / "tokenizer_config.json"
+    before = config.read_text()
+    with gguf._start_said(folder, AutoTokenizer.from_pretrained(folder)):
+        assert json.loads(config.read_text()) == json.loads(before) | {"add_bos_token": False}
+    assert config.read_text() == before
+
+
 class Opened:
     """Of the model, what a conversion asks for."""
 
     class text:
         encoder_decoder = False
+        tokenizer = None
 
 
 def written(tmp_path, monkeypatch, by_tokens: gguf.Same, by_text: gguf.Same) -> gguf.Converted:
     monkeypatch.setattr(gguf, "_convert", lambda folder, file, *options: file.write_bytes(b"GGUF"))
     monkeypatch.setattr(gguf, "_name_ends", lambda folder, file: ())
+    monkeypatch.setattr(gguf, "_start_said", lambda folder, tokenizer: nullcontext())
     monkeypatch.setattr(gguf, "package", lambda: "llama_cpp")
     monkeypatch.setattr(gguf, "_asked", lambda *arguments: (by_tokens, by_text))
     return gguf.write_gguf(Opened(), None, tmp_path, name="mine", dtype="bf16", rows=None)
@@ -165,6 +179,7 @@ def test_without_llama_cpp_a_file_is_written_and_that_is_said(tmp_path, monkeypa
     monkeypatch.setattr(gguf, "package", lambda: None)
     monkeypatch.setattr(gguf, "_convert", lambda folder, file, *options: file.write_bytes(b"GGUF"))
     monkeypatch.setattr(gguf, "_name_ends", lambda folder, file: ())
+    monkeypatch.setattr(gguf, "_start_said", lambda folder, tokenizer: nullcontext())
     made = gguf.write_gguf(Opened(), None, tmp_path, name="mine", dtype="fp16", rows=None)
     assert (made.name, made.by_tokens) == ("mine-F16.gguf", None)
     assert made.notes == ("mine-F16.gguf: not asked anything, llama.cpp is not installed: pip install 'tunelab[gguf]'",)

@@ -9,6 +9,7 @@ import tiny
 from tunelab.config.schema import ModelSource
 from tunelab.errors import ModelError
 from tunelab.models.load import load_text
+from tunelab.models.tokenizer_files import write_pieces
 from tunelab.records import Located
 
 
@@ -89,3 +90,31 @@ def test_a_folder_without_tokenizer_files_is_refused(tmp_path):
         (folder / name).unlink()
     with pytest.raises(ModelError, match="its tokenizer"):
         text_of(folder)
+
+
+def test_sentence_pieces_leave_with_the_tokens_that_were_added_to_them(tmp_path, pieces):
+    """As transformers 4 wrote them, where llama.cpp's converter looks."""
+    base, folder = folder_with(tmp_path, "tokenizer.model", pieces, kind="LlamaTokenizer"), tmp_path / "written"
+    tokenizer = text_of(base).tokenizer
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|turn|>"]})
+    tokenizer.save_pretrained(folder)
+    write_pieces(base, tokenizer, folder)
+    added = json.loads((folder / "tokenizer_config.json").read_text())["added_tokens_decoder"]
+    assert added[str(tokenizer.convert_tokens_to_ids("<|turn|>"))] == {
+        "content": "<|turn|>", "lstrip": False, "normalized": False, "rstrip": False, "single_word": False,
+        "special": True,
+    }  # fmt: skip
+    assert (folder / "tokenizer.model").read_bytes() == pieces
+    from transformers import AutoTokenizer
+
+    again = AutoTokenizer.from_pretrained(folder)
+    assert again("the mill<|turn|>")["input_ids"] == tokenizer("the mill<|turn|>")["input_ids"]
+
+
+def test_a_tiktoken_file_of_that_name_is_left(tmp_path):
+    base, folder = tmp_path / "base", tmp_path / "written"
+    base.mkdir()
+    folder.mkdir()
+    (base / "tokenizer.model").write_bytes(b"IQ== 0\nIg== 1\n")
+    write_pieces(base, None, folder)
+    assert not list(folder.iterdir())

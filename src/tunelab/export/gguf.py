@@ -7,11 +7,14 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tunelab.config.schema import Generation
+from tunelab.data.tokens.encoded import edges
 from tunelab.errors import ConfigError, RunError
 from tunelab.export.check import CheckRows, Exact, Trained
 from tunelab.export.llama_texts import llama_texts, package
@@ -87,7 +90,8 @@ def write_gguf(opened: Exact, saved: Trained, folder: Path, *, name: str, dtype:
     """
     kind = TYPES[dtype]
     file = folder / f"{name}-{kind.upper()}.gguf"
-    _convert(folder, file, "--outtype", kind, "--model-name", name)
+    with _start_said(folder, opened.text.tokenizer):
+        _convert(folder, file, "--outtype", kind, "--model-name", name)
     notes = _name_ends(folder, file)
     size = file.stat().st_size / 1024**2
     if package() is None:
@@ -144,6 +148,20 @@ def _convert(folder: Path, file: Path, *options: str) -> None:
     if done.returncode != 0:
         said = [line for line in done.stderr.strip().splitlines() if line.strip()]
         raise RunError(f"llama.cpp's converter refuses this model ({said[-1] if said else done.returncode})")
+
+
+@contextmanager
+def _start_said(folder: Path, tokenizer: Any) -> Iterator[None]:
+    """While it is converted the folder says whether the tokenizer puts a start token in front of a text: where nothing
+    is said, llama.cpp does it for sentence pieces."""
+    config = folder / "tokenizer_config.json"
+    before = config.read_text(encoding="utf-8")
+    begins = tokenizer.bos_token_id is not None and tokenizer.bos_token_id in edges(tokenizer).start
+    config.write_text(json.dumps(json.loads(before) | {"add_bos_token": begins}), encoding="utf-8")
+    try:
+        yield
+    finally:
+        config.write_text(before, encoding="utf-8")
 
 
 def _name_ends(folder: Path, file: Path) -> tuple[str, ...]:
