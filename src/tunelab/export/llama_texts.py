@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -57,8 +58,7 @@ def _opened(file: str, context: int, folder: str) -> Answer:
         return lambda given: (
             model.create_chat_completion(**given) if "messages" in given else model.create_completion(**given)
         )
-    import xllamacpp  # pyright: ignore[reportMissingImports]
-
+    xllamacpp: Any = import_module("xllamacpp")
     settings = xllamacpp.CommonParams()
     settings.model.path = file
     settings.n_ctx, settings.n_parallel, settings.n_gpu_layers, settings.warmup = context, 1, 0, False

@@ -42,10 +42,11 @@ def show_outputs(folder: RunFolder, *, num_examples: int, worst: bool | None = N
         ConfigError: the run was not evaluated, or is to be ordered and has nothing to order by.
         DataError: its predictions cannot be read.
     """
-    if not folder.has_predictions:
-        raise ConfigError(f"{folder.path}: no predictions.jsonl, so the run was not evaluated; `tunelab run` goes on")
     try:
         predictions = folder.read_predictions()
+    except FileNotFoundError:
+        said = "no predictions.jsonl, so the run was not evaluated; `tunelab run` goes on"
+        raise ConfigError(f"{folder.path}: {said}") from None
     except ValueError as error:
         raise DataError(
             f"{folder.path / 'predictions.jsonl'}: a line cannot be read; evaluate the run again"
