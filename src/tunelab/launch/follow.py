@@ -32,7 +32,7 @@ def follow(submitted: Outcome, view: View) -> Outcome:
     ledger, told = Ledger(store.folder), dict[str, Any]()
     view.told("Looking on; Ctrl-C ends that alone, the jobs go on.")
     try:
-        with mirrored(plan.study, store.folder, view.told):
+        with mirrored(plan.study, store.folder, lambda text: view.told(text)):
             while True:
                 in_queue = _in_queue(ledger, view, told)
                 runs = study_runs_on_disk(plan, store, settled=lambda run_id: store.run(run_id).settled)

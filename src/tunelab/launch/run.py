@@ -75,7 +75,7 @@ def run_study(
         for line in to_do(plan, store, study_runs(plan, revisions, store, settled=lambda run_id: False)).lines:
             view.told(line)
     write_atomically(store.study_file, dump(plan.study))
-    with mirrored(plan.study, store.folder, view.told):
+    with mirrored(plan.study, store.folder, lambda text: view.told(text)):
         if submission is None:
             with _partial_report(plan, store, view):
                 runs, jobs = _execute(plan, revisions, store, launch, view), None
