@@ -30,6 +30,17 @@ def test_roles_take_the_names_of_chat_templates(user, assistant):
     assert read({"from": user, "value": "Hi"}, {"from": assistant, "value": "Hello"}) == [USER, REPLY]
 
 
+def test_a_developer_is_the_system():
+    assert read(message("developer", "Be brief."), message("user", "Hi"))[0] == Turn("system", "Be brief.")
+
+
+def test_a_call_in_openai_s_first_form_may_have_no_text():
+    call = {"name": "find", "arguments": "{}"}
+    for given in ({"content": None}, {}):
+        (turn,) = read({"role": "assistant", "function_call": call, **given})
+        assert (turn.text, turn.more) == ("", '{"function_call": {"name": "find", "arguments": "{}"}}')
+
+
 def test_text_parts_are_joined():
     parts = [{"type": "text", "text": "Hel"}, {"type": "text", "text": "lo"}]
     assert read(message("user", "Hi"), message("assistant", parts)) == [USER, REPLY]
@@ -38,7 +49,7 @@ def test_text_parts_are_joined():
 def test_an_unknown_role_is_one_clear_line():
     assert problem(message("user", "Hi"), message("tool", "42")) == (
         'a.jsonl: row 3, message 2: the role "tool" is unknown; known are system, user, human, assistant, gpt, '
-        "chatgpt, model: rewrite the message, or take the row out"
+        "chatgpt, model, developer: rewrite the message, or take the row out"
     )
     assert read(message("user", "Hi"), message("tool", "42"), skip_other_roles=True) == [USER]
 

@@ -30,6 +30,7 @@ ROLES: dict[str, Role] = {
     "gpt": "assistant",
     "chatgpt": "assistant",
     "model": "assistant",
+    "developer": "system",
 }
 """What data sets call a role -> what a chat template calls it. Case does not count."""
 ROLES_WITH_TOOLS: dict[str, Role] = {**ROLES, "tool": "tool"}
@@ -179,7 +180,7 @@ def is_empty(turn: Turn) -> bool:
 
 def _turn(role: Role, message: Mapping[str, Any], keys: tuple[str, str], ignore: Collection[str], where: str) -> Turn:
     fields = message_fields(message, known=keys, assistant=role == "assistant", ignore=ignore, where=where)
-    calls_alone = message.get(keys[1]) is None and bool(message.get("tool_calls"))
+    calls_alone = message.get(keys[1]) is None and _has_calls(message)
     return Turn(role, "" if calls_alone else _content(message, keys[1], where), *fields)
 
 
@@ -187,10 +188,15 @@ def _keys(message: Any, where: str) -> tuple[str, str]:
     """A message with tool calls may have no text."""
     if isinstance(message, Mapping):
         for role_key, text_key in _KEYS:
-            if role_key in message and (text_key in message or message.get("tool_calls")):
+            if role_key in message and (text_key in message or _has_calls(message)):
                 return role_key, text_key
     keys = f"an object with the keys {', '.join(message)}" if isinstance(message, Mapping) else shown(message)
     raise DataError(f"{where}: must be an object {{role, content}} or {{from, value}}; got {keys}")
+
+
+def _has_calls(message: Mapping[str, Any]) -> bool:
+    """Now, or in OpenAI's first form; whether a template writes it is found out where the turn is written."""
+    return bool(message.get("tool_calls") or message.get("function_call"))
 
 
 def _content(message: Mapping[str, Any], key: str, where: str) -> str:
