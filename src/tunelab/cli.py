@@ -208,7 +208,8 @@ def evaluate(
         return
     from tunelab.launch.printing import console, result_text, width_of
 
-    print("\n".join(result_text(result, width=width_of(console())) for result in results))
+    width = width_of(console())
+    print("\n".join(result_text(result, model=model, width=width) for result in results))
 
 
 app.command()(generate)

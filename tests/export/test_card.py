@@ -6,8 +6,8 @@ import re
 import pytest
 import yaml
 
-from tunelab.export.card import _clean
-from tunelab.export.export import export
+from tunelab.export.card import _clean, _loading
+from tunelab.export.export import export, find_run
 from tunelab.study.store import RunFolder
 
 
@@ -39,6 +39,14 @@ def test_its_front_matter_is_yaml(card):
     facts = yaml.safe_load(card.split("---\n")[1])
     assert facts["library_name"] == "transformers"
     assert "base_model" not in facts, "a folder is no model of the hub"
+
+
+def test_an_adapter_on_an_embedded_model_says_where_that_is(finished):
+    saved = find_run(finished.run("lora"))
+    tiny = saved._replace(source=saved.source.model_copy(update={"name": "tunelab/tiny"}))
+    code = "\n".join(_loading(saved.run, tiny, kind="adapter"))
+    assert "from tunelab.models.configurations import EMBEDDED" in code
+    assert "base = AutoModelForCausalLM.from_pretrained(EMBEDDED['tunelab/tiny'])" in code and "BASE" not in code
 
 
 def test_an_unknown_licence_says_to_look(card):

@@ -95,16 +95,20 @@ def _loading(run: RunConfig, saved: Trained, *, kind: str) -> list[str]:
         return ["## How to load it", shell]
     if kind == "adapter":
         revision = f", revision={run.model_revision!r}" if _on_hub(saved.source) else ""
-        name = saved.source.name if _on_hub(saved.source) else "BASE"
+        embedded = saved.source.name in EMBEDDED
+        name = repr(saved.source.name if _on_hub(saved.source) else "BASE")
+        name = f"EMBEDDED[{saved.source.name!r}]" if embedded else name
         lines.insert(0, "from peft import PeftModel")
-        lines += [] if _on_hub(saved.source) else ["# BASE: the folder of the base model"]
-        lines += [f"base = {automatic}.from_pretrained({name!r}{revision}{trust})"]
+        lines += [] if embedded or _on_hub(saved.source) else ["# BASE: the folder of the base model"]
+        lines += [f"base = {automatic}.from_pretrained({name}{revision}{trust})"]
         lines += ['model = PeftModel.from_pretrained(base, "FOLDER")']
     else:
         lines += [f'model = {automatic}.from_pretrained("FOLDER"{trust})']
     lines += ['tokenizer = AutoTokenizer.from_pretrained("FOLDER")']
     if kind == "adapter":
         lines.insert(1, lines.pop(1).replace("AutoTokenizer", "AutoTokenizer, GenerationConfig"))
+        if saved.source.name in EMBEDDED:
+            lines.insert(2, "from tunelab.models.configurations import EMBEDDED")
         lines += ["# how texts end; give it as model.generate(..., generation_config=generation_config)"]
         lines += ['generation_config = GenerationConfig.from_pretrained("FOLDER")']
     said = ["## How to load it", _fenced("\n".join(lines), "python"), "or", shell]

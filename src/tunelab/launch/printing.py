@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tunelab.config.study_yaml import dump_yaml
+from tunelab.entries import BASE
 from tunelab.launch.run import Outcome
 from tunelab.records import PhaseCost, RunResult
 from tunelab.report.decision import terminal_text
@@ -111,9 +112,10 @@ def _rehearsal_lines(outcome: Outcome) -> list[str]:
     return [f"{REHEARSED}. In it {end}.", *(f"  {line}" for line in outcome.rehearsed), ""]
 
 
-def result_text(result: RunResult, *, width: int | None = None) -> str:
-    """Scores with intervals, costs, notes."""
-    lines = [f"{result.method} on {result.task}, seed {result.seed}"]
+def result_text(result: RunResult, *, model: str | None = None, width: int | None = None) -> str:
+    """Scores with intervals, costs, notes. `model`: what a user has called it, for one that no method is known of."""
+    name = model if model is not None and result.method == BASE else result.method
+    lines = [f"{name} on {result.task}, seed {result.seed}"]
     for name, score in result.scores.items():
         shown = interval(score.value, score.low, score.high, score_decimals([score.value]))
         lines.append(f"  {name:<16} {shown}  n={score.n}  {score.signature}")
