@@ -129,6 +129,7 @@ print(choosing.Chooser(settings, [2])(scores, texts), "torch" in sys.modules)
 """
 
 
+@pytest.mark.slow
 def test_choosing_and_the_loop_are_there_without_torch():
     run = subprocess.run([sys.executable, "-c", WITHOUT_TORCH], capture_output=True, text=True, check=False)
     assert run.stdout == "[1] False\n", run.stderr

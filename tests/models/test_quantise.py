@@ -56,10 +56,12 @@ def test_codes_scales_and_weights_are_bitsandbytes_own(shape, dtype):
     assert ours.scales.equal(reference.quant_state.absmax)
     assert ours.scales_of_scales.equal(reference.quant_state.state2.absmax)
     assert ours.offset.equal(reference.quant_state.offset)
-    assert ours.dense(dtype).equal(functional.dequantize_4bit(reference.data, reference.quant_state))
+    state = reference.quant_state
+    state.shape = torch.Size((1, state.shape.numel()))  # else its AVX-512 code errs where a row ends within a block
+    assert ours.dense(dtype).equal(functional.dequantize_4bit(reference.data, state).view(shape))
 
 
-@pytest.mark.parametrize("shape", [*SHAPES, (33, 35), (5, 7)])
+@pytest.mark.parametrize("shape", [*SHAPES, (33, 35), (5, 7), (96, 32), (32, 96)])
 def test_weights_are_what_the_paper_says_the_codes_mean(shape):
     from bitsandbytes.functional import create_dynamic_map
 

@@ -246,8 +246,9 @@ def dequantise(
         absmax=scales_of_scales, code=tables.dynamic, blocksize=SCALES_BLOCK, dtype=torch.float32
     )
     largest = functional.dequantize_blockwise(scales, outer).add_(offset)
-    # a row of odd length is not for bitsandbytes' kernel: all codes as one row are
-    rows, columns = shape if shape[1] % 2 == 0 else (1, 2 * codes.numel())
+    # a row that ends within a block is not for bitsandbytes' kernels (with AVX-512 it gets another block's scale, and
+    # none takes one of odd length): all codes as one row are
+    rows, columns = shape if shape[1] % BLOCK == 0 else (1, 2 * codes.numel())
     kernel = _cpu_kernel(dtype) if codes.device.type == "cpu" else None
     if kernel is None:
         state = functional.QuantState(
