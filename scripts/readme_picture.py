@@ -1,6 +1,6 @@
 """The README's picture: the first screen of a report, photographed by Chromium.
 
-    tunelab run && python scripts/readme_picture.py results/quickstart
+    tunelab run --set "seeds=[0,1,2]" && python scripts/readme_picture.py results/quickstart
 
 Writes docs/images/report.png with fewer colours where that is needed to stay below 200 KB. Run it anew when the report
 looks different.
