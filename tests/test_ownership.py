@@ -43,6 +43,7 @@ def test_a_living_process_of_this_host_is_not_disturbed_however_silent(tmp_path)
             pass
 
 
+@pytest.mark.slow
 def test_a_process_that_is_gone_or_another_one_is_taken_over_and_nothing_is_left(tmp_path):
     done = subprocess.Popen([sys.executable, "-c", ""])
     done.wait()
@@ -195,6 +196,7 @@ def test_of_several_processes_one_is_inside_at_a_time(tmp_path):
     assert left(tmp_path / "folder") == []
 
 
+@pytest.mark.slow
 def test_a_zombie_is_dead():
     child = subprocess.Popen([sys.executable, "-c", ""])
     deadline = time.monotonic() + 20
