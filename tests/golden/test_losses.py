@@ -18,6 +18,9 @@ pytestmark = pytest.mark.slow
 FILE = Path(__file__).with_name("losses.json")
 METHODS = [name for name in catalogue.names("methods") if catalogue.load("methods", name).trains]
 KINDS = ["llama", "t5"]
+ROUNDING = {"lisa t5": 5e-3}
+"""Where other processors' rounding grows beyond 2e-4: drawn blocks begin Adam anew, and its first step is the gradient's
+sign. Between AVX2 and AVX-512 it is 2e-3 by step 20; from every other method's losses it is 0.4 and more."""
 
 
 def losses(name: str, kind: str) -> list[float]:
@@ -36,7 +39,7 @@ def losses(name: str, kind: str) -> list[float]:
 def test_losses_are_the_golden_ones(name, kind):
     golden = json.loads(FILE.read_text())
     assert f"{name} {kind}" in golden, "a new method: add its line by `python tests/golden/test_losses.py`"
-    assert losses(name, kind) == pytest.approx(golden[f"{name} {kind}"], abs=2e-4)
+    assert losses(name, kind) == pytest.approx(golden[f"{name} {kind}"], abs=ROUNDING.get(f"{name} {kind}", 2e-4))
 
 
 if __name__ == "__main__":
