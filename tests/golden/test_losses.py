@@ -19,8 +19,8 @@ FILE = Path(__file__).with_name("losses.json")
 METHODS = [name for name in catalogue.names("methods") if catalogue.load("methods", name).trains]
 KINDS = ["llama", "t5"]
 ROUNDING = {"lisa t5": 5e-3}
-"""Where other processors' rounding grows beyond 2e-4: drawn blocks begin Adam anew, and its first step is the gradient's
-sign. Between AVX2 and AVX-512 it is 2e-3 by step 20; from every other method's losses it is 0.4 and more."""
+"""Where other processors' rounding grows beyond 2e-4: drawn blocks begin Adam anew, and its first step is the sign
+of the gradient. Between AVX2 and AVX-512 it is 2e-3 by step 20; from every other method's losses it is 0.4 and more."""
 
 
 def losses(name: str, kind: str) -> list[float]:
