@@ -9,6 +9,7 @@ import os
 import pytest
 import torch
 
+import bitsandbytes_as_meant
 import tunelab
 from parity.zoo import by_transformers
 from parity.zoo.families import ALL
@@ -29,6 +30,11 @@ def shared_by_processes(tmp_path_factory):
     folder = (folder.parent if os.environ.get("PYTEST_XDIST_WORKER") else folder) / "zoo"
     folder.mkdir(exist_ok=True)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def bitsandbytes_on_every_cpu(monkeypatch):
+    bitsandbytes_as_meant.mend(monkeypatch)
 
 
 @pytest.fixture
