@@ -68,7 +68,7 @@ class Evaluations:
             shutil.rmtree(new, ignore_errors=True)
             for name, text in contents.items():
                 write_atomically(new / name, text)
-            shutil.rmtree(self._of(run), ignore_errors=True)
+            _discard(self._of(run))
             new.rename(self._of(run))
         self._keep_present()
         (self._of(run) / TAKING_PLACE).touch()
@@ -77,22 +77,26 @@ class Evaluations:
     @property
     def interrupted(self) -> bool:
         """Whether an exchange was begun by a process that has ended since, and has to be finished before all else."""
-        return any(self._folder.glob(f"evaluations/*/{TAKING_PLACE}"))
+        return bool(self._begun())
 
     def finish(self) -> None:
         """The exchange that was interrupted, if there is one."""
-        for marker in self._folder.glob(f"evaluations/*/{TAKING_PLACE}"):
-            self._take_place(marker.parent)
+        for source in self._begun():
+            self._take_place(source)
+
+    def _begun(self) -> list[Path]:
+        """A name that begins with a point is no evaluation's: half made, or in place already and half deleted."""
+        markers = self._folder.glob(f"evaluations/[!.]*/{TAKING_PLACE}")
+        return [marker.parent for marker in markers]
 
     def _keep_present(self) -> None:
         present = RunConfig.from_run_json((self._folder / RUN).read_bytes())
         copy = self._folder / "evaluations" / ".present"
         shutil.rmtree(copy, ignore_errors=True)
-        copy.mkdir(parents=True)
         for name in FILES:
             if (self._folder / name).exists():
-                shutil.copyfile(self._folder / name, copy / name)
-        shutil.rmtree(self._of(present), ignore_errors=True)
+                write_atomically(copy / name, (self._folder / name).read_bytes())
+        _discard(self._of(present))
         copy.rename(self._of(present))
 
     def _take_place(self, source: Path) -> None:
@@ -104,12 +108,19 @@ class Evaluations:
             else:
                 (self._folder / name).unlink(missing_ok=True)
         (self._folder / ASKED).unlink(missing_ok=True)
-        gone = source.with_name(f".{source.name}.gone")
-        source.rename(gone)  # at once: half of a kept one would count as whole
-        shutil.rmtree(gone)
+        _discard(source)
 
     def _of(self, run: RunConfig) -> Path:
         return self._folder / "evaluations" / settings_of(run)
+
+
+def _discard(folder: Path) -> None:
+    """At once: half of a kept one would count as whole."""
+    gone = folder.with_name(f".{folder.name}.gone")
+    shutil.rmtree(gone, ignore_errors=True)  # of a process that was killed while it deleted
+    if folder.exists():
+        folder.rename(gone)
+        shutil.rmtree(gone)
 
 
 def settings_of(run: RunConfig) -> str:
