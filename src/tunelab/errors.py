@@ -41,6 +41,10 @@ class RunError(TunelabError):
     exit_status = 1
 
 
+class UnreadableRun(RunError, ValueError):
+    """A record of a run that is damaged, or of another version of tunelab."""
+
+
 class Diverged(RunError):
     """A run whose loss or gradient norm is not finite: nothing after that step would mean anything."""
 

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 import tiny
+from tunelab.errors import TunelabError
 from tunelab.study.evaluations import FILES, Evaluations
 from tunelab.study.store import RunFolder
 
@@ -79,3 +80,13 @@ def test_killed_at_every_write_it_goes_on_without_a_loss(tmp_path, way):
             evaluations.put_in_place(RUNS[each])
             assert in_place(folder) == texts(each)
     assert count > 20
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", "\x00\x00"])
+@pytest.mark.parametrize("name", ["run.json", "result.json", "asked.json"])
+def test_a_damaged_record_is_one_line_that_names_the_file(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    folder = RunFolder(tmp_path)
+    read = {"run.json": folder.read_run, "result.json": folder.read_result, "asked.json": folder.evaluations.asked}
+    with pytest.raises(TunelabError, match=rf"{name}: damaged, or written by another version.*move the run's folder"):
+        read[name]()

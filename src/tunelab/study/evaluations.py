@@ -12,8 +12,10 @@ import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from tunelab.config.run import RunConfig
+from tunelab.errors import UnreadableRun
 from tunelab.files import write_atomically
 
 RUN, RESULT = "run.json", "result.json"
@@ -22,6 +24,8 @@ FILES = (RUN, "predictions.jsonl", "general.jsonl", RESULT)
 ASKED = "asked.json"
 TAKING_PLACE = "taking-place"
 """In a whole evaluation that is being put in place: the one before it has been kept."""
+
+Read = TypeVar("Read")
 
 
 class Evaluations:
@@ -35,7 +39,7 @@ class Evaluations:
     def asked(self) -> RunConfig | None:
         """The run with the settings of an evaluation that is not there yet."""
         path = self._folder / ASKED
-        return RunConfig.from_run_json(path.read_bytes()) if path.exists() else None
+        return whole(path, RunConfig.from_run_json) if path.exists() else None
 
     def ask(self, run: RunConfig) -> None:
         self._check()
@@ -90,7 +94,7 @@ class Evaluations:
         return [marker.parent for marker in markers]
 
     def _keep_present(self) -> None:
-        present = RunConfig.from_run_json((self._folder / RUN).read_bytes())
+        present = whole(self._folder / RUN, RunConfig.from_run_json)
         copy = self._folder / "evaluations" / ".present"
         shutil.rmtree(copy, ignore_errors=True)
         for name in FILES:
@@ -112,6 +116,20 @@ class Evaluations:
 
     def _of(self, run: RunConfig) -> Path:
         return self._folder / "evaluations" / settings_of(run)
+
+
+def whole(path: Path, parsed: Callable[[bytes], Read]) -> Read:
+    """
+    Raises:
+        UnreadableRun: the file is damaged.
+        FileNotFoundError: it is not there.
+    """
+    content = path.read_bytes()
+    try:
+        return parsed(content)
+    except (ValueError, TypeError, AttributeError) as error:
+        ways = "put it back, or move the run's folder away and it is made again"
+        raise UnreadableRun(f"{path}: damaged, or written by another version of tunelab; {ways}") from error
 
 
 def _discard(folder: Path) -> None:

@@ -18,7 +18,7 @@ from tunelab.errors import RunError
 from tunelab.files import write_atomically
 from tunelab.ownership import Held, Ownership, holder_of, own
 from tunelab.records import Divergence, Prediction, RunResult, StepRecord, ValidationRecord
-from tunelab.study.evaluations import FILES, RESULT, RUN, Evaluations
+from tunelab.study.evaluations import FILES, RESULT, RUN, Evaluations, whole
 
 LAST_BYTES = 8192
 """Of steps.jsonl, longer than two of its lines."""
@@ -84,7 +84,7 @@ class RunFolder:
         self.write_run(run, {})
 
     def read_run(self) -> RunConfig:
-        return RunConfig.from_run_json((self.path / RUN).read_bytes())
+        return whole(self.path / RUN, RunConfig.from_run_json)
 
     def to_execute(self) -> RunConfig:
         """The run, with the settings of an evaluation that it is asked for since it finished."""
@@ -166,7 +166,7 @@ class RunFolder:
 
     def read_result(self) -> RunResult | None:
         """Also while an evaluation by other settings is asked for."""
-        return RunResult.model_validate_json((self.path / RESULT).read_text()) if self.has_result else None
+        return whole(self.path / RESULT, RunResult.model_validate_json) if self.has_result else None
 
     def write_failure(self, error: str, *, divergence: Divergence | None = None) -> None:
         """Named in the report; the run is tried again next time, unless it is a candidate of a search that diverged."""
