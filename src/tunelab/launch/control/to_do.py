@@ -102,6 +102,8 @@ def _of(plan: Plan, each: StudyRun, store: Store, scored: tuple[str, ...]) -> To
     if each.is_outcome:
         return ToDo(each.entry, "outcome")
     folder = store.run(each.run.id)
+    if folder.evaluations.interrupted:  # it has no result in place until the exchange is finished
+        return ToDo(each.entry, "take back")
     if not folder.has_result:
         return _unfinished(each, folder)
     lacks, earlier = missing(folder, each.run), folder.read_run()
@@ -115,7 +117,8 @@ def _of(plan: Plan, each: StudyRun, store: Store, scored: tuple[str, ...]) -> To
         for text in _differences(earlier, asked, *OF_NO_EFFECT)
     )
     if lacks == "evaluation":
-        return ToDo(each.entry, "evaluate again", "", changed, (), ignored)
+        gone = "" if each.entry.method == BASE or folder.model.is_dir() else "(fails: its saved model is gone)"
+        return ToDo(each.entry, "evaluate again", gone, changed, (), ignored)
     if lacks == "kept evaluation":
         return ToDo(each.entry, "take back", "", changed, (), ignored)
     return ToDo(each.entry, "ask the harness" if lacks == "harness" else "keep", "", changed, scored, ignored)
