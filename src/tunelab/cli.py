@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -44,7 +45,8 @@ from tunelab.commands.options import (
 )
 from tunelab.commands.standing import print_json
 from tunelab.errors import ConfigError, TunelabError
-from tunelab.launch.terminal.at_work import at_work
+from tunelab.launch.terminal.at_work import AtWork, at_work
+from tunelab.launch.terminal.texts import tell
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -105,7 +107,7 @@ def run(
                 max_seeds=10 if max_seeds is None else max_seeds, wait=wait, replace=replace,
             )  # fmt: skip
     except KeyboardInterrupt:
-        print("Interrupted. The same command goes on where this one stopped: finished runs stay.", file=sys.stderr)
+        tell("Interrupted. The same command goes on where this one stopped: finished runs stay.")
         raise typer.Exit(130) from None
     print(outcome_text(outcome, width=width_of(console())))
     raise typer.Exit(1 if outcome.num_failed else 0)
@@ -139,13 +141,17 @@ def init(
     """Write a commented study for your own data."""
     from tunelab.study.verbs.init import write_study
 
-    with at_work(f"reading {train}"):
+    with at_work(f"reading {', '.join(map(str, train))}") as work:
         written = write_study(
             train=train, test=test, validation=validation, model=model, out=out, encoding=encoding, header=header,
-            force=force, ask=_ask if sys.stdin.isatty() and sys.stderr.isatty() else None,
+            force=force, ask=partial(_ask, work) if sys.stdin.isatty() and sys.stderr.isatty() else None,
         )  # fmt: skip
-    lines = [*(f"note: {note}" for note in written.notes), *(f"wrote {path}" for path in written.files)]
-    print("\n".join([*lines, f"next: tunelab plan {written.study}"]))
+    from tunelab.launch.terminal.texts import terminal_columns
+    from tunelab.report.tables import wrapped
+
+    width = terminal_columns()
+    notes = [line for note in written.notes for line in wrapped(f"note: {note}", width, indent="  ")]
+    print("\n".join([*notes, *(f"wrote {path}" for path in written.files), f"next: tunelab plan {written.study}"]))
 
 
 @app.command()
@@ -230,11 +236,13 @@ def score(
     with at_work(f"scoring {hypotheses}"):
         scores = tunelab.score(hypotheses, references, metrics=names)
     for note in scoring.notes(scores):
-        print(f"note: {note}", file=sys.stderr)
+        tell(f"note: {note}")
     if as_json:
         print_json({"scores": scoring.as_json(scores)})
         return
-    print(scoring.scores_text(scores))
+    from tunelab.launch.terminal.texts import terminal_columns
+
+    print(scoring.scores_text(scores, columns=terminal_columns()))
 
 
 @app.command()
@@ -278,8 +286,9 @@ def export(
 standing.add_verbs(app)
 
 
-def _ask(taken: str) -> bool:
-    return typer.confirm(f"{taken}: already there. Overwrite?", err=True)
+def _ask(work: AtWork, taken: str) -> bool:
+    with work.asking():
+        return typer.confirm(f"{taken}: already there. Overwrite?", err=True)
 
 
 def main() -> None:
@@ -289,5 +298,5 @@ def main() -> None:
         app(prog_name="tunelab")
     except TunelabError as error:
         for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
+            tell(f"error: {line}")
         sys.exit(error.exit_status)

@@ -155,3 +155,11 @@ def test_odd_columns_are_said_and_stand_in_the_study(command, data):
     for line in ("column 'id': looks like an id: another value in every row, and no text",
                  "column 'note': empty in every row"):  # fmt: skip
         assert f"note: {line}" in answer.out and f"# {line}" in (data / "study.yaml").read_text()
+
+
+def test_where_a_split_is_there_another_folder_is_the_way_out(command, data):
+    assert command("init", "--train", "train.jsonl").status == 0
+    again = command("init", "--train", "train.jsonl", "--out", "other.yaml")
+    assert again.status == 2 and "--out FOLDER/other.yaml writes them into another folder" in again.err
+    (data / "folder").mkdir()
+    assert command("init", "--train", "train.jsonl", "--out", "folder/other.yaml").status == 0

@@ -163,3 +163,29 @@ def test_generate_prints_the_text_and_no_warning(finished, method):
     done = subprocess.run([*command, "--prompt", "name = X", "--max-new-tokens", "3"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert not [line for line in done.stderr.splitlines() if not line.endswith(" ...")], "but for what it is doing"
+
+
+def test_what_init_says_fits(terminal, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [f"What colour is café {n}, if it is red?;It is red, of course, said {n} of them;gut" for n in range(40)]
+    (tmp_path / "rows.csv").write_text("\n".join(["frage;antwort;label", *rows]), encoding="cp1252")
+    answer = terminal("init", "--train", "rows.csv", columns=60)
+    assert answer.status == 0 and widest(answer.out) <= 60 and "\n  " in answer.out
+    assert "not UTF-8, read as cp1252" in " ".join(answer.out.split())
+
+
+def test_scores_of_texts_fit(terminal, tmp_path):
+    (tmp_path / "texts").write_text("the cat sat on a mat\n")
+    answer = terminal("score", tmp_path / "texts", tmp_path / "texts", columns=60)
+    assert answer.status == 0 and widest(answer.out) <= 60
+    assert "version:" in answer.out and "n=1\n" in answer.out, "the signature stands below"
+
+
+def test_an_error_is_wrapped_on_a_terminal_and_whole_elsewhere(terminal, command, monkeypatch):
+    arguments = ("list", "methods", "a-folder-with-a-rather-long-name")
+    whole = command(*arguments).err
+    monkeypatch.setattr(type(sys.stderr), "isatty", lambda self: True)
+    monkeypatch.setenv("COLUMNS", "60")
+    err = command(*arguments).err
+    assert len(whole) > 80 and whole.count("\n") == 1
+    assert widest(err) <= 60 and err.split() == whole.split()

@@ -88,3 +88,11 @@ def test_a_phase_is_named_where_nothing_was_said_for_a_while():
     view._last_line = -1e9
     view.event(RUN, {"event": "phase", "phase": "validate"})
     assert out.getvalue() == "test: validate\n"
+
+
+def test_a_log_has_whole_lines(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    out = io.StringIO()
+    text = "test: 8 rows with answers became 3 examples: rows with equal prompts are one"
+    PlainView(Console(file=out)).event(RUN, {"event": "note", "text": text})
+    assert out.getvalue() == f"restaurants: {text}\n"

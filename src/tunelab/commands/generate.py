@@ -9,6 +9,7 @@ import typer
 
 from tunelab.commands.options import Chat, ModelName, PromptFile, SystemText, Temperature, TopP
 from tunelab.launch.terminal.at_work import at_work
+from tunelab.launch.terminal.texts import tell
 
 
 def generate(
@@ -45,4 +46,4 @@ def generate(
 
 def _note(text: str) -> None:
     """Beside the texts, which may go to a file."""
-    print(f"note: {text}", file=sys.stderr)
+    tell(f"note: {text}")

@@ -94,7 +94,7 @@ class PlainView:
 
     def _print(self, text: str) -> None:
         self._last_line = time.monotonic()
-        self.console.print(text, markup=False, highlight=False)
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)  # a log's lines are whole
 
 
 def _last_of_its_kind(event: dict[str, Any]) -> bool:

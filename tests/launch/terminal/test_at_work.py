@@ -92,3 +92,24 @@ def test_run_says_something_before_anything_heavy_is_imported(tmp_path):
     whole = time.monotonic() - began
     assert first is not None and first < whole / 3, f"first line after {first} s of {whole:.1f} s"
     assert b"counting parameters" in seen and b"5 runs on" in seen
+
+
+def test_nothing_is_written_over_a_question(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    out = Terminal()
+    with at_work("reading rows.csv", stream=out) as work:
+        with work.asking():
+            begin = len(out.getvalue())
+            out.write("Overwrite? ")
+            time.sleep(0.5)
+            assert out.getvalue()[begin:] == "Overwrite? "
+        assert "reading rows.csv" in out.getvalue()[begin:], "and it goes on afterwards"
+
+
+def test_a_log_gets_no_line_while_the_user_is_asked(monkeypatch):
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.02)
+    out = io.StringIO()
+    with at_work("reading rows.csv", stream=out) as work, work.asking():
+        time.sleep(0.4)
+    assert out.getvalue() == ""

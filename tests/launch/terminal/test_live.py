@@ -217,3 +217,10 @@ def test_it_stands_still_in_a_real_terminal_of_80_by_24(tmp_path):
     assert sum("step 7/40" in line for line in second) == 5
     assert sum(line.startswith("FAILED") for line in second) == 3
     assert any("32 of 40 runs finished, 5 running, 3 failed" in line for line in second)
+
+
+def test_nothing_is_left_of_planning_that_failed():
+    console = Console(file=io.StringIO(), width=80, height=24, force_terminal=True, color_system=None)
+    with pytest.raises(ValueError), LiveView(console, doing="planning study.yaml") as made:
+        raise ValueError
+    assert rendered(made) == []

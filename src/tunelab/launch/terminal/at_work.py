@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from tunelab.stages import heard_by
 
 if TYPE_CHECKING:
+    from rich.live import Live
     from rich.text import Text
 
 PATIENCE_SECONDS = 2.0
@@ -27,6 +28,8 @@ class AtWork:
         self._text = text
         self._stage = ""
         self._begun = time.monotonic()
+        self._line: Live | None = None
+        self._asking = False
 
     def hear(self, stage: str) -> None:
         self._stage = stage
@@ -39,9 +42,23 @@ class AtWork:
         """From here on only stages are shown: something else shows the rest."""
         self._text = ""
 
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Nothing is shown until the end of the block, which asks the user: a line that changes would write over the
+        question."""
+        self._asking = True
+        if self._line is not None:
+            self._line.stop()
+        try:
+            yield
+        finally:
+            self._asking = False
+            if self._line is not None:
+                self._line.start(refresh=True)
+
     @property
     def shown(self) -> str:
-        return self._stage or self._text
+        return "" if self._asking else self._stage or self._text
 
     def line(self) -> Text:
         """For a terminal: '⠹ counting parameters: lora (2 of 5), 7 s'; empty: nothing."""
@@ -84,11 +101,13 @@ def _changing_line(work: AtWork, stream: TextIO) -> Iterator[None]:
 
     live = Live(console=Console(file=stream), get_renderable=shown, refresh_per_second=8, transient=True,
                 redirect_stdout=False, redirect_stderr=False)  # fmt: skip
+    work._line = live
     live.start(refresh=True)  # before what follows imports anything that takes long
     try:
         yield
     finally:
         live.stop()
+        work._line = None
 
 
 @contextmanager

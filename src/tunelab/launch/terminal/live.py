@@ -49,6 +49,7 @@ class LiveView:
     def __exit__(self, *error: object) -> None:
         self._hearing.__exit__(None, None, None)
         self._over = True
+        self._work.rest()  # what was being planned is no picture of the study: nothing is left of it
         self._live.stop()
 
     def told(self, text: str) -> None:

@@ -14,6 +14,12 @@ def terminal_columns() -> int | None:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
+def tell(text: str) -> None:
+    """Prints a line on standard error: whole where that is no terminal, else wrapped."""
+    width = shutil.get_terminal_size().columns if sys.stderr.isatty() else None
+    print("\n".join(wrapped(text, width, indent="  ")), file=sys.stderr)
+
+
 def finding_text(name: str, text: str, advice: str, *, width: int | None = None) -> str:
     """A line, and one with what is to be done."""
     space = None if width is None else max(20, width - 23)

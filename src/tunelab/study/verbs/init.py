@@ -172,7 +172,10 @@ def _check_free(
             raise ConfigError(f"{path}: is read, and would be written too; --out names another place for the study")
     taken = ", ".join(str(path) for path in files if path.exists())
     if taken and not force and not (ask is not None and ask(taken)):
-        raise ConfigError(f"{taken}: already there; --force overwrites, --out names another study file")
+        elsewhere = "--out names another study file"
+        if any(path.exists() for path in files[:-1]):
+            elsewhere = f"--out FOLDER/{files[-1].name} writes them into another folder"
+        raise ConfigError(f"{taken}: already there; --force overwrites, {elsewhere}")
 
 
 def _with_way_out(note: str) -> str:

@@ -50,8 +50,9 @@ def notes(scores: dict[str, Score]) -> list[str]:
     return [f"{name}: {score.note}" for name, score in scores.items() if score.note]
 
 
-def scores_text(scores: dict[str, Score]) -> str:
-    """A line a metric: value and interval with the digits that the official tools print, examples, signature."""
+def scores_text(scores: dict[str, Score], *, columns: int | None = None) -> str:
+    """A line a metric: value and interval with the digits that the official tools print, examples, signature; where a
+    terminal has fewer `columns`, the signature below."""
     width = max(map(len, scores))
     lines = []
     for name, score in scores.items():
@@ -59,7 +60,9 @@ def scores_text(scores: dict[str, Score]) -> str:
         if score.value is not None:
             shown = f"{score.value:.4f}"
             shown += "" if score.low is None else f" [{score.low:.4f}, {score.high:.4f}]"
-        lines.append(f"{name:<{width}}  {shown}  n={score.n}  {score.signature}")
+        line = f"{name:<{width}}  {shown}  n={score.n}"
+        fits = columns is None or len(line) + 2 + len(score.signature) <= columns
+        lines += [f"{line}  {score.signature}"] if fits else [line, f"{'':<{width}}  {score.signature}"]
     return "\n".join(lines)
 
 
