@@ -146,11 +146,9 @@ def init(
             train=train, test=test, validation=validation, model=model, out=out, encoding=encoding, header=header,
             force=force, ask=partial(_ask, work) if sys.stdin.isatty() and sys.stderr.isatty() else None,
         )  # fmt: skip
-    from tunelab.launch.terminal.texts import terminal_columns
-    from tunelab.report.tables import wrapped
+    from tunelab.launch.terminal.texts import fitting
 
-    width = terminal_columns()
-    notes = [line for note in written.notes for line in wrapped(f"note: {note}", width, indent="  ")]
+    notes = [fitting(f"note: {note}") for note in written.notes]
     print("\n".join([*notes, *(f"wrote {path}" for path in written.files), f"next: tunelab plan {written.study}"]))
 
 
@@ -280,7 +278,9 @@ def export(
     if as_json:
         print_json(exporter.as_json(exported))
         return
-    print(exporter.export_text(exported))
+    from tunelab.launch.terminal.texts import fitting
+
+    print(fitting(exporter.export_text(exported)))
 
 
 standing.add_verbs(app)

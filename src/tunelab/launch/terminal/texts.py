@@ -14,6 +14,12 @@ def terminal_columns() -> int | None:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
+def fitting(text: str) -> str:
+    """Lines for standard output: whole where that is no terminal, else wrapped."""
+    width = terminal_columns()
+    return "\n".join(part for line in text.split("\n") for part in wrapped(line, width, indent="  "))
+
+
 def tell(text: str) -> None:
     """Prints a line on standard error: whole where that is no terminal, else wrapped."""
     width = shutil.get_terminal_size().columns if sys.stderr.isatty() else None
