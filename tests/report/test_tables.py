@@ -104,3 +104,10 @@ def test_notes_of_the_data_stand_under_the_verdict_once_and_say_of_whom(tmp_path
     )
     only = terminal_text(comparison.__class__(study="small", groups=(changed,)))
     assert f"note: only here ({row.method})" in only
+
+
+@pytest.mark.parametrize("methods", [("base",), ("base", "full", "lora r=8")])
+def test_the_star_is_explained_where_there_is_one(tmp_path, methods):
+    study = write_study(tmp_path, tasks=("restaurants",), spoil=False, methods=methods)
+    text = terminal_text(build_comparison([study], metrics=METRICS))
+    assert ("*: as good as the best" in text) == (len(methods) > 1) == (" *" in text)

@@ -73,7 +73,8 @@ def decision_table(group: Group, *, caption: str, short: bool = False) -> Table:
         for row in group.rows
     ]
     hidden = {columns.index(column) for column in columns if short and column.title == "Saved"}
-    explained = [*([STARRED] if short else [BOLD, INTERVAL, COSTS]), *([SPREAD] if group.is_spread else [])]
+    starred = [STARRED] if any(cell.tone == "best" for row in rows for cell in row) else []
+    explained = [*(starred if short else [BOLD, INTERVAL, COSTS]), *([SPREAD] if group.is_spread else [])]
     unseen = [line for name in metrics for line in unread(name, finished(group.runs))]
     feet = (*explained, *unseen, *(f"{letter}: {mark}" for mark, letter in letters.items()))
     return Table(
