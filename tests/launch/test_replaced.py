@@ -76,7 +76,7 @@ def test_an_evaluation_is_replaced_when_the_new_one_is_whole_and_kept_then(study
         run_study(make_plan(read_study(text=study, overrides=[NINE])), out=out, cluster="in-process", view=view)
     said = "2 to evaluate again (generation.max_new_tokens 3, now 9): what is there stays until the new one is whole"
     assert view.lines[0].startswith(said)
-    assert view.lines[-1] == f"Report of the 2 of 2 runs that have finished: {out / 'report.html'}"
+    assert view.lines[-1] == f"Report of the 2 of 2 runs that have results: {out / 'report.html'}"
     halfway = in_place(out)
     assert halfway["lora"] == before["lora"] and halfway["base"] != before["base"]
     assert not contents(out)["lora"].finished and contents(out)["base"].finished
@@ -199,7 +199,7 @@ def test_a_study_that_is_interrupted_leaves_its_report_and_no_process(number, tm
     process.send_signal(number)
     said, errors = process.communicate(timeout=120)
     assert process.returncode == 130 and "goes on where this one stopped" in errors
-    assert "Report of the 1 of 3 runs that have finished" in " ".join(said.split()), said
+    assert "Report of the 1 of 3 runs that have results" in " ".join(said.split()), said
     page = (out / "report.html").read_text()
     assert "base" in page and "lora" in page
     assert children() <= before

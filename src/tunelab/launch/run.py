@@ -165,7 +165,7 @@ def _partial_report(plan: Plan, store: Store, view: View) -> Iterator[None]:
             sum(number)
             for number in zip(*((row.num_seeds_planned, row.num_seeds) for row in written.rows), strict=True)
         )
-        view.told(f"Report of the {done} of {planned} runs that have finished: {store.folder / 'report.html'}")
+        view.told(f"Report of the {done} of {planned} runs that have results: {store.folder / 'report.html'}")
         raise
 
 
