@@ -204,6 +204,15 @@ def test_show_rows_names_columns_and_types(command, tmp_path):
     assert len(lines) == 6
 
 
+def test_show_rows_reads_a_file_as_init_does_and_says_what_it_guessed(command, tmp_path):
+    file = tmp_path / "rows.csv"
+    file.write_bytes("Frage;Antwort\nWer k\xf6nnte?;Ich\n".encode("cp1252"))
+    lines = command("show", "--rows", file).out.splitlines()
+    assert lines[1:3] == ["rows.csv: not UTF-8, read as cp1252 (line 2: 'Wer k\xf6nnte?;Ich')",
+                          "rows.csv: its values are separated by semicolons"]  # fmt: skip
+    assert lines[3:5] == ["  Frage: text", "  Antwort: text"]
+
+
 def test_show_rows_of_a_named_data_set_from_its_original_files(command, tmp_path):
     from tunelab.data.sets.named import write_generated
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, NamedTuple
 
-from tunelab.data.reading.rows import Row, read_rows
+from tunelab.data.reading.found_rows import find_rows
+from tunelab.data.reading.rows import Row
 from tunelab.data.sets.named import SOURCES, source_rows
 from tunelab.data.tokens.batching import Order, micro_batches
 from tunelab.errors import ConfigError, DataError
@@ -64,7 +65,7 @@ class ShownFile(NamedTuple):
     rows: tuple[Row, ...]
     """The first three; three drawn ones of a big data set on the hub."""
     about: tuple[str, ...] = ()
-    """What is known of a named data set."""
+    """What is known of a named data set; of a file what had to be guessed."""
 
 
 _KINDS = {str: "text", int: "number", float: "number", bool: "true/false", NoneType: "nothing", dict: "object"}
@@ -133,8 +134,9 @@ def show_source(name: str, split: str, *, path: Path | None) -> ShownFile:
 
 
 def show_file(path: Path) -> ShownFile:
-    """Raises DataError when it cannot be read."""
-    rows = read_rows(path)
+    """As `init` reads it, with what had to be guessed. Raises DataError when it cannot be read."""
+    found = find_rows(path)
+    rows = found.rows
     seen: dict[str, Counter[str]] = {}
     for row in rows:
         for column, value in row.items():
@@ -143,7 +145,7 @@ def show_file(path: Path) -> ShownFile:
         column: " or ".join(sorted({*counts, *([_KINDS[NoneType]] if counts.total() < len(rows) else [])}))
         for column, counts in seen.items()
     }
-    return ShownFile(len(rows), kinds, tuple(rows[:3]))
+    return ShownFile(len(rows), kinds, tuple(rows[:3]), found.notes)
 
 
 def _first_step(plan: Plan, data: RunData) -> FirstStep:
