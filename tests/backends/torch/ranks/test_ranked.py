@@ -23,7 +23,7 @@ ADAPTERS = {
     "lora-t5": (Lora(rank=4, learning_rate=1e-2), "t5"),
     "lora-gpt2": (Lora(rank=4, learning_rate=2e-3, b_rate=2.0), "gpt2"),
     "lora-parts": (Lora(rank=4, learning_rate=1e-2, targets=("c_attn.q", "c_attn.v")), "gpt2"),
-    "qlora": (Qlora(rank=4, learning_rate=1e-2), "llama"),
+    "qlora": (Qlora(rank=4, learning_rate=3e-3), "llama"),
     "rosa": (Rosa(rank=4, density=0.05, learning_rate=3e-3, warmup_steps=2), "llama"),
     "rosa-nf4": (Rosa(rank=4, density=0.05, learning_rate=3e-3, base="nf4"), "llama"),
     "dora": (Dora(rank=4, learning_rate=1e-2), "llama"),
