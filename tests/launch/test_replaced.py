@@ -65,6 +65,8 @@ def to_do(study, out, *overrides) -> dict[str, str]:
 
 def test_an_evaluation_is_replaced_when_the_new_one_is_whole_and_kept_then(study, tmp_path):
     out = tmp_path / "out"
+    new = to_do_on_disk(make_plan(read_study(text=study)), Store(out))[1]
+    assert new.lines == ["2 runs: 1 to train; 1 to evaluate, without training"]
     finish(study, out)
     before = in_place(out)
     assert to_do(study, out) == {"base": "keep", "lora": "keep"}

@@ -83,7 +83,8 @@ def test_what_is_decided_at_the_first_look_gets_no_further_seed(model, tmp_path)
     (look,) = looks_of(tmp_path)["looks"]
     assert look["counted"] == 3 and look["level"] == pytest.approx(next_level([], 3, 4))
     assert looks_of(tmp_path)["further"] == [] and len(seen.started) == 1 + 2 * 3
-    assert seen.lines == ["restaurants at 3 seeds: full, lora as good (level 2.9 %)"]
+    assert seen.lines[0].endswith("to train; 1 to evaluate, without training")
+    assert seen.lines[1:] == ["restaurants at 3 seeds: full, lora as good (level 2.9 %)"]
 
 
 def test_undecided_methods_get_the_same_further_seeds_up_to_the_limit_and_every_look_is_paid_for(model, tmp_path):

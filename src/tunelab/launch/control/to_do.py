@@ -64,14 +64,14 @@ class StudyToDo(NamedTuple):
 
     @property
     def lines(self) -> list[str]:
-        """For the terminal; none where everything is new."""
-        if all(each.what in ("train", "evaluate", "wait") for each in self.runs) and not self.leaving:
-            return []
+        """For the terminal; one where everything is new."""
         lines = []
         for what, words in WORDS.items():
             own = [each for each in self.runs if each.what == what]
             if own:
                 lines.append(f"{len(own)} {words}{_which(own)}")
+        if all(each.what in ("train", "evaluate", "wait") for each in self.runs) and not self.leaving:
+            return [f"{len(self.runs)} runs: {'; '.join(lines)}"]
         scored = {name: sum(name in each.scored for each in self.runs) for each in self.runs for name in each.scored}
         lines += [f"{name}: {number} scored from what they have written" for name, number in scored.items()]
         lines += dict.fromkeys(text for each in self.runs for text in each.ignored)
