@@ -115,6 +115,7 @@ def run(
         ...     "generation": {"max_new_tokens": 8},
         ... }
         >>> outcome = tunelab.run(study, cluster="in-process")
+        2 runs: 1 to train; 1 to evaluate, without training
         base--restaurants--seed0--...
         >>> [row.method for row in outcome.comparison.rows]
         ['base', 'lora']
