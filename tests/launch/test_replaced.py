@@ -19,6 +19,7 @@ from tunelab.errors import ConfigError, ModelError
 from tunelab.launch.control.dry import dry_text
 from tunelab.launch.control.to_do import to_do_on_disk
 from tunelab.launch.run import run_study
+from tunelab.ownership import own
 from tunelab.study import evaluations
 from tunelab.study.executing.again import reopen
 from tunelab.study.planning.plan import make_plan
@@ -143,6 +144,9 @@ def test_what_is_asked_for_without_effect_is_said_and_so_is_what_leaves_the_repo
     assert "precision fp32 of finished runs stays: bf16 is for runs that are still to be trained" in lines
     other = make_plan(read_study(text=study, overrides=["budget.steps=4"]))
     text = dry_text(other, out=out, cluster=None)
+    with own(out):
+        assert "executes the study right now" in dry_text(other, out=out, cluster=None)
+    assert "executes the study" not in text
     assert "To do" in text and "2 finished by other settings stay on disk and leave the report: base--" in text
     assert contents(out)["lora"].finished
 

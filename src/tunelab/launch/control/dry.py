@@ -8,6 +8,7 @@ from tunelab.launch.control.to_do import to_do_on_disk
 from tunelab.launch.printing import plan_text
 from tunelab.launch.run import refuse_other_study
 from tunelab.launch.waves import scripts_text
+from tunelab.ownership import holder_of
 from tunelab.study.planning.planned import Plan
 from tunelab.study.planning.preview import preview
 from tunelab.study.store import Store
@@ -26,5 +27,7 @@ def dry_text(
         refuse_other_study(plan, folder)
     runs, found = to_do_on_disk(plan, Store(folder))
     shown = preview(plan, runs=runs, to_do=[each.text for each in found.runs])
-    shown = shown._replace(notes=(*shown.notes, *found.lines))
+    held = holder_of(folder) if folder.is_dir() else None
+    busy = [f"{held.holder.name} executes the study right now; this is as it stands"] if held and held.alive else []
+    shown = shown._replace(notes=(*shown.notes, *busy, *found.lines))
     return plan_text(shown, width=width) + scripts_text(plan, out=folder, cluster=cluster)
