@@ -5,14 +5,14 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal -o faulthandler_timeout=300
 
-.PHONY: demo test test-fast test-versions lint types docs bench java chromium slurm jittor
+.PHONY: demo test test-fast test-versions lint types docs bench java chromium tmux slurm jittor
 
 # The embedded quickstart, to a finished report under results/quickstart.
 demo: $(VENV)/.tunelab
 	$(BIN)/tunelab run
 
 # Two processes; each test process computes with one thread (see tests/conftest.py).
-test: $(VENV)/.tunelab-dev java chromium slurm jittor
+test: $(VENV)/.tunelab-dev java chromium tmux slurm jittor
 	$(PYTEST)
 
 # For every edit: no process is started, no Java, no browser.
@@ -33,6 +33,11 @@ chromium:
 	@{ { command -v chromium || command -v google-chrome; } && command -v pdftotext; } >/dev/null \
 	  || test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null || { apt-get update -qq \
 	  && apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core poppler-utils; }
+
+# The live view is looked at in a real terminal of 80 columns and 24 lines. Where it is missing that test skips.
+tmux:
+	@command -v tmux >/dev/null || test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null \
+	  || { apt-get update -qq && apt-get install -y -qq --no-install-recommends tmux; }
 
 # A real SLURM for tests/launch/slurm, 4 MB. Where it is missing and cannot be installed they skip.
 slurm:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 import time
@@ -13,25 +12,15 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-import pytest
+from report.browser import find_chromium
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SECONDS = 60.0
-
-
-def browser() -> str:
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None and os.environ.get("TUNELAB_REQUIRE_ALL") == "1":
-        pytest.fail("no Chromium is installed")
-    if found is None:
-        pytest.skip("no Chromium is installed")
-    return found
 
 
 @contextmanager
 def served(command: Sequence[str], *, environment: dict[str, str] | None = None, **output: int) -> Iterator[str]:
     """Its address, once it answers. '{port}' is filled in."""
-    browser()
+    find_chromium()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -61,7 +50,7 @@ def _answers(address: str) -> bool:
 def page_text(address: str, profile: Path, *, wants: str) -> str:
     """The page as it is after its scripts have run; tried again until it has what is wanted, for half a minute."""
     command = [
-        browser(), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}",
+        find_chromium(), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}",
         "--window-size=1400,3000", "--virtual-time-budget=10000", "--dump-dom", address,
     ]  # fmt: skip
     deadline = time.monotonic() + SECONDS
