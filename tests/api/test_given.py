@@ -36,7 +36,7 @@ CALLS = [
     (lambda: tunelab.run(STUDY, cluster="inprocess"), "cluster: must be 'local' or 'slurm' or 'in-process'; got 'in"),
     (lambda: tunelab.run(STUDY, until="decide"), "until: must be 'decided'; got 'decide'. Did you mean 'decided'?"),
     (lambda: tunelab.export(RUN, "there", dtype="half"), "dtype: must be 'fp32' or 'bf16' or 'fp16'; got 'half'"),
-    (lambda: tunelab.init(["a.csv"]), "train: must be a path; got ['a.csv']"),
+    (lambda: tunelab.init([5]), "train: must be a path; got 5"),
     (lambda: tunelab.show(), "show what? Give a study or a run's folder, or rows=FILE"),
     (lambda: tunelab.show("quickstart", rows="a.csv"), "show what?"),
 ]

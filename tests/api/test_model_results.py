@@ -148,8 +148,19 @@ def test_init_gives_the_study_it_has_written(tmp_path, monkeypatch):
     rows = [{"question": f"{number}?", "answer": f"{number}"} for number in range(40)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     written = tunelab.init("rows.jsonl", out="mine.yaml")
-    assert repr(written).splitlines() == ["wrote rows.train.jsonl", "wrote rows.test.jsonl", "wrote mine.yaml"]
+    lines = repr(written).splitlines()
+    assert lines[-3:] == ["wrote rows.train.jsonl", "wrote rows.test.jsonl", "wrote mine.yaml"]
+    assert lines[:-3] == [f"note: {note}" for note in written.notes] and len(written.notes) > 1
     assert "methods:" in written._repr_html_()
     assert {run.task for run in tunelab.plan(written.study).runs} == {"rows"}
     with pytest.raises(ConfigError, match="already there"):
         tunelab.init("rows.jsonl", out="mine.yaml")
+
+
+def test_init_reads_several_files_without_header_in_the_encoding_that_is_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b", "test"):
+        (tmp_path / f"{name}.csv").write_text("".join(f"{name}é{n},x{n}\n" for n in range(9)), encoding="cp1252")
+    written = tunelab.init(["a.csv", "b.csv"], test="test.csv", out="both.yaml", encoding="cp1252", header=False)
+    (train,) = [path for path in written.files if ".train." in path.name]
+    assert len(train.read_text(encoding="utf-8").splitlines()) == 18 and "aé8" in train.read_text(encoding="utf-8")

@@ -61,6 +61,16 @@ def path(value: Any, name: str) -> Path:
     return Path(value)
 
 
+def files(value: Any, name: str) -> list[Path]:
+    """One path, or several.
+
+    Raises:
+        ConfigError: anything else.
+    """
+    several = [value] if isinstance(value, str | os.PathLike) else listed(value, name)
+    return [path(one, name) for one in several]
+
+
 def folders(values: tuple[Any, ...]) -> list[Path]:
     """
     Raises:

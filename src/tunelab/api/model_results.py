@@ -195,10 +195,10 @@ class WrittenStudy(Shown, Written):
     """A study file for one's own data; `study` is its path. A notebook shows what stands in it."""
 
     def _parts(self) -> Iterable[Table | str]:
-        return [f"wrote {path}" for path in self.files]
+        return [*(f"note: {note}" for note in self.notes), *(f"wrote {path}" for path in self.files)]
 
     def _text(self) -> str:
-        return "\n".join(f"wrote {path}" for path in self.files)
+        return "\n".join(map(str, self._parts()))
 
     def _repr_html_(self) -> str:
         return preformatted_html(f"{self._text()}\n\n{self.study.read_text(encoding='utf-8')}")

@@ -23,18 +23,24 @@ if TYPE_CHECKING:
 
 
 def init(
-    train: str | Path,
+    train: str | Path | Sequence[str | Path],
     *,
-    test: str | Path | None = None,
+    test: str | Path | Sequence[str | Path] = (),
+    validation: str | Path | Sequence[str | Path] = (),
     model: str = "tunelab/tiny",
     out: str | Path = "study.yaml",
+    encoding: str | None = None,
+    header: bool | None = None,
     force: bool = False,
 ) -> WrittenStudy:
-    """Write a commented study for your own data; `study` of what is returned is its path.
+    """Write a commented study for your own data; `study` of what is returned is its path, `notes` what was guessed.
 
     Args:
-        train: jsonl, json, csv, tsv, parquet or txt. Without `test` a tenth of its rows becomes one.
+        train: jsonl, json, csv, tsv, parquet or txt; several files, or a pattern as 'data/*.jsonl', become one. Without
+            `test` a tenth of its rows becomes one.
         model: a hub id, a local folder, or an embedded model.
+        encoding: None: UTF-8, else UTF-16 by its mark, else cp1252.
+        header: whether the first line of a csv names its columns; None: told by what stands in it.
         force: overwrite files that are there.
 
     Raises:
@@ -44,17 +50,21 @@ def init(
         >>> rows = [{"question": f"{n} + {n}?", "answer": f"{2 * n}"} for n in range(40)]
         >>> _ = Path("sums.jsonl").write_text("".join(json.dumps(row) + "\\n" for row in rows))
         >>> tunelab.init("sums.jsonl", out="sums.yaml")
+        note: sums.train.jsonl: 36 rows
+        note: sums.test.jsonl: 4 rows
+        note: Guessed from the names: the model reads question, and learns to write answer.
         wrote sums.train.jsonl
         wrote sums.test.jsonl
         wrote sums.yaml
     """
-    files = given.path(train, "train"), None if test is None else given.path(test, "test")
+    names = {"train": train, "test": test, "validation": validation}
+    parts = {name: given.files(value, name) for name, value in names.items()}
     from tunelab.api.model_results import WrittenStudy
     from tunelab.study.verbs.init import write_study
 
     written = write_study(
-        train=files[0], test=files[1], model=given.model(model), out=given.path(out, "out"), force=force
-    )  # fmt: skip
+        **parts, model=given.model(model), out=given.path(out, "out"), encoding=encoding, header=header, force=force
+    )
     return WrittenStudy(*written)
 
 

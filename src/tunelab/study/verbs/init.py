@@ -66,7 +66,7 @@ def write_study(
         ConfigError: a file that would be written is there. DataError: a data file cannot be read, or has too few rows.
     """
     names = {"train": train, "test": test, "validation": validation}
-    paths = {split: _paths(given, split) for split, given in names.items() if given is not None and given != ()}
+    paths = {split: _paths(given, split) for split, given in names.items() if given}
     _check_once(paths)
     found = {
         split: [find_rows(path, encoding=encoding, header=header) for path in some] for split, some in paths.items()
