@@ -57,14 +57,14 @@ def init(
         wrote sums.test.jsonl
         wrote sums.yaml
     """
-    names = {"train": train, "test": test, "validation": validation}
-    parts = {name: given.files(value, name) for name, value in names.items()}
     from tunelab.api.model_results import WrittenStudy
     from tunelab.study.verbs.init import write_study
 
     written = write_study(
-        **parts, model=given.model(model), out=given.path(out, "out"), encoding=encoding, header=header, force=force
-    )
+        train=given.files(train, "train"), test=given.files(test, "test"),
+        validation=given.files(validation, "validation"), model=given.model(model), out=given.path(out, "out"),
+        encoding=encoding, header=header, force=force,
+    )  # fmt: skip
     return WrittenStudy(*written)
 
 
