@@ -2,21 +2,31 @@
 
     loss = sum over positions of (1 - e) (logsumexp(z) - z[target]) + e (logsumexp(z) - mean(z)),   z = W h + b
 
-A block of positions at a time: its logits are made, turned into their own gradient in place, multiplied back to h and
-W, and forgotten. So the head needs one block of S x V numbers instead of three whole ones; with a vocabulary of
-262,144 and 4,096 positions that is 64 MiB instead of 12 GiB. The gradients are ready when the forward pass ends.
+The gradients are ready when the forward pass ends. Where the head is frozen the vocabulary is gone through once, a tile
+of logits at a time: its exponentials are multiplied back to W at once, under a maximum that may grow on the way (the
+online softmax of Milakov and Gimelshein 2018, arXiv:1805.02867). Where the head is trained a block of positions has its
+logits whole, and they become their own gradient in place. So instead of three times S x V numbers there are those of one
+tile or block: 4 or 64 MiB in fp32, whatever the vocabulary.
+
+Exponentials are not divided by their sum before they are multiplied: what they are multiplied to is, which is smaller.
+The target's own counts as minus the sum of the others, so that p - 1 is never a difference of two numbers near 1.
 """
-# S positions, C positions of a block, H hidden, V vocabulary; e label smoothing
+# S positions, C positions of a block, H hidden, V vocabulary, T of a tile; e label smoothing
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 BLOCK_NUMBERS = 2**24
-"""Logits of a block: 64 MiB in fp32."""
+"""Logits of a block where the head is trained: 64 MiB in fp32."""
+TILE_NUMBERS = {"cpu": 2**20}
+"""Logits of a tile where it is frozen: on a CPU 4 MiB in fp32, which stay in the cache from one product to the other."""
+LEAST_COLUMNS = 256
+"""Of a tile: products of fewer are slow."""
 
 
 def linear_cross_entropy(
@@ -28,11 +38,112 @@ def linear_cross_entropy(
 
 def token_losses(hidden_SH: Tensor, weight_VH: Tensor, bias_V: Tensor | None, target_S: Tensor) -> Tensor:
     """-ln p(target) of each position, fp32, shape (S,); no gradient."""
-    losses = [
-        torch.logsumexp(logits_CV, dim=1) - logits_CV.gather(1, target_S[block, None])[:, 0]
-        for block, logits_CV in _blocks(hidden_SH.detach(), weight_VH.detach(), bias_V)
-    ]
-    return torch.cat(losses)
+    dtype = _product_dtype(hidden_SH)
+    with torch.no_grad(), torch.autocast(hidden_SH.device.type, enabled=False):
+        return _walk(hidden_SH.to(dtype), weight_VH, bias_V, target_S).loss(0.0)[:, 0]
+
+
+def _product_dtype(hidden_SH: Tensor) -> torch.dtype:
+    device = hidden_SH.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden_SH.dtype
+
+
+class _Walked(NamedTuple):
+    """What is known of each position when all of the vocabulary was seen; fp32."""
+
+    largest_S1: Tensor
+    others_S1: Tensor
+    """Sum of exp(z - largest) over all but the target."""
+    target_S1: Tensor
+    """z[target]"""
+    mean_S1: Tensor | None = None
+    """Of z; where label smoothing asks for it."""
+    grad_SH: Tensor | None = None
+    """Sum of exp(z - largest) W over all but the target."""
+
+    @property
+    def total_S1(self) -> Tensor:
+        """Sum of exp(z - largest)."""
+        return self.others_S1 + (self.target_S1 - self.largest_S1).exp_()
+
+    def loss(self, label_smoothing: float) -> Tensor:
+        """Of each position, shape (S, 1)."""
+        loss_S1 = self.largest_S1 + self.total_S1.log_() - (1 - label_smoothing) * self.target_S1
+        return loss_S1 if self.mean_S1 is None else loss_S1 - label_smoothing * self.mean_S1
+
+
+def _logits(hidden_SH: Tensor, weight_TH: Tensor, bias_T: Tensor | None) -> Tensor:
+    """fp32, shape (S, T)."""
+    z_ST = torch.mm(hidden_SH, weight_TH.t()).float()
+    return z_ST if bias_T is None else z_ST.add_(bias_T.float())
+
+
+def _walk(
+    hidden_SH: Tensor,
+    weight_VH: Tensor,
+    bias_V: Tensor | None,
+    target_S: Tensor,
+    *,
+    wants_grad: bool = False,
+    wants_mean: bool = False,
+) -> _Walked:
+    """Once through the vocabulary, a tile at a time; products in the dtype of hidden."""
+    (S, H), V, dtype = hidden_SH.shape, len(weight_VH), hidden_SH.dtype
+    facts = {"dtype": torch.float32, "device": hidden_SH.device}
+    largest_S1, others_S1 = torch.full((S, 1), -torch.inf, **facts), torch.zeros(S, 1, **facts)
+    own_S1, mean_S1, grad_SH = torch.zeros(S, 1, **facts), None, None
+    if wants_mean:
+        mean_S1 = torch.zeros(S, 1, **facts)
+    if wants_grad:
+        grad_SH = torch.zeros(S, H, **facts)
+    columns = max(LEAST_COLUMNS, TILE_NUMBERS.get(hidden_SH.device.type, BLOCK_NUMBERS) // max(S, 1))
+    for start in range(0, V, columns):
+        weight_TH = weight_VH[start : start + columns].to(dtype)
+        z_ST = _logits(hidden_SH, weight_TH, None if bias_V is None else bias_V[start : start + columns])
+        place_S1 = target_S[:, None] - start
+        is_here_S1 = (place_S1 >= 0) & (place_S1 < len(weight_TH))
+        place_S1 = place_S1.clamp_(0, len(weight_TH) - 1)
+        own_S1 = torch.where(is_here_S1, z_ST.gather(1, place_S1), own_S1)
+        if mean_S1 is not None:
+            mean_S1 += z_ST.sum(dim=1, keepdim=True) / V
+        before_S1, largest_S1 = largest_S1, torch.maximum(largest_S1, z_ST.amax(dim=1, keepdim=True))
+        p_ST = z_ST.sub_(largest_S1).exp_()
+        p_ST.scatter_(1, place_S1, p_ST.gather(1, place_S1).masked_fill_(is_here_S1, 0.0))
+        shrunk_S1 = (before_S1 - largest_S1).exp_()
+        others_S1.mul_(shrunk_S1).add_(p_ST.sum(dim=1, keepdim=True))
+        if grad_SH is not None:
+            grad_SH.mul_(shrunk_S1)
+            _add_product(grad_SH, p_ST.to(dtype), weight_TH)
+    return _Walked(largest_S1, others_S1, own_S1, mean_S1, grad_SH)
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """total += left right; in place where all are fp32."""
+    if left.dtype == total.dtype:
+        total.addmm_(left, right)
+    else:
+        total += left @ right
+
+
+class _Gradients(NamedTuple):
+    hidden_SH: Tensor | None
+    weight_VH: Tensor | None = None
+    bias_V: Tensor | None = None
+
+
+def _of_frozen(
+    hidden_SH: Tensor, weight_VH: Tensor, bias_V: Tensor | None, target_S: Tensor, label_smoothing: float, wants_grad: bool
+) -> tuple[Tensor, _Gradients]:
+    """The summed loss, and the gradient of hidden."""
+    walked = _walk(hidden_SH, weight_VH, bias_V, target_S, wants_grad=wants_grad, wants_mean=bool(label_smoothing))
+    grad_SH = walked.grad_SH
+    if grad_SH is not None:
+        grad_SH.div_(walked.total_S1)
+        own_S1 = label_smoothing - walked.others_S1 / walked.total_S1
+        grad_SH.addcmul_(own_S1, weight_VH[target_S].to(grad_SH.dtype))
+        if label_smoothing:
+            grad_SH -= label_smoothing * weight_VH.mean(dim=0, dtype=torch.float32)
+    return walked.loss(label_smoothing).sum(), _Gradients(grad_SH)
 
 
 def _blocks(hidden_SH: Tensor, weight_VH: Tensor, bias_V: Tensor | None) -> Iterator[tuple[slice, Tensor]]:
@@ -40,8 +151,43 @@ def _blocks(hidden_SH: Tensor, weight_VH: Tensor, bias_V: Tensor | None) -> Iter
     size = max(1, BLOCK_NUMBERS // len(weight_VH))
     for start in range(0, len(hidden_SH), size):
         block = slice(start, start + size)
-        logits_CV = torch.mm(hidden_SH[block], weight_VH.t()).float()
-        yield block, logits_CV if bias_V is None else logits_CV.add_(bias_V.float())
+        yield block, _logits(hidden_SH[block], weight_VH, bias_V)
+
+
+def _of_trained(
+    hidden_SH: Tensor,
+    weight_VH: Tensor,
+    bias_V: Tensor | None,
+    target_S: Tensor,
+    label_smoothing: float,
+    wanted: tuple[bool, bool, bool],
+) -> tuple[Tensor, _Gradients]:
+    """The summed loss, and the gradients of hidden, weight and bias that are wanted."""
+    dtype, fp32 = hidden_SH.dtype, {"dtype": torch.float32, "device": hidden_SH.device}
+    weight_VH = weight_VH.to(dtype)
+    total = torch.zeros((), **fp32)
+    grad_SH = torch.empty(hidden_SH.shape, **fp32) if wanted[0] else None
+    grad_VH = torch.zeros(weight_VH.shape, **fp32) if wanted[1] else None
+    grad_V = torch.zeros(len(weight_VH), **fp32) if wanted[2] else None
+    for block, z_CV in _blocks(hidden_SH, weight_VH, bias_V):
+        target_C1 = target_S[block, None]
+        largest_C1, own_C1 = z_CV.amax(dim=1, keepdim=True), z_CV.gather(1, target_C1)
+        mean_C1 = z_CV.mean(dim=1, keepdim=True) if label_smoothing else None
+        p_CV = z_CV.sub_(largest_C1).exp_().scatter_(1, target_C1, 0.0)
+        walked = _Walked(largest_C1, p_CV.sum(dim=1, keepdim=True), own_C1, mean_C1)
+        sum_C1 = walked.total_S1
+        total += walked.loss(label_smoothing).sum()
+        grad_CV = p_CV.scatter_(1, target_C1, label_smoothing * sum_C1 - walked.others_S1)
+        if label_smoothing:
+            grad_CV -= (label_smoothing / len(weight_VH)) * sum_C1
+        if grad_V is not None:
+            grad_V += (grad_CV / sum_C1).sum(dim=0)
+        grad_CV = grad_CV.to(dtype)
+        if grad_SH is not None:
+            grad_SH[block] = (grad_CV @ weight_VH).float().div_(sum_C1)
+        if grad_VH is not None:
+            _add_product(grad_VH, grad_CV.t(), (hidden_SH[block].float() / sum_C1).to(dtype))
+    return total, _Gradients(grad_SH, grad_VH, grad_V)
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
@@ -49,40 +195,16 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def forward(
         ctx, hidden_SH: Tensor, weight_VH: Tensor, bias_V: Tensor | None, target_S: Tensor, label_smoothing: float
     ) -> Tensor:
-        device = hidden_SH.device.type
-        autocast = torch.is_autocast_enabled(device)
-        dtype = torch.get_autocast_dtype(device) if autocast else hidden_SH.dtype
         wants_hidden, wants_weight, wants_bias = ctx.needs_input_grad[:3]
         ctx.dtypes = hidden_SH.dtype, weight_VH.dtype, None if bias_V is None else bias_V.dtype
-        grad_hidden = torch.empty_like(hidden_SH) if wants_hidden else None
-        grad_weight = torch.zeros_like(weight_VH, dtype=torch.float32) if wants_weight else None
-        grad_bias = torch.zeros_like(bias_V, dtype=torch.float32) if bias_V is not None and wants_bias else None
-        total = torch.zeros((), dtype=torch.float32, device=hidden_SH.device)
-        with torch.autocast(device, enabled=False):
-            hidden, weight = hidden_SH.to(dtype), weight_VH.to(dtype)
-            for block, logits_CV in _blocks(hidden, weight, bias_V):
-                target_C1 = target_S[block, None]
-                normaliser_C1 = torch.logsumexp(logits_CV, dim=1, keepdim=True)
-                loss_C1 = normaliser_C1 - (1 - label_smoothing) * logits_CV.gather(1, target_C1)
-                if label_smoothing:
-                    loss_C1 -= label_smoothing * logits_CV.mean(dim=1, keepdim=True)
-                total += loss_C1.sum()
-                if not (wants_hidden or wants_weight or wants_bias):
-                    continue
-                grad_CV = logits_CV.sub_(normaliser_C1).exp_()
-                if label_smoothing:
-                    grad_CV -= label_smoothing / len(weight)
-                grad_CV.scatter_add_(1, target_C1, torch.full_like(loss_C1, label_smoothing - 1))
-                if grad_bias is not None:
-                    grad_bias += grad_CV.sum(dim=0)
-                grad_CV = grad_CV.to(dtype)
-                if grad_hidden is not None:
-                    grad_hidden[block] = grad_CV @ weight
-                if grad_weight is not None and dtype == torch.float32:
-                    grad_weight.addmm_(grad_CV.t(), hidden[block])
-                elif grad_weight is not None:
-                    grad_weight += grad_CV.t() @ hidden[block]
-        ctx.gradients = grad_hidden, grad_weight, grad_bias
+        dtype = _product_dtype(hidden_SH)
+        with torch.autocast(hidden_SH.device.type, enabled=False):
+            head = hidden_SH.to(dtype), weight_VH, bias_V, target_S, label_smoothing
+            if wants_weight or wants_bias:
+                total, gradients = _of_trained(*head, (wants_hidden, wants_weight, wants_bias))
+            else:
+                total, gradients = _of_frozen(*head, wants_hidden)
+        ctx.gradients = gradients
         return total
 
     @staticmethod
