@@ -3,27 +3,36 @@
 Fast path: rows are padded on the right without a mask (a causal model never looks there), and the output head sees
 only the supervised positions; where the head is a plain linear layer with nothing behind it, a block of them at a time.
 Documents packed into a row are kept apart by positions that begin again, from which transformers makes the mask.
-Reference path: the model's own forward with mask and full logits. `verify` compares them on real rows before the first
-step; where they disagree the run says so and takes the reference path.
+Some layers are replaced by faster ones meanwhile (faster.py). Reference path: the model's own forward with its own
+layers, mask and full logits. `verify` compares logits and gradients on real rows before the first step; where they
+disagree the run says so and takes the reference path.
 """
 # B batch, T tokens, N = B * T, S supervised positions of the batch, H hidden, V vocabulary
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tunelab.backends.torch.faster import Faster
 from tunelab.backends.torch.head import before, difference
 from tunelab.backends.torch.inputs import APART, Inputs, collate
 from tunelab.config.run import RunConfig
+from tunelab.kernels.linear_cross_entropy import linear_cross_entropy
 from tunelab.records import Batch
 
 TOLERANCE = {"fp32": 1e-4, "bf16": 5e-2}
 """Largest difference of fast and reference logits, as a share of the largest logit."""
+GRADIENT_TOLERANCE = {"fp32": 1e-3, "bf16": 1e-1}
+"""Norm of the difference of fast and reference gradients, as a share of the reference's."""
+MOST_COMPARED = 4
+"""Trained tensors whose gradients are compared."""
 
 
 class Paths:
@@ -33,6 +42,7 @@ class Paths:
         self.model, self.run, self.tokenizer, self.notes = model, run, tokenizer, notes
         self.pairs = bool(model.config.is_encoder_decoder)
         self.fast, self.plain_head = True, False
+        self.faster: Faster | None = None
         self.packs = "position_ids" in inspect.signature(model.forward).parameters
         """Whether documents that share a row are kept apart by their positions."""
 
@@ -41,18 +51,84 @@ class Paths:
         with torch.no_grad():
             reference = self._reference_logits(self._collate(batch, apart=True))
             self._verify_packing(batch, reference)
-            inputs = self._collate(batch)
-            fast = self._fast_logits(inputs)
-        if fast is not None and fast.shape == reference.shape:
-            share = difference(fast, reference)
-            self.fast = share <= TOLERANCE[self.run.precision]
-            self.plain_head = self.fast and self._has_plain_head(inputs, fast)
-            reason = f"they differ by {share:.1e} of the largest logit"
-        else:
+        inputs = self._collate(batch)
+        self.faster = Faster(self.model)
+        reason = self._difference(inputs, reference)
+        if reason is not None and self.faster:
+            self.faster = None
+            slower = self._difference(inputs, reference)
+            if slower is None:
+                self.notes.append(f"reference path: the model's own layers, since with faster ones {reason}")
+            reason = slower
+        if reason is not None:
             self.fast = self.plain_head = False
-            reason = "the model's output head is not a layer of its own"
-        if not self.fast:
             self.notes.append(f"reference path: logits at supervised positions only do not match the model's; {reason}")
+
+    def _difference(self, inputs: Inputs, reference_SV: Tensor) -> str | None:
+        """How the fast path is another than the reference; None: it is not."""
+        self.plain_head = False
+        with torch.no_grad():
+            fast_SV = self._fast_logits(inputs)
+        if fast_SV is None or fast_SV.shape != reference_SV.shape:
+            return "the model's output head is not a layer of its own"
+        share = difference(fast_SV, reference_SV)
+        if not share <= TOLERANCE[self.run.precision]:
+            return f"they differ by {share:.1e} of the largest logit"
+        self.plain_head = self._has_plain_head(inputs, fast_SV)
+        share = self._gradient_difference(inputs)
+        if not share <= GRADIENT_TOLERANCE[self.run.precision]:
+            self.plain_head = False
+            return f"gradients differ by {share:.1e} of their norm"
+        return None
+
+    def _gradient_difference(self, inputs: Inputs) -> float:
+        """Of the loss, at the embeddings and at some of the trained tensors; 0 where nothing is trained."""
+        trained = self.compared_parameters()
+        if trained is None:
+            return 0.0
+
+        def gradients(loss: Callable[[Inputs], Tensor]) -> list[Tensor]:
+            with self._embedded() as embedded:
+                total = loss(inputs)
+                at = [*embedded, *trained]
+                found = torch.autograd.grad(total, at, allow_unused=True)
+            return [torch.zeros(()) if grad is None else grad.float() for grad in found]
+
+        with torch.enable_grad():
+            fast = gradients(self._summed_loss)
+            reference = gradients(lambda given: F.cross_entropy(self._reference_logits(given), given.target_S, reduction="sum"))
+        pairs = [(left, right) for left, right in zip(fast, reference, strict=True) if right.abs().max() > 0]
+        return max((float((left - right).norm() / right.norm()) for left, right in pairs), default=0.0)
+
+    def compared_parameters(self) -> list[nn.Parameter] | None:
+        """Trained tensors whose gradients say whether a path is right; None: nothing is trained."""
+        trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        places = sorted({0, len(trained) - 1, *range(0, len(trained), max(1, len(trained) // MOST_COMPARED))})
+        return [trained[place] for place in places] if trained else None
+
+    @contextmanager
+    def _embedded(self) -> Iterator[list[Tensor]]:
+        """What the embeddings give becomes a tensor of its own, whose gradient can be asked for; one a pass."""
+        made: list[Tensor] = []
+
+        def hook(module: nn.Module, args: Any, output: Tensor) -> Tensor:
+            made.append(output.detach().requires_grad_())
+            return made[-1]
+
+        handle = self.model.get_input_embeddings().register_forward_hook(hook)
+        try:
+            yield made
+        finally:
+            handle.remove()
+
+    def _summed_loss(self, inputs: Inputs, *, label_smoothing: float = 0.0) -> Tensor:
+        """Over the supervised positions, in nats, by the path that is taken."""
+        if self.plain_head:
+            with self._autocast():
+                head = self._head_inputs(inputs)
+                return linear_cross_entropy(*head, inputs.target_S, label_smoothing=label_smoothing)
+        logits_SV = self._logits(inputs)
+        return F.cross_entropy(logits_SV, inputs.target_S, reduction="sum", label_smoothing=label_smoothing)
 
     def _verify_packing(self, batch: Batch, reference_SV: Tensor) -> None:
         """Documents of a row against each document as a row of its own."""
@@ -74,20 +150,20 @@ class Paths:
         head = self.model.get_output_embeddings()
         if head is None:
             return None
-        with before(head, lambda hidden_NH: hidden_NH[inputs.index_S]):
+        with self.faster or nullcontext(), before(head, lambda hidden_NH: hidden_NH[inputs.index_S]):
             return self._forward(self._unmasked(inputs)).reshape(-1, head.weight.shape[0])
 
     def _head_inputs(self, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor | None]:
         """Hidden states at the supervised positions (S, H), and the head's weight and bias. The model's own head sees
-        a single position, because its logits are not wanted."""
+        no position, because its logits are not wanted."""
         head = self.model.get_output_embeddings()
         caught = []
 
         def catch(hidden_NH: Tensor) -> Tensor:
             caught.append(hidden_NH[inputs.index_S])
-            return hidden_NH[:1].detach()
+            return hidden_NH[:0].detach()
 
-        with before(head, catch):
+        with self.faster or nullcontext(), before(head, catch):
             self._forward(self._unmasked(inputs))
         return caught[0], head.weight, head.bias
 

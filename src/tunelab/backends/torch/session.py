@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tunelab.backend_contract import Session, Updater
+from tunelab.backends.torch.faster import Faster
 from tunelab.backends.torch.generation import GENERATION_BATCH, LIMITS, folded, largest_difference, probes
 from tunelab.backends.torch.idle import idle_notes
 from tunelab.backends.torch.paths import Paths
@@ -22,7 +23,7 @@ from tunelab.config.run import RunConfig
 from tunelab.config.schema import Generation
 from tunelab.contracts import Method
 from tunelab.data.tokens.encoded import label_edges
-from tunelab.kernels.linear_cross_entropy import linear_cross_entropy, token_losses
+from tunelab.kernels.linear_cross_entropy import token_losses
 from tunelab.models import inference
 from tunelab.models.generation_file import end_tokens, write_beside
 from tunelab.models.hiding import frozen_but
@@ -82,6 +83,7 @@ class TorchSession(Paths, Session):
             set_storage(self.model, precision=self.run.precision)
             self.part = following
             self.plain_head = self.plain_head and type(self.model.get_output_embeddings()) is nn.Linear
+            self.faster = None if self.faster is None else Faster(self.model)
             self.restart()
         if not resumed:
             self._attached.prepare(self, order, self.run)
@@ -102,14 +104,10 @@ class TorchSession(Paths, Session):
         if not self._looks:
             self._rule.before_backward(last=last)
         inputs = self._collate(batch)
-        smoothing = self.run.loss.label_smoothing
-        if self.plain_head:
-            with self._autocast():
-                loss = linear_cross_entropy(*self._head_inputs(inputs), inputs.target_S, label_smoothing=smoothing)
-        else:
-            loss = F.cross_entropy(self._logits(inputs), inputs.target_S, reduction="sum", label_smoothing=smoothing)
-        if loss.requires_grad or not self._looks:  # what is looked for may have no part in this micro-batch
-            (loss / denominator).backward()
+        with self.faster or nullcontext():  # the backward pass too: a checkpointed layer is computed again in it
+            loss = self._summed_loss(inputs, label_smoothing=self.run.loss.label_smoothing)
+            if loss.requires_grad or not self._looks:  # what is looked for may have no part in this micro-batch
+                (loss / denominator).backward()
         return loss.item()
 
     def wants_look(self, *, num_batches: int) -> bool:
