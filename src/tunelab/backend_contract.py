@@ -83,6 +83,8 @@ class Session(ABC):
     """The framework's own, method attached."""
     part: int = 0
     """Which part of a method of several is attached."""
+    pads: bool = True
+    """Whether the rows of a micro-batch are padded to the longest; known when `verify` has been asked."""
     num_ranks: int = 1
     """Processes that make each step together (launch.devices x launch.nodes)."""
 

@@ -5,11 +5,16 @@ torch is imported inside the functions, so that what scores text alone can name 
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
+
+CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
 
 
 def chosen() -> torch.device:
@@ -56,8 +61,16 @@ def has_bf16(device: torch.device) -> bool:
 
 
 def release(device: torch.device) -> None:
-    """Give memory that torch keeps for later allocations back to the device."""
+    """Give memory that is kept for later allocations back to the device: torch's of a GPU, glibc's of a CPU."""
     import torch
 
     if device.type == "cuda":
         torch.cuda.empty_cache()
+    elif sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)
+
+
+def cache_bytes() -> int | None:
+    """Of the first processor's largest cache; None: the machine does not say."""
+    sizes = [file.read_text().strip() for file in CACHES.glob("index*/size")] if CACHES.exists() else []
+    return max((int(size[:-1]) * UNITS[size[-1]] for size in sizes if size[-1:] in UNITS), default=None)

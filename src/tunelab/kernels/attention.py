@@ -10,7 +10,7 @@ are fp32 whatever comes in.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -117,6 +117,70 @@ def _kept(probabilities: Tensor, rule: Rule, block: _Block) -> Tensor:
     return torch.empty_like(probabilities).bernoulli_(1.0 - rule.dropout, generator=generator).div_(1.0 - rule.dropout)
 
 
+def _values(
+    q_BHTD: Tensor, k_BGKD: Tensor, v_BGKD: Tensor, bias: Tensor | None, mask: Tensor | None, rule: Rule
+) -> Tensor:
+    """Shape (B, T, H, D)."""
+    B, H, T, _ = q_BHTD.shape
+    heads = _Heads.of(q_BHTD, k_BGKD, v_BGKD)
+    y_BTHD = q_BHTD.new_empty(B, T, H, v_BGKD.shape[-1])
+    for block in _blocks(T, k_BGKD.shape[2], rule):
+        probabilities = _probabilities(heads, block, bias, mask, rule, B)
+        if rule.dropout:
+            probabilities.mul_(_kept(probabilities, rule, block))
+        y_NQD = torch.bmm(probabilities, heads.v_NKD[:, block.keys])
+        y_BTHD[:, block.queries] = y_NQD.view(B, H, -1, y_NQD.shape[-1]).transpose(1, 2)
+    return y_BTHD
+
+
+def _gradients(
+    q_BHTD: Tensor,
+    k_BGKD: Tensor,
+    v_BGKD: Tensor,
+    bias: Tensor | None,
+    mask: Tensor | None,
+    rule: Rule,
+    grad_BTHD: Tensor,
+    grad_bias: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """fp32, of the shapes of q, k and v; that of the bias is added to `grad_bias`."""
+    B = len(q_BHTD)
+    heads = _Heads.of(q_BHTD, k_BGKD, v_BGKD)
+    grad_NPTD = grad_BTHD.transpose(1, 2).float().reshape(*heads.q_NPTD.shape[:3], -1)
+    grad_q, grad_k, grad_v = torch.empty_like(heads.q_NPTD), None, None
+    for block in _blocks(q_BHTD.shape[2], k_BGKD.shape[2], rule):
+        k_NLD, v_NLD = heads.k_NKD[:, block.keys], heads.v_NKD[:, block.keys]
+        grad_NQD, q_NQD = _queries(grad_NPTD, block), _queries(heads.q_NPTD, block)
+        probabilities = _probabilities(heads, block, bias, mask, rule, B)
+        grad_scores = torch.bmm(grad_NQD, v_NLD.transpose(1, 2))
+        used = probabilities
+        if rule.dropout:
+            factors = _kept(probabilities, rule, block)
+            used = probabilities * factors
+            grad_scores.mul_(factors)
+        grad_v = _added(grad_v, block, used, grad_NQD)
+        grad_scores = torch._softmax_backward_data(grad_scores, probabilities, -1, torch.float32)
+        if grad_bias is not None:
+            by_head = grad_scores.view(B, -1, block.queries.stop - block.queries.start, grad_scores.shape[-1])
+            part = block.of(grad_bias)
+            part += by_head.sum_to_size(part.shape)
+        if rule.scale != 1.0:
+            grad_scores.mul_(rule.scale)
+        part_q = torch.bmm(grad_scores, k_NLD)
+        grad_q[:, :, block.queries] = part_q.view(*grad_q.shape[:2], -1, part_q.shape[-1])
+        grad_k = _added(grad_k, block, grad_scores, q_NQD)
+    assert grad_k is not None and grad_v is not None, "a row without tokens"
+    return grad_q.view(q_BHTD.shape), grad_k.view(k_BGKD.shape), grad_v.view(v_BGKD.shape)
+
+
+def _added(total_NKD: Tensor | None, block: _Block, left_NQL: Tensor, right_NQD: Tensor) -> Tensor:
+    """The total with left^T right at the block's keys; the first block has all of them."""
+    if total_NKD is None:
+        return torch.bmm(left_NQL.transpose(1, 2), right_NQD)
+    total_NKD[:, block.keys].baddbmm_(left_NQL.transpose(1, 2), right_NQD)
+    return total_NKD
+
+
 class _Attention(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -128,60 +192,73 @@ class _Attention(torch.autograd.Function):
         mask: Tensor | None,
         rule: Rule,
     ) -> Tensor:
-        B, H, T, _ = q_BHTD.shape
-        q_BHTD, k_BGKD, v_BGKD = q_BHTD.contiguous(), k_BGKD.contiguous(), v_BGKD.contiguous()
-        heads = _Heads.of(q_BHTD, k_BGKD, v_BGKD)
-        y_BTHD = q_BHTD.new_empty(B, T, H, v_BGKD.shape[-1])
-        for block in _blocks(T, k_BGKD.shape[2], rule):
-            probabilities = _probabilities(heads, block, bias, mask, rule, B)
-            if rule.dropout:
-                probabilities.mul_(_kept(probabilities, rule, block))
-            y_NQD = torch.bmm(probabilities, heads.v_NKD[:, block.keys])
-            y_BTHD[:, block.queries] = y_NQD.view(B, H, -1, y_NQD.shape[-1]).transpose(1, 2)
-        ctx.save_for_backward(q_BHTD, k_BGKD, v_BGKD, bias, mask)
+        given = q_BHTD.contiguous(), k_BGKD.contiguous(), v_BGKD.contiguous(), bias, mask
+        ctx.save_for_backward(*given)
         ctx.rule = rule
-        return y_BTHD
+        return _values(*given, rule)
 
     @staticmethod
     def backward(ctx, grad_BTHD: Tensor):
         q_BHTD, k_BGKD, v_BGKD, bias, mask = ctx.saved_tensors
-        rule, B = ctx.rule, len(q_BHTD)
-        heads = _Heads.of(q_BHTD, k_BGKD, v_BGKD)
-        grad_NPTD = grad_BTHD.transpose(1, 2).float().reshape(*heads.q_NPTD.shape[:3], -1)
-        grad_bias = torch.zeros_like(bias, dtype=torch.float32) if bias is not None and ctx.needs_input_grad[3] else None
-        grad_q, grad_k, grad_v = torch.empty_like(heads.q_NPTD), None, None
-        for block in _blocks(q_BHTD.shape[2], k_BGKD.shape[2], rule):
-            k_NLD, v_NLD = heads.k_NKD[:, block.keys], heads.v_NKD[:, block.keys]
-            grad_NQD, q_NQD = _queries(grad_NPTD, block), _queries(heads.q_NPTD, block)
-            probabilities = _probabilities(heads, block, bias, mask, rule, B)
-            grad_scores = torch.bmm(grad_NQD, v_NLD.transpose(1, 2))
-            used = probabilities
-            if rule.dropout:
-                factors = _kept(probabilities, rule, block)
-                used = probabilities * factors
-                grad_scores.mul_(factors)
-            grad_v = _added(grad_v, block, used, grad_NQD)
-            grad_scores = torch._softmax_backward_data(grad_scores, probabilities, -1, torch.float32)
-            if grad_bias is not None:
-                by_head = grad_scores.view(B, -1, block.queries.stop - block.queries.start, grad_scores.shape[-1])
-                part = block.of(grad_bias)
-                part += by_head.sum_to_size(part.shape)
-            if rule.scale != 1.0:
-                grad_scores.mul_(rule.scale)
-            part_q = torch.bmm(grad_scores, k_NLD)
-            grad_q[:, :, block.queries] = part_q.view(*grad_q.shape[:2], -1, part_q.shape[-1])
-            grad_k = _added(grad_k, block, grad_scores, q_NQD)
-        assert grad_k is not None and grad_v is not None
-        grad_q, grad_k, grad_v = (
-            grad.view(value.shape).to(value.dtype)
-            for grad, value in ((grad_q, q_BHTD), (grad_k, k_BGKD), (grad_v, v_BGKD))
+        grad_bias = (
+            torch.zeros_like(bias, dtype=torch.float32) if bias is not None and ctx.needs_input_grad[3] else None
         )
+        grads = _gradients(q_BHTD, k_BGKD, v_BGKD, bias, mask, ctx.rule, grad_BTHD, grad_bias)
+        grad_q, grad_k, grad_v = (grad.to(q_BHTD.dtype) for grad in grads)
         return grad_q, grad_k, grad_v, None if grad_bias is None else grad_bias.to(bias.dtype), None, None
 
 
-def _added(total_NKD: Tensor | None, block: _Block, left_NQL: Tensor, right_NQD: Tensor) -> Tensor:
-    """The total with left^T right at the block's keys; the first block has all of them."""
-    if total_NKD is None:
-        return torch.bmm(left_NQL.transpose(1, 2), right_NQD)
-    total_NKD[:, block.keys].baddbmm_(left_NQL.transpose(1, 2), right_NQD)
-    return total_NKD
+class Documents(NamedTuple):
+    """Documents of about one length among the tokens of a row that has several, one behind the other."""
+
+    index_DT: Tensor
+    """Place of each document's tokens among the row's; behind its end any place."""
+    place_M: Tensor
+    """Of the document's own tokens in `index_DT`, flattened."""
+    token_M: Tensor
+    """The same tokens' places among the row's."""
+
+
+def document_attention(q_HND: Tensor, k_GND: Tensor, v_GND: Tensor, groups: Sequence[Documents], rule: Rule) -> Tensor:
+    """Causal attention in which no document sees another, shape (N, H, D); 0 where a token is of no document. Documents
+    of a group are computed beside each other."""
+    return _DocumentAttention.apply(q_HND, k_GND, v_GND, groups, rule)
+
+
+class _DocumentAttention(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, q_HND: Tensor, k_GND: Tensor, v_GND: Tensor, groups: Sequence[Documents], rule: Rule) -> Tensor:
+        by_token = [value.transpose(0, 1).contiguous() for value in (q_HND, k_GND, v_GND)]
+        ctx.save_for_backward(*by_token)
+        ctx.groups, ctx.rule = groups, rule
+        y_NHD = by_token[0].new_zeros(*by_token[0].shape[:2], v_GND.shape[-1])
+        for number, group in enumerate(groups):
+            y_DTHD = _values(*_gathered(by_token, group), None, None, _of_group(rule, number))
+            y_NHD[group.token_M] = y_DTHD.flatten(0, 1)[group.place_M]
+        return y_NHD
+
+    @staticmethod
+    def backward(ctx, grad_NHD: Tensor):
+        by_token = ctx.saved_tensors
+        grads = [torch.zeros_like(value) for value in by_token]
+        for number, group in enumerate(ctx.groups):
+            rule = _of_group(ctx.rule, number)
+            grad_MHD = grad_NHD[group.token_M]
+            D, T = group.index_DT.shape
+            grad_DTHD = grad_MHD.new_zeros(D * T, *grad_MHD.shape[1:]).index_copy_(0, group.place_M, grad_MHD)
+            found = _gradients(*_gathered(by_token, group), None, None, rule, grad_DTHD.view(D, T, *grad_MHD.shape[1:]))
+            for grad, part_DHTD in zip(grads, found, strict=True):
+                part = part_DHTD.transpose(1, 2).flatten(0, 1)[group.place_M]
+                grad.index_copy_(0, group.token_M, part.to(grad.dtype))
+        return *(grad.transpose(0, 1) for grad in grads), None, None
+
+
+def _gathered(by_token: Sequence[Tensor], group: Documents) -> tuple[Tensor, Tensor, Tensor]:
+    """q, k and v of a group's documents, each of shape (D, heads, T, size of a head)."""
+    q, k, v = (value[group.index_DT].transpose(1, 2) for value in by_token)
+    return q, k, v
+
+
+def _of_group(rule: Rule, number: int) -> Rule:
+    """Draws of its own."""
+    return rule._replace(key=rule.key + number * 2**20)

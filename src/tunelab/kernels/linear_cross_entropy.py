@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 BLOCK_NUMBERS = 2**24
 """Logits of a block where the head is trained: 64 MiB in fp32."""
@@ -27,6 +28,9 @@ TILE_NUMBERS = {"cpu": 2**20}
 """Logits of a tile where it is frozen: on a CPU 4 MiB in fp32, which stay in the cache from one product to the other."""
 LEAST_COLUMNS = 256
 """Of a tile: products of fewer are slow."""
+GRID = 64
+"""Positions are filled up and columns rounded down to a multiple of this: each size of a product that oneDNN has not met
+costs it a kernel's compilation and close to a megabyte."""
 
 
 def linear_cross_entropy(
@@ -87,7 +91,10 @@ def _walk(
     wants_grad: bool = False,
     wants_mean: bool = False,
 ) -> _Walked:
-    """Once through the vocabulary, a tile at a time; products in the dtype of hidden."""
+    """Once through the vocabulary, a tile at a time; products in the dtype of hidden. Of S positions filled up to a
+    multiple of `GRID`."""
+    more = -len(hidden_SH) % GRID
+    hidden_SH, target_S = F.pad(hidden_SH, (0, 0, 0, more)), F.pad(target_S, (0, more))
     (S, H), V, dtype = hidden_SH.shape, len(weight_VH), hidden_SH.dtype
     facts = {"dtype": torch.float32, "device": hidden_SH.device}
     largest_S1, others_S1 = torch.full((S, 1), -torch.inf, **facts), torch.zeros(S, 1, **facts)
@@ -96,7 +103,7 @@ def _walk(
         mean_S1 = torch.zeros(S, 1, **facts)
     if wants_grad:
         grad_SH = torch.zeros(S, H, **facts)
-    columns = max(LEAST_COLUMNS, TILE_NUMBERS.get(hidden_SH.device.type, BLOCK_NUMBERS) // max(S, 1))
+    columns = max(LEAST_COLUMNS, TILE_NUMBERS.get(hidden_SH.device.type, BLOCK_NUMBERS) // max(S, 1) // GRID * GRID)
     for start in range(0, V, columns):
         weight_TH = weight_VH[start : start + columns].to(dtype)
         z_ST = _logits(hidden_SH, weight_TH, None if bias_V is None else bias_V[start : start + columns])
@@ -114,7 +121,9 @@ def _walk(
         if grad_SH is not None:
             grad_SH.mul_(shrunk_S1)
             _add_product(grad_SH, p_ST.to(dtype), weight_TH)
-    return _Walked(largest_S1, others_S1, own_S1, mean_S1, grad_SH)
+    return _Walked(
+        *(None if each is None else each[: S - more] for each in (largest_S1, others_S1, own_S1, mean_S1, grad_SH))
+    )
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
@@ -132,7 +141,12 @@ class _Gradients(NamedTuple):
 
 
 def _of_frozen(
-    hidden_SH: Tensor, weight_VH: Tensor, bias_V: Tensor | None, target_S: Tensor, label_smoothing: float, wants_grad: bool
+    hidden_SH: Tensor,
+    weight_VH: Tensor,
+    bias_V: Tensor | None,
+    target_S: Tensor,
+    label_smoothing: float,
+    wants_grad: bool,
 ) -> tuple[Tensor, _Gradients]:
     """The summed loss, and the gradient of hidden."""
     walked = _walk(hidden_SH, weight_VH, bias_V, target_S, wants_grad=wants_grad, wants_mean=bool(label_smoothing))

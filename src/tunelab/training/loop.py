@@ -159,7 +159,7 @@ def validate(
     Raises:
         Diverged: the loss is not finite, or too large for a perplexity.
     """
-    losses = session.evaluate(micro_batches(rows, max_tokens=max_tokens))
+    losses = session.evaluate(micro_batches(rows, max_tokens=max_tokens, padded=session.pads))
     tokens, total = sum(loss.num_tokens for loss in losses), math.fsum(loss.loss_sum for loss in losses)
     mean = total / tokens
     if not math.isfinite(mean) or mean > 700.0:  # e^700 is the end of float64: a perplexity could not be written

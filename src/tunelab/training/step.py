@@ -68,7 +68,7 @@ def take_step(session: Session, run: RunConfig, order: Order, number: int, *, pe
         RunError: a gradient that is looked at is not finite.
     """
     rows, most = order.step(number), run.batch.max_tokens
-    shares = batching.ranks_batches(rows, max_tokens=most, num_ranks=session.num_ranks)
+    shares = batching.ranks_batches(rows, max_tokens=most, num_ranks=session.num_ranks, padded=session.pads)
     done = _accumulate(session, shares, key=(run.seed, number))
     norm = session.gradient_norm()
     rate = learning_rate(number, peak=peak, schedule=run.schedule, num_steps=order.num_steps)

@@ -1,22 +1,23 @@
 """Layers that compute what the model's own do in less time, put in their place while a context lasts.
 
 Attention on a CPU (kernels/attention.py instead of torch's flash kernel) through transformers' registry of attention
-functions, and GELU's tanh form, which transformers writes as eight operations, as torch's one. Whether the model with
-them is the model without them is measured by `Paths.verify` on real rows, loss and gradients.
+functions, and GELU's tanh form, which transformers writes as eight operations, as torch's one. With this attention
+documents can lie in one row, so that nothing is padded: it is told where each begins, and no mask is made. Whether the
+model with them is the model without them is measured by `Paths.verify` on real rows, logits and gradients.
 """
-# B batch, H heads, G heads of keys and values, T queries, K keys, D of a head
+# B batch, H heads, G heads of keys and values, T queries, K keys, D of a head, N tokens of a row with several documents
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from types import TracebackType
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tunelab.kernels.attention import Rule, attention
+from tunelab.kernels.attention import Documents, Rule, attention, document_attention
 
 NAME = "tunelab_products"
 """Of our attention in transformers' registry."""
@@ -24,16 +25,25 @@ MOST_QUERIES = 768
 """Of a causal row; of longer ones the flash kernel, which leaves out what lies behind the diagonal, is as fast."""
 
 
-class Faster:
-    """A context manager that may be entered inside itself."""
+LONGEST = 1024
+"""Tokens of a document among several in one row, for the same reason."""
+WINDOWS = ("sliding_window", "attention_chunk_size")
+"""Of configurations: how far a token sees, if not to the first."""
 
+_groups: list[Sequence[Documents] | None] = []
+"""Where the documents of the pass that is made now lie: attention functions are given a layer, and no session."""
+
+
+class Faster:
     def __init__(self, model: nn.Module) -> None:
         parts = list(model.modules())
         self._forwards = [(part, _gelu_tanh) for part in parts if type(part).__name__ == "NewGELUActivation"]
         on_cpu = all(parameter.device.type == "cpu" for parameter in model.parameters())
         configs = {id(part.config): part.config for part in parts if hasattr(part, "config")}.values() if on_cpu else ()
         self._configs: list[Any] = [one for one in configs if getattr(one, "_attn_implementation", None) == "sdpa"]
-        self._depth = 0
+        windows = [getattr(config, name, None) for config in self._configs for name in WINDOWS]
+        self.longest = min([LONGEST, *(window for window in windows if window)]) if self._configs else 0
+        """Tokens of a document that may lie in one row with others; 0: none may."""
         if self._configs:
             _register()
 
@@ -41,21 +51,28 @@ class Faster:
         """Whether anything would be another layer."""
         return bool(self._forwards or self._configs)
 
-    def __enter__(self) -> None:
-        self._depth += 1
-        if self._depth > 1:
-            return
+    @contextmanager
+    def at(self, groups: Sequence[Documents] | None) -> Iterator[None]:
+        """The layers are in place, for a row with these documents or for rows of one each. May be entered inside
+        itself."""
+        first = not _groups
+        _groups.append(groups)
+        if first:
+            self._put()
+        try:
+            yield
+        finally:
+            _groups.pop()
+            if first:
+                self._take_away()
+
+    def _put(self) -> None:
         for part, forward in self._forwards:
             part.forward = forward
         for config in self._configs:
             config._attn_implementation = NAME
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._depth -= 1
-        if self._depth:
-            return
+    def _take_away(self) -> None:
         for part, _ in self._forwards:
             del part.forward
         for config in self._configs:
@@ -68,10 +85,16 @@ def _gelu_tanh(x: Tensor) -> Tensor:
 
 def _register() -> None:
     from transformers import AttentionInterface, AttentionMaskInterface
-    from transformers.masking_utils import sdpa_mask
 
     AttentionInterface.register(NAME, _products)
-    AttentionMaskInterface.register(NAME, sdpa_mask)
+    AttentionMaskInterface.register(NAME, _mask)
+
+
+def _mask(*arguments: Any, **named: Any) -> Tensor | None:
+    """No mask where attention is told of documents: it keeps them apart itself."""
+    from transformers.masking_utils import sdpa_mask
+
+    return sdpa_mask(*arguments, **named) if _groups[-1] is None else None
 
 
 def _products(
@@ -96,6 +119,18 @@ def _products(
     num_queries = query.shape[2]
     causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
     causal = causal and attention_mask is None and num_queries > 1
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    draws = int(torch.randint(2**62, ())) if dropout else 0
+    if (groups := _groups[-1]) is not None:
+        if (
+            not causal
+            or position_bias is not None
+            or others.get("softcap") is not None
+            or others.get("s_aux") is not None
+        ):
+            raise NotImplementedError("documents in one row, and an attention that does more than to look back")
+        y_NHD = document_attention(query[0], key[0], value[0], groups, Rule(scale, True, dropout, draws))
+        return y_NHD[None], None
     bare = attention_mask is None and position_bias is None
     special = others.get("softcap") is not None or others.get("s_aux") is not None
     unlike = causal and num_queries != key.shape[2]  # torch's causal rule counts from the first key
@@ -115,9 +150,7 @@ def _products(
     bias, mask = position_bias, attention_mask
     if mask is not None and mask.dtype != torch.bool:
         bias, mask = mask if bias is None else bias + mask, None
-    draws = int(torch.randint(2**62, ())) if dropout else 0
-    rule = Rule(query.shape[-1] ** -0.5 if scaling is None else scaling, causal, dropout, draws)
-    return attention(query, key, value, bias, mask, rule), None
+    return attention(query, key, value, bias, mask, Rule(scale, causal, dropout, draws)), None
 
 
 def _sdpa() -> Callable[..., Any]:

@@ -1,8 +1,10 @@
-"""Token rows as the tensors a model takes: right padding, packed documents, and where the supervised tokens are."""
-# B batch, T tokens, S supervised positions of the batch
+"""Token rows as the tensors a model takes: right padding or documents in one row, packed documents, and where the
+supervised tokens are."""
+# B batch, T tokens, S supervised positions of the batch, N tokens of one row that has all documents
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -11,6 +13,7 @@ import torch
 from torch import Tensor
 
 from tunelab.data.tokens.packing import documents, positions
+from tunelab.kernels.attention import Documents
 from tunelab.records import Batch, TokenRow
 
 APART = (
@@ -18,6 +21,11 @@ APART = (
     "a row of its own; data.packing: false needs less padding"
 )
 """A note."""
+GRID = 64
+"""What the tokens of one row with all documents are filled up to a multiple of: each size of a product that oneDNN has not
+met costs it a kernel's compilation and close to a megabyte."""
+LENGTHS = 16
+"""Documents whose lengths round up to the same multiple of this are computed beside each other in attention."""
 
 
 class Inputs(NamedTuple):
@@ -29,6 +37,8 @@ class Inputs(NamedTuple):
     target_S: Tensor
     row_S: Tensor
     """Which row of the batch each supervised token belongs to."""
+    groups: tuple[Documents, ...] | None = None
+    """Of one row that has all documents; None: each row is a row."""
 
 
 def collate(batch: Batch, model: Any, *, pad: int, apart: bool) -> Inputs:
@@ -52,6 +62,45 @@ def collate(batch: Batch, model: Any, *, pad: int, apart: bool) -> Inputs:
     on_device = {key: torch.from_numpy(value).to(model.device) for key, value in forward.items()}
     rest = (torch.from_numpy(value.astype(np.int64)).to(model.device) for value in (index_S, target_S, row_S))
     return Inputs(on_device, *rest)
+
+
+def in_one_row(batch: Batch, model: Any, *, pad: int) -> Inputs:
+    """All documents of the batch one behind the other in one row, on the model's device; nothing between them. What the
+    row is filled up with at its end is a document of its own that attention leaves out."""
+    pieces = [documents(row) for row in batch.rows]
+    found = [document for own in pieces for document in own]
+    lengths = np.array([len(document.ids) for document in found])
+    starts, used = np.cumsum(lengths) - lengths, int(lengths.sum())
+    total = -(-used // GRID) * GRID
+    ids_N, positions_N = np.full(total, pad, dtype=np.int64), np.zeros(total, dtype=np.int64)
+    ids_N[:used] = np.concatenate([document.ids for document in found])
+    positions_N[:used] = np.arange(used) - np.repeat(starts, lengths)
+    chosen = [np.flatnonzero(document.supervised) for document in found]
+    index_S = np.concatenate([start + places - 1 for start, places in zip(starts, chosen, strict=True)])
+    target_S = np.concatenate([document.ids[places] for document, places in zip(found, chosen, strict=True)])
+    of_piece = np.repeat(np.arange(len(pieces)), [len(own) for own in pieces])
+    row_S = np.repeat(of_piece, [len(places) for places in chosen])
+
+    def put(value: np.ndarray) -> Tensor:
+        return torch.from_numpy(value.astype(np.int64)).to(model.device)
+
+    groups = tuple(Documents(*map(put, group)) for group in _groups(starts.tolist(), lengths.tolist()))
+    forward = {"input_ids": put(ids_N[None]), "position_ids": put(positions_N[None])}
+    return Inputs(forward, put(index_S), put(target_S), put(row_S), groups)
+
+
+def _groups(starts: Sequence[int], lengths: Sequence[int]) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """The fields of Documents."""
+    members: dict[int, list[int]] = defaultdict(list)
+    for number, length in enumerate(lengths):
+        members[-(-length // LENGTHS) * LENGTHS].append(number)
+    groups = []
+    for width, own in members.items():
+        within = np.arange(width)
+        there = within < np.array([lengths[number] for number in own])[:, None]
+        tokens = np.array([starts[number] for number in own])[:, None] + within
+        groups.append((np.where(there, tokens, 0), np.flatnonzero(there), tokens[there]))
+    return groups
 
 
 def _joined(rows: list[TokenRow], *, pad: int) -> dict[str, np.ndarray]:

@@ -1,9 +1,10 @@
 """A model's forward pass in two ways, and which of the two a session takes.
 
-Fast path: rows are padded on the right without a mask (a causal model never looks there), and the output head sees
-only the supervised positions; where the head is a plain linear layer with nothing behind it, a block of them at a time.
-Documents packed into a row are kept apart by positions that begin again, from which transformers makes the mask.
-Some layers are replaced by faster ones meanwhile (faster.py). Reference path: the model's own forward with its own
+Fast path: all documents of a micro-batch lie in one row, where attention can be told so; else rows are padded on the
+right without a mask (a causal model never looks there). The output head sees only the supervised positions; where it is a
+plain linear layer with nothing behind it, a tile of the vocabulary or a block of positions at a time. Documents packed
+into a padded row are kept apart by positions that begin again, from which transformers makes the mask. Some layers are
+replaced by faster ones meanwhile (faster.py). Reference path: the model's own forward with its own
 layers, mask and full logits. `verify` compares logits and gradients on real rows before the first step; where they
 disagree the run says so and takes the reference path.
 """
@@ -12,17 +13,17 @@ disagree the run says so and takes the reference path.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tunelab.backends.torch.faster import Faster
 from tunelab.backends.torch.head import before, difference
-from tunelab.backends.torch.inputs import APART, Inputs, collate
+from tunelab.backends.torch.inputs import APART, Inputs, collate, in_one_row
 from tunelab.config.run import RunConfig
 from tunelab.kernels.linear_cross_entropy import linear_cross_entropy
 from tunelab.records import Batch
@@ -35,6 +36,17 @@ MOST_COMPARED = 4
 """Trained tensors whose gradients are compared."""
 
 
+class Way(NamedTuple):
+    """Which of the ways a model's forward pass goes."""
+
+    fast: bool
+    plain_head: bool
+    packs: bool
+    one_row: bool
+    layers: bool
+    """Whether faster ones are in place."""
+
+
 class Paths:
     notes: list[str]
 
@@ -43,6 +55,8 @@ class Paths:
         self.pairs = bool(model.config.is_encoder_decoder)
         self.fast, self.plain_head = True, False
         self.faster: Faster | None = None
+        self.one_row = False
+        """Whether the documents of a micro-batch lie in one row."""
         self.packs = "position_ids" in inspect.signature(model.forward).parameters
         """Whether documents that share a row are kept apart by their positions."""
 
@@ -51,22 +65,46 @@ class Paths:
         with torch.no_grad():
             reference = self._reference_logits(self._collate(batch, apart=True))
             self._verify_packing(batch, reference)
-        inputs = self._collate(batch)
-        self.faster = Faster(self.model)
-        reason = self._difference(inputs, reference)
-        if reason is not None and self.faster:
-            self.faster = None
-            slower = self._difference(inputs, reference)
-            if slower is None:
-                self.notes.append(f"reference path: the model's own layers, since with faster ones {reason}")
-            reason = slower
-        if reason is not None:
-            self.fast = self.plain_head = False
-            self.notes.append(f"reference path: logits at supervised positions only do not match the model's; {reason}")
+        reason = None
+        for self.one_row, self.faster, instead in self._ways():
+            try:
+                reason = self._difference(batch, reference)
+            except NotImplementedError as error:  # an attention of a kind that the faster one is not
+                reason = str(error)
+            if reason is None:
+                return
+            self.notes.append(f"reference path: {instead}; {reason}")
+        self.fast = self.plain_head = False
 
-    def _difference(self, inputs: Inputs, reference_SV: Tensor) -> str | None:
+    @property
+    def way(self) -> Way:
+        """Which one is taken."""
+        return Way(self.fast, self.plain_head, self.packs, self.one_row, self.faster is not None)
+
+    def take_way(self, way: Way) -> None:
+        """Another session's over the same model."""
+        self.fast, self.plain_head, self.packs, self.one_row, layers = way
+        self.faster = Faster(self.model) if layers else None
+
+    @property
+    def pads(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return not self.one_row
+
+    def _ways(self) -> list[tuple[bool, Faster | None, str]]:
+        """All documents in one row or not, with which layers, and what is done where that is not the reference: the
+        fastest first."""
+        ways: list[tuple[bool, Faster | None, str]] = []
+        faster = Faster(self.model)
+        if faster.longest and self.packs and not self.pairs:
+            ways.append((True, faster, "rows are padded, because documents in one row are not kept apart"))
+        if faster:
+            ways.append((False, faster, "the model's own layers, because with faster ones it is another model"))
+        return [*ways, (False, None, "logits at supervised positions only do not match the model's")]
+
+    def _difference(self, batch: Batch, reference_SV: Tensor) -> str | None:
         """How the fast path is another than the reference; None: it is not."""
         self.plain_head = False
+        inputs = self._inputs(batch)
         with torch.no_grad():
             fast_SV = self._fast_logits(inputs)
         if fast_SV is None or fast_SV.shape != reference_SV.shape:
@@ -75,51 +113,32 @@ class Paths:
         if not share <= TOLERANCE[self.run.precision]:
             return f"they differ by {share:.1e} of the largest logit"
         self.plain_head = self._has_plain_head(inputs, fast_SV)
-        share = self._gradient_difference(inputs)
+        share = self._gradient_difference(inputs, self._collate(batch, apart=True))
         if not share <= GRADIENT_TOLERANCE[self.run.precision]:
             self.plain_head = False
             return f"gradients differ by {share:.1e} of their norm"
         return None
 
-    def _gradient_difference(self, inputs: Inputs) -> float:
-        """Of the loss, at the embeddings and at some of the trained tensors; 0 where nothing is trained."""
+    def _gradient_difference(self, inputs: Inputs, apart: Inputs) -> float:
+        """Of the loss, at some of the trained tensors; 0 where nothing is trained."""
         trained = self.compared_parameters()
-        if trained is None:
+        if not trained:
             return 0.0
-
-        def gradients(loss: Callable[[Inputs], Tensor]) -> list[Tensor]:
-            with self._embedded() as embedded:
-                total = loss(inputs)
-                at = [*embedded, *trained]
-                found = torch.autograd.grad(total, at, allow_unused=True)
-            return [torch.zeros(()) if grad is None else grad.float() for grad in found]
-
         with torch.enable_grad():
-            fast = gradients(self._summed_loss)
-            reference = gradients(lambda given: F.cross_entropy(self._reference_logits(given), given.target_S, reduction="sum"))
-        pairs = [(left, right) for left, right in zip(fast, reference, strict=True) if right.abs().max() > 0]
-        return max((float((left - right).norm() / right.norm()) for left, right in pairs), default=0.0)
+            fast = torch.autograd.grad(self._summed_loss(inputs), trained, allow_unused=True)
+            logits_SV = self._reference_logits(apart)
+            loss = F.cross_entropy(logits_SV, apart.target_S, reduction="sum")
+            reference = torch.autograd.grad(loss, trained, allow_unused=True)
+        shares = [0.0]
+        for left, right in zip(fast, reference, strict=True):
+            if left is not None and right is not None and (norm := float(right.float().norm())) > 0:
+                shares.append(float((left.float() - right.float()).norm()) / norm)
+        return max(shares)
 
-    def compared_parameters(self) -> list[nn.Parameter] | None:
-        """Trained tensors whose gradients say whether a path is right; None: nothing is trained."""
+    def compared_parameters(self) -> list[nn.Parameter]:
+        """Trained tensors whose gradients say whether a path is right, the first and the last among them."""
         trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        places = sorted({0, len(trained) - 1, *range(0, len(trained), max(1, len(trained) // MOST_COMPARED))})
-        return [trained[place] for place in places] if trained else None
-
-    @contextmanager
-    def _embedded(self) -> Iterator[list[Tensor]]:
-        """What the embeddings give becomes a tensor of its own, whose gradient can be asked for; one a pass."""
-        made: list[Tensor] = []
-
-        def hook(module: nn.Module, args: Any, output: Tensor) -> Tensor:
-            made.append(output.detach().requires_grad_())
-            return made[-1]
-
-        handle = self.model.get_input_embeddings().register_forward_hook(hook)
-        try:
-            yield made
-        finally:
-            handle.remove()
+        return trained[:: max(1, len(trained) // MOST_COMPARED)] + trained[-1:] if trained else []
 
     def _summed_loss(self, inputs: Inputs, *, label_smoothing: float = 0.0) -> Tensor:
         """Over the supervised positions, in nats, by the path that is taken."""
@@ -150,8 +169,12 @@ class Paths:
         head = self.model.get_output_embeddings()
         if head is None:
             return None
-        with self.faster or nullcontext(), before(head, lambda hidden_NH: hidden_NH[inputs.index_S]):
+        with self.faster_at(inputs), before(head, lambda hidden_NH: hidden_NH[inputs.index_S]):
             return self._forward(self._unmasked(inputs)).reshape(-1, head.weight.shape[0])
+
+    def faster_at(self, inputs: Inputs) -> AbstractContextManager[None]:
+        """Of all that is computed from these inputs, backward too: a checkpointed layer is computed again there."""
+        return nullcontext() if self.faster is None else self.faster.at(inputs.groups)
 
     def _head_inputs(self, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor | None]:
         """Hidden states at the supervised positions (S, H), and the head's weight and bias. The model's own head sees
@@ -163,7 +186,7 @@ class Paths:
             caught.append(hidden_NH[inputs.index_S])
             return hidden_NH[:0].detach()
 
-        with self.faster or nullcontext(), before(head, catch):
+        with self.faster_at(inputs), before(head, catch):
             self._forward(self._unmasked(inputs))
         return caught[0], head.weight, head.bias
 
@@ -195,5 +218,13 @@ class Paths:
         return torch.autocast(self.model.device.type, torch.bfloat16, enabled=enabled)
 
     def _collate(self, batch: Batch, *, apart: bool = False) -> Inputs:
-        """`apart`: each document of a packed row as a row of its own."""
+        """Padded rows. `apart`: each document of a packed row as a row of its own."""
         return collate(batch, self.model, pad=self.tokenizer.pad_token_id, apart=apart or not self.packs)
+
+    def _inputs(self, batch: Batch) -> Inputs:
+        """Of the fast path; long documents lie in padded rows."""
+        if self.one_row and self.faster is not None:
+            longest = max(int(np.diff((*(row.starts or (0,)), len(row.ids))).max()) for row in batch.rows)
+            if longest <= self.faster.longest:
+                return in_one_row(batch, self.model, pad=self.tokenizer.pad_token_id)
+        return self._collate(batch)

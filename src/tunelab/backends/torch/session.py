@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,8 +103,8 @@ class TorchSession(Paths, Session):
         self._generator = None
         if not self._looks:
             self._rule.before_backward(last=last)
-        inputs = self._collate(batch)
-        with self.faster or nullcontext():  # the backward pass too: a checkpointed layer is computed again in it
+        inputs = self._inputs(batch)
+        with self.faster_at(inputs):
             loss = self._summed_loss(inputs, label_smoothing=self.run.loss.label_smoothing)
             if loss.requires_grad or not self._looks:  # what is looked for may have no part in this micro-batch
                 (loss / denominator).backward()
@@ -148,7 +148,7 @@ class TorchSession(Paths, Session):
         self.model.eval()
         losses: dict[int, TokenLoss] = {}
         for batch in batches:
-            inputs = self._collate(batch)
+            inputs = self._inputs(batch)
             with torch.no_grad():
                 if self.plain_head:
                     with self._autocast():

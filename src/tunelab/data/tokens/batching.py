@@ -12,6 +12,9 @@ from tunelab.data.reading.lazy import Lazy
 from tunelab.data.tokens.token_store import sizes
 from tunelab.records import Batch, TokenRow
 
+MOST_WEIGHED = 512
+"""Rows whose cuts into micro-batches are weighed against each other."""
+
 
 class Order:
     """The steps of a run. Every method with the same rows, seed and budget sees the same examples in the same order.
@@ -69,25 +72,50 @@ def shares(costs: Sequence[int], count: int) -> list[list[int]]:
     return found
 
 
-def ranks_batches(rows: Sequence[TokenRow], *, max_tokens: int, num_ranks: int) -> list[Sequence[Batch]]:
+def ranks_batches(
+    rows: Sequence[TokenRow], *, max_tokens: int, num_ranks: int, padded: bool = True
+) -> list[Sequence[Batch]]:
     """The micro-batches of each rank, which gets rows by their tokens, not by their count."""
     if num_ranks == 1:
-        return [micro_batches(rows, max_tokens=max_tokens)]
+        return [micro_batches(rows, max_tokens=max_tokens, padded=padded)]
     cut = shares([row.num_tokens for row in rows], num_ranks)
-    return [list(micro_batches([rows[place] for place in own], max_tokens=max_tokens)) for own in cut]
+    return [list(micro_batches([rows[place] for place in own], max_tokens=max_tokens, padded=padded)) for own in cut]
 
 
-def micro_batches(rows: Sequence[TokenRow], *, max_tokens: int) -> Sequence[Batch]:
-    """Cut rows, longest first, so that each micro-batch holds at most `max_tokens` with its padding.
+def micro_batches(rows: Sequence[TokenRow], *, max_tokens: int, padded: bool = True) -> Sequence[Batch]:
+    """Cut rows, longest first, so that each micro-batch holds at most `max_tokens`, with its padding if it is `padded`.
 
     A row longer than that is a micro-batch alone. Longest first: the memory peak comes at once. Cut by the rows'
-    lengths; a batch is made when it is asked for.
+    lengths; a batch is made when it is asked for. Of a step's padded rows the cuts are those with the least padding, each
+    micro-batch counting as much as `max_tokens` / 16 padded tokens; of more rows than `MOST_WEIGHED`, whose lengths
+    lie close together, each micro-batch takes what it can hold.
     """
     lengths = sizes(rows)
     order = np.lexsort((lengths.example, -lengths.num_tokens))
+    pairs = list(zip(lengths.ids[order].tolist(), lengths.source[order].tolist(), strict=True))
+    if not padded:
+        cuts = _joined(pairs, max_tokens)
+    else:
+        cuts = _least_padding(pairs, max_tokens) if len(pairs) <= MOST_WEIGHED else _filled(pairs, max_tokens)
+    return _Batches(rows, order, [*cuts, len(order)])
+
+
+def _joined(pairs: Sequence[tuple[int, int]], max_tokens: int) -> list[int]:
+    """First places of the micro-batches, whose rows lie one behind the other."""
+    cuts: list[int] = []
+    total = 0
+    for place, size in enumerate(map(sum, pairs)):
+        if not cuts or total + size > max_tokens:
+            cuts.append(place)
+            total = 0
+        total += size
+    return cuts
+
+
+def _filled(pairs: Sequence[tuple[int, int]], max_tokens: int) -> list[int]:
+    """The same of padded rows."""
     cuts: list[int] = []
     longest = (0, 0)
-    pairs = zip(lengths.ids[order].tolist(), lengths.source[order].tolist(), strict=True)
     for place, size in enumerate(pairs):
         joined = (max(longest[0], size[0]), max(longest[1], size[1]))
         if cuts and sum(joined) * (place - cuts[-1] + 1) <= max_tokens:
@@ -95,7 +123,27 @@ def micro_batches(rows: Sequence[TokenRow], *, max_tokens: int) -> Sequence[Batc
         else:
             cuts.append(place)
             longest = size
-    return _Batches(rows, order, [*cuts, len(order)])
+    return cuts
+
+
+def _least_padding(pairs: Sequence[tuple[int, int]], max_tokens: int) -> list[int]:
+    """The same, by the shortest way from the last row to the first."""
+    count, each = len(pairs), max_tokens / 16
+    costs, ends = [0.0] * (count + 1), [0] * count
+    for first in reversed(range(count)):
+        best, longest = math.inf, (0, 0)
+        for place in range(first, count):
+            longest = (max(longest[0], pairs[place][0]), max(longest[1], pairs[place][1]))
+            padded = sum(longest) * (place - first + 1)
+            if place > first and padded > max_tokens:
+                break
+            if padded + each + costs[place + 1] < best:
+                best, ends[first] = padded + each + costs[place + 1], place + 1
+        costs[first] = best
+    cuts = [0] if count else []
+    while cuts and ends[cuts[-1]] < count:
+        cuts.append(ends[cuts[-1]])
+    return cuts
 
 
 class _Batches(Lazy[Batch]):

@@ -48,7 +48,7 @@ def predictions(
     losses: list[Any] = [None] * len(data.test)
     num_bytes: Counter[int] = Counter()
     if "likelihood" in reads:
-        losses = session.evaluate(micro_batches(data.test_rows, max_tokens=run.batch.max_tokens))
+        losses = session.evaluate(micro_batches(data.test_rows, max_tokens=run.batch.max_tokens, padded=session.pads))
         num_bytes = _num_bytes(data.test_rows, text)
     engine = generator(run, session, text, parts.method)
     texts = _texts(engine, text, data, run, progress, log) if "text" in reads else {}
@@ -84,7 +84,7 @@ def general_losses(session: Session, text: TextSide, run: RunConfig) -> list[Pre
         encoder_decoder=text.encoder_decoder,
         split="test",
     )
-    losses = session.evaluate(micro_batches(tokenised.rows, max_tokens=run.batch.max_tokens))
+    losses = session.evaluate(micro_batches(tokenised.rows, max_tokens=run.batch.max_tokens, padded=session.pads))
     num_bytes = _num_bytes(tokenised.rows, text)
     return [
         Prediction(

@@ -114,6 +114,10 @@ class RankedSession(Session):
 
     # -------------------------------------------------------------- evaluation
 
+    @property
+    def pads(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.local.pads
+
     def verify(self, batch: Batch) -> None:
         self._all("verify", batch)
 

@@ -69,6 +69,10 @@ class ShardedSession(TorchSession):
         super().verify(batch)
         self._cut_again()
 
+    def compared_parameters(self) -> list[nn.Parameter]:
+        """None: a gradient is only ever whole on its way to its ranks. Logits are compared."""
+        return []
+
     def accumulate_shares(
         self, shares: Sequence[Sequence[Batch]], *, denominator: int, key: tuple[int, ...], rank: int = 0
     ) -> float:
@@ -116,7 +120,7 @@ class ShardedSession(TorchSession):
                 rule = "text is generated and the result is written from the whole model, which every device must hold"
                 raise RunError(f"memory ran out while the whole model was loaded: {rule}") from None
             session = TorchSession(model, self.method, self.run, self.tokenizer, self.notes)
-            session.fast, session.plain_head, session.packs = self.fast, self.plain_head, self.packs
+            session.take_way(self.way)
             cut = trained_parameters(self.model)
             with torch.no_grad():
                 for name, parameter in trained_parameters(model).items():

@@ -52,7 +52,7 @@ class Share:
     def verify(self, batch: Batch) -> None:
         local = self.local
         local.verify(batch)
-        local.fast, local.plain_head, local.packs = self.peers.share((local.fast, local.plain_head, local.packs))[0]
+        local.take_way(self.peers.share(local.way)[0])
         self.idle()
 
     def idle(self) -> None:
