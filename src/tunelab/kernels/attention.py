@@ -1,9 +1,9 @@
 """Attention as plain batched products, for rows too short to be worth a flash kernel: softmax(s q k^T + bias) v.
 
 On a CPU torch's flash kernel computes rows of a few hundred tokens at a tenth of the machine's rate, most of all
-backwards. Here each head's scores are one product; of a causal row the keys behind a block of queries are left out. Only
-q, k and v are kept: the scores are made again in the backward pass, and so is what dropout draws. Products and softmax
-are fp32 whatever comes in.
+backwards. Here each head's scores are one product; of a causal row the keys behind a block of queries are left out.
+Only q, k and v are kept: the scores are made again in the backward pass, and so is what dropout draws. Products and
+softmax are fp32 whatever comes in.
 """
 # B batch, H heads, G heads of keys and values, P = H / G heads that share one, T queries, K keys, D of a head;
 # Q queries of a block, L keys that a block sees
@@ -100,7 +100,7 @@ def _probabilities(
 
 
 def _later(block: _Block, scores_BHQL: Tensor) -> Tensor:
-    """What keeps queries from later keys, shape (Q, L): added, because a sum is many times faster than a masked fill."""
+    """What keeps queries from later keys, shape (Q, L). It is added: a masked fill takes many times as long."""
     Q, L = scores_BHQL.shape[-2:]
     return torch.full((Q, L), NEVER, device=scores_BHQL.device).triu_(1 + block.queries.start)
 

@@ -4,9 +4,9 @@
 
 The gradients are ready when the forward pass ends. Where the head is frozen the vocabulary is gone through once, a tile
 of logits at a time: its exponentials are multiplied back to W at once, under a maximum that may grow on the way (the
-online softmax of Milakov and Gimelshein 2018, arXiv:1805.02867). Where the head is trained a block of positions has its
-logits whole, and they become their own gradient in place. So instead of three times S x V numbers there are those of one
-tile or block: 4 or 64 MiB in fp32, whatever the vocabulary.
+online softmax of Milakov and Gimelshein 2018, arXiv:1805.02867). Where the head is trained a block of positions has
+its logits whole, and they become their own gradient in place. So instead of three times S x V numbers there are those
+of one tile or block: 4 or 64 MiB in fp32, whatever the vocabulary.
 
 Exponentials are not divided by their sum before they are multiplied: what they are multiplied to is, which is smaller.
 The target's own counts as minus the sum of the others, so that p - 1 is never a difference of two numbers near 1.
@@ -25,12 +25,12 @@ from torch.nn import functional as F
 BLOCK_NUMBERS = 2**24
 """Logits of a block where the head is trained: 64 MiB in fp32."""
 TILE_NUMBERS = {"cpu": 2**20}
-"""Logits of a tile where it is frozen: on a CPU 4 MiB in fp32, which stay in the cache from one product to the other."""
+"""Logits of a tile where it is frozen: on a CPU 4 MiB in fp32, which stay in the cache from product to product."""
 LEAST_COLUMNS = 256
 """Of a tile: products of fewer are slow."""
 GRID = 64
-"""Positions are filled up and columns rounded down to a multiple of this: each size of a product that oneDNN has not met
-costs it a kernel's compilation and close to a megabyte."""
+"""Positions are filled up and columns rounded down to a multiple of this: each size of a product that oneDNN has not
+met costs it a kernel's compilation and close to a megabyte."""
 
 
 def linear_cross_entropy(

@@ -121,18 +121,13 @@ def _products(
     causal = causal and attention_mask is None and num_queries > 1
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     draws = int(torch.randint(2**62, ())) if dropout else 0
+    special = others.get("softcap") is not None or others.get("s_aux") is not None
     if (groups := _groups[-1]) is not None:
-        if (
-            not causal
-            or position_bias is not None
-            or others.get("softcap") is not None
-            or others.get("s_aux") is not None
-        ):
+        if not causal or position_bias is not None or special:
             raise NotImplementedError("documents in one row, and an attention that does more than to look back")
         y_NHD = document_attention(query[0], key[0], value[0], groups, Rule(scale, True, dropout, draws))
         return y_NHD[None], None
     bare = attention_mask is None and position_bias is None
-    special = others.get("softcap") is not None or others.get("s_aux") is not None
     unlike = causal and num_queries != key.shape[2]  # torch's causal rule counts from the first key
     if num_queries == 1 or (bare and num_queries > MOST_QUERIES) or special or unlike:
         return _sdpa()(

@@ -22,8 +22,8 @@ APART = (
 )
 """A note."""
 GRID = 64
-"""What the tokens of one row with all documents are filled up to a multiple of: each size of a product that oneDNN has not
-met costs it a kernel's compilation and close to a megabyte."""
+"""What the tokens of one row with all documents are filled up to a multiple of: each size of a product that oneDNN has
+not met costs it a kernel's compilation and close to a megabyte."""
 LENGTHS = 16
 """Documents whose lengths round up to the same multiple of this are computed beside each other in attention."""
 

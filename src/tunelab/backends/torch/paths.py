@@ -1,8 +1,8 @@
 """A model's forward pass in two ways, and which of the two a session takes.
 
 Fast path: all documents of a micro-batch lie in one row, where attention can be told so; else rows are padded on the
-right without a mask (a causal model never looks there). The output head sees only the supervised positions; where it is a
-plain linear layer with nothing behind it, a tile of the vocabulary or a block of positions at a time. Documents packed
+right without a mask (a causal model never looks there). The output head sees only the supervised positions; where it is
+a plain linear layer with nothing behind it, a tile of the vocabulary or a block of positions at a time. Documents packed
 into a padded row are kept apart by positions that begin again, from which transformers makes the mask. Some layers are
 replaced by faster ones meanwhile (faster.py). Reference path: the model's own forward with its own
 layers, mask and full logits. `verify` compares logits and gradients on real rows before the first step; where they
@@ -65,8 +65,8 @@ class Paths:
         with torch.no_grad():
             reference = self._reference_logits(self._collate(batch, apart=True))
             self._verify_packing(batch, reference)
-        reason = None
-        for self.one_row, self.faster, instead in self._ways():
+        for one_row, faster, instead in self._ways():
+            self.one_row, self.faster = one_row, faster
             try:
                 reason = self._difference(batch, reference)
             except NotImplementedError as error:  # an attention of a kind that the faster one is not

@@ -86,9 +86,9 @@ def micro_batches(rows: Sequence[TokenRow], *, max_tokens: int, padded: bool = T
     """Cut rows, longest first, so that each micro-batch holds at most `max_tokens`, with its padding if it is `padded`.
 
     A row longer than that is a micro-batch alone. Longest first: the memory peak comes at once. Cut by the rows'
-    lengths; a batch is made when it is asked for. Of a step's padded rows the cuts are those with the least padding, each
-    micro-batch counting as much as `max_tokens` / 16 padded tokens; of more rows than `MOST_WEIGHED`, whose lengths
-    lie close together, each micro-batch takes what it can hold.
+    lengths; a batch is made when it is asked for. Of a step's padded rows the cuts are those with the least padding,
+    each micro-batch counting as much as `max_tokens` / 16 padded tokens; of more rows than `MOST_WEIGHED`, whose
+    lengths lie close together, each micro-batch takes what it can hold.
     """
     lengths = sizes(rows)
     order = np.lexsort((lengths.example, -lengths.num_tokens))
