@@ -1,0 +1,138 @@
+"""What is compared: models, rows, methods, what the peer is, and the bars that are set."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+Mode = Literal["fp32", "bf16", "shipped"]
+"""fp32, bf16: both sides compute in that type with the same matmul setting. shipped: tunelab with `precision: auto`,
+the peer as it comes: fp32 products of the setting 'highest', and whatever its documentation's recipe switches on."""
+MODES: tuple[Mode, ...] = ("fp32", "bf16", "shipped")
+
+
+class Shape(NamedTuple):
+    """A model of random weights, by the fields of transformers' configuration of its type."""
+
+    type: str
+    tokenizer: Literal["gpt2", "llama2"]
+    sizes: dict[str, Any]
+
+
+class Rows(NamedTuple):
+    """Examples of a step, and where they are from."""
+
+    source: Literal["e2e", "gsm8k", "alpaca", "news", "stories"]
+    examples: int = 16
+    """A step."""
+    max_length: int = 512
+
+
+class Bars(NamedTuple):
+    """What is aimed at: speed against the peer by mode, and memory against it. None: nothing was set."""
+
+    fp32: float | None = None
+    bf16: float | None = None
+    shipped: float | None = None
+    memory: float | None = None
+
+    def of(self, mode: Mode) -> float | None:
+        return {"fp32": self.fp32, "bf16": self.bf16, "shipped": self.shipped}[mode]
+
+
+class Workload(NamedTuple):
+    """One comparison: a line of the table for every mode."""
+
+    name: str
+    about: str
+    shape: Shape
+    rows: Rows
+    ours: dict[str, Any]
+    """A method as a study has it."""
+    peer: str
+    """What the other side is: a recipe of peer_sides.py, or 'ours' where two methods of tunelab are compared."""
+    bars: Bars
+    other: dict[str, Any] = {}
+    """The method of the other side, where that is tunelab too."""
+    modes: tuple[Mode, ...] = MODES
+    learning_rate: float = 2e-4
+    equal_losses: bool = True
+    """Whether both sides must have the same losses."""
+
+    @property
+    def method(self) -> str:
+        (name,) = self.ours
+        return name
+
+
+GPT2 = Shape(
+    "gpt2", "gpt2",
+    {"n_layer": 6, "n_embd": 384, "n_head": 6, "n_positions": 1024, "vocab_size": 50257, "resid_pdrop": 0.0,
+     "embd_pdrop": 0.0, "attn_pdrop": 0.0},
+)  # fmt: skip
+LLAMA = Shape(
+    "llama", "llama2",
+    {"num_hidden_layers": 8, "hidden_size": 512, "intermediate_size": 1408, "num_attention_heads": 8,
+     "num_key_value_heads": 8, "vocab_size": 32000, "max_position_embeddings": 2048, "tie_word_embeddings": False},
+)  # fmt: skip
+GEMMA = Shape(
+    "gemma3_text", "gpt2",
+    {"num_hidden_layers": 2, "hidden_size": 1152, "intermediate_size": 6912, "num_attention_heads": 4,
+     "num_key_value_heads": 1, "head_dim": 256, "vocab_size": 262144, "tie_word_embeddings": True},
+)  # fmt: skip
+FLAN_T5 = Shape(
+    "t5", "llama2",
+    {"num_layers": 8, "num_decoder_layers": 8, "d_model": 512, "d_ff": 1024, "d_kv": 64, "num_heads": 6,
+     "vocab_size": 32128, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False, "dropout_rate": 0.0},
+)  # fmt: skip
+
+ALL_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+LORA_16 = {"lora": {"rank": 16, "alpha": 32, "targets": "all-linear"}}
+FULL = {"full": {}}
+GALORE = {"galore": {"rank": 128, "update_gap": 200, "scale": 0.25, "projector": "svd"}}
+GSM8K = Rows("gsm8k")
+
+WORKLOADS: tuple[Workload, ...] = (
+    Workload(
+        "W1", "LoRA r8 on c_attn, GPT-2-shaped 6 x 384, vocabulary 50,257", GPT2, Rows("e2e"),
+        {"lora": {"rank": 8, "alpha": 32, "targets": ["c_attn"]}}, "lora", Bars(2.3, 3.2, 5, 0.22),
+    ),
+    Workload(
+        "W2", "LoRA r16 on all linear layers, LLaMA-shaped 8 x 512, vocabulary 32,000", LLAMA, GSM8K,
+        LORA_16, "lora", Bars(2.8, 3.6, 6, 0.13),
+    ),
+    Workload(
+        "W3", "LoRA r16 on all linear layers, Gemma-shaped 2 x 1152/6912, vocabulary 262,144", GEMMA,
+        Rows("alpaca", examples=8, max_length=256), LORA_16, "lora", Bars(6, 8, 10, 0.05),
+    ),
+)  # fmt: skip
+
+
+def named(names: list[str]) -> list[Workload]:
+    """Those of the names, where W4 stands for all that begin so; all where none is named."""
+    if not names:
+        return list(WORKLOADS)
+    found = [one for one in WORKLOADS if any(one.name == name or one.name.startswith(f"{name}-") for name in names)]
+    unknown = [name for name in names if not any(f"{one.name}-".startswith(f"{name}-") for one in WORKLOADS)]
+    if unknown:
+        known = ", ".join(one.name for one in WORKLOADS)
+        raise SystemExit(f"no workload is called {unknown[0]!r}; there are {known}")
+    return found
+
+
+SMALL = {
+    "gpt2": {"n_layer": 2, "n_embd": 64, "n_head": 2, "vocab_size": 500},
+    "llama": {"num_hidden_layers": 2, "hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 2,
+              "num_key_value_heads": 2, "vocab_size": 500},
+    "gemma3_text": {"num_hidden_layers": 2, "hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 2,
+                    "head_dim": 32, "vocab_size": 500},
+    "t5": {"num_layers": 2, "num_decoder_layers": 2, "d_model": 64, "d_ff": 128, "d_kv": 32, "num_heads": 2,
+           "vocab_size": 500},
+}  # fmt: skip
+
+
+def tiny(workload: Workload) -> Workload:
+    """The same with a model that a test trains in a second, on generated rows."""
+    shape = workload.shape._replace(sizes={**workload.shape.sizes, **SMALL[workload.shape.type]})
+    small = {"galore": {"rank": 8}}
+    ours = {name: {**options, **small.get(name, {})} for name, options in workload.ours.items()}
+    return workload._replace(shape=shape, ours=ours, rows=workload.rows._replace(examples=4, max_length=64))
