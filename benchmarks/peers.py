@@ -52,7 +52,7 @@ def run_side(side: str, workload: Workload, mode: Mode, folder: Path, given: arg
 def environment(given: argparse.Namespace) -> dict[str, str]:
     """The same for both sides, as tunelab sets it for its workers."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"), str(given.threads))
-    paths = [str(ROOT / "benchmarks"), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
+    paths = [str(ROOT / "benchmarks"), str(given.src.absolute()), os.environ.get("PYTHONPATH", "")]
     found = {**os.environ, **threads, "OMP_WAIT_POLICY": "passive", "HF_HUB_OFFLINE": "1"}
     return {**found, "PYTHONPATH": os.pathsep.join(path for path in paths if path), "TOKENIZERS_PARALLELISM": "false"}
 
@@ -83,6 +83,7 @@ def main() -> None:
     parser.add_argument("--no-floor", action="store_true", help="do not measure products at the end of our side")
     parser.add_argument("--tiny", action="store_true", help="tiny models on generated rows: whether it runs")
     parser.add_argument("--folder", type=Path, help="keep models and rows here; none: a temporary folder")
+    parser.add_argument("--src", type=Path, default=ROOT / "src", help="of the tunelab that is measured")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench")
     given = parser.parse_args()
     chosen = named(given.workloads)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from side_by_side.measure import Clock, give_back, held_weights_mib, import_model_code, summary, warm_libraries
 from side_by_side.prepare import read_steps, work_folder
-from side_by_side.workloads import Mode, Workload
+from side_by_side.workloads import ALL_LINEAR, Mode, Workload
 
 
 def train(
@@ -33,7 +35,8 @@ def train(
     memory = ResidentMemory()
     give_back()
     before = memory.current_gib()
-    network = LOADERS[workload.peer](model, place, precision)
+    recipe = RECIPES[workload.peer]
+    network, options = recipe.load(model, place, precision, mode)
     weights = held_weights_mib()
     loaded = memory.current_gib()
     watch = _watch(memory, profile=profile, last_step=steps)
@@ -41,15 +44,18 @@ def train(
         output_dir=str(out), per_device_train_batch_size=workload.rows.examples, num_train_epochs=1,
         learning_rate=workload.learning_rate, lr_scheduler_type="constant", bf16=precision == "bf16", use_cpu=True,
         train_sampling_strategy="sequential", save_strategy="no", report_to="none", logging_steps=1, disable_tqdm=True,
-        seed=0, remove_unused_columns=False,
+        seed=0, remove_unused_columns=False, **options,
     )  # fmt: skip
-    trainer = TRAINERS.get(workload.peer, causal_trainer)(network, text, rows, arguments, watch, workload)
+    trainer = recipe.trainer(Work(network, text, place, rows, arguments, watch, workload))
     from transformers.trainer_callback import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)
     trainer.train()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    told = [{"loss": loss, **_counts(step)} for loss, step in zip(losses, rows, strict=True)]
+    told = [
+        {"loss": loss, **_counts(step, pairs=workload.peer == "seq2seq")}
+        for loss, step in zip(losses, rows, strict=True)
+    ]
     found = summary(
         watch.clock, told, warm_up=warm_up, before_gib=before, loaded_gib=loaded, peak_gib=watch.peak_gib,
         weights_mib=weights,
@@ -77,11 +83,11 @@ def _import_all(workload: Workload) -> None:
     import_model_code(workload)
 
 
-def _counts(step: list[dict[str, Any]]) -> dict[str, int]:
+def _counts(step: list[dict[str, Any]], *, pairs: bool) -> dict[str, int]:
     """Tokens as tunelab counts them: a decoder's own, and what an encoder reads."""
     learned = sum(label != -100 for row in step for label in row["labels"])
     tokens = sum(len(row["input_ids"]) for row in step)
-    if len(step[0]["labels"]) != len(step[0]["input_ids"]):
+    if pairs:
         tokens += sum(len(row["labels"]) for row in step)
     return {"num_tokens": tokens, "num_supervised_tokens": learned}
 
@@ -116,31 +122,121 @@ def _watch(memory: Any, *, profile: bool, last_step: int) -> Any:
     return Watch()
 
 
-def load_lora(model: Path, place: Path, precision: str) -> Any:
+class Network(NamedTuple):
+    """What a recipe trains."""
+
+    model: Any
+    options: dict[str, Any] = {}
+    """Of TrainingArguments."""
+
+
+def load_lora(model: Path, place: Path, precision: str, mode: Mode) -> Network:
     """PEFT over the base in the precision of the products; the adapter's own weights stay fp32, as PEFT has it."""
-    import torch
     from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+    automatic = AutoModelForSeq2SeqLM if place.name.startswith("W6") else AutoModelForCausalLM
+    base = automatic.from_pretrained(model, dtype=_dtype(precision))
+    return Network(PeftModel.from_pretrained(base, place / "adapter", is_trainable=True))
+
+
+def load_full(model: Path, place: Path, precision: str, mode: Mode) -> Network:
+    """Weights in fp32; with bf16 the products alone are, by autocast, as Trainer's `bf16` has it."""
+    import torch
     from transformers import AutoModelForCausalLM
 
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    base = AutoModelForCausalLM.from_pretrained(model, dtype=dtype)
-    return PeftModel.from_pretrained(base, place / "adapter", is_trainable=True)
+    return Network(AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32))
 
 
-def causal_trainer(
-    network: Any, text: Any, rows: list[list[dict[str, Any]]], arguments: dict[str, Any], watch: Any, workload: Workload
-) -> Any:
+def load_galore(model: Path, place: Path, precision: str, mode: Mode) -> Network:
+    """Trainer's own GaLore, which is galore-torch's optimizer."""
+    _, about = next(iter(json.loads((place / "method.json").read_text()).items()))
+    options = f"rank={about['rank']}, update_proj_gap={about['update_gap']}, scale={about['scale']}"
+    names = list(ALL_LINEAR)
+    given = {"optim": "galore_adamw", "optim_target_modules": names, "optim_args": options}
+    return load_full(model, place, precision, mode)._replace(options=given)
+
+
+def load_qlora(model: Path, place: Path, precision: str, mode: Mode) -> Network:
+    """As PEFT's page on quantisation has it. Its `prepare_model_for_kbit_training` turns activation checkpointing on;
+    that is left so in `shipped`, and off where both sides compute the same.
+
+    bitsandbytes 0.50 repacks weights on processors with AVX512-BF16 in a pass without gradients, after which gradients
+    are wrong; the attribute that decides it is switched off, so that it computes here as it does on other processors.
+    """
+    import bitsandbytes as bnb
+    from peft import PeftModel, prepare_model_for_kbit_training
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    dtype = _dtype(precision)
+    quantised = BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+    )
+    base = AutoModelForCausalLM.from_pretrained(
+        model, dtype=dtype, quantization_config=quantised, device_map={"": "cpu"}
+    )
+    for module in base.modules():
+        if isinstance(module, bnb.nn.Linear4bit):
+            module.support_avx512bf16_for_cpu = False
+    checkpoints = mode == "shipped"
+    base = prepare_model_for_kbit_training(base, use_gradient_checkpointing=checkpoints)
+    adapted = PeftModel.from_pretrained(base, place / "adapter", is_trainable=True)
+    return Network(adapted, {"gradient_checkpointing": checkpoints})
+
+
+def _dtype(precision: str) -> Any:
+    import torch
+
+    return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
+class Work(NamedTuple):
+    """What a trainer is made of."""
+
+    network: Any
+    text: Any
+    place: Path
+    rows: list[list[dict[str, Any]]]
+    arguments: dict[str, Any]
+    watch: Any
+    workload: Workload
+
+
+def causal_trainer(work: Work) -> Any:
     """Trainer with padding to the longest of a batch."""
     from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments
 
     return Trainer(
-        model=network,
-        args=TrainingArguments(**arguments),
-        train_dataset=[row for step in rows for row in step],
-        data_collator=DataCollatorForSeq2Seq(text),
-        callbacks=[watch],
+        model=work.network,
+        args=TrainingArguments(**work.arguments),
+        train_dataset=[row for step in work.rows for row in step],
+        data_collator=DataCollatorForSeq2Seq(work.text),
+        callbacks=[work.watch],
     )
 
 
-LOADERS: dict[str, Any] = {"lora": load_lora}
-TRAINERS: dict[str, Any] = {}
+def pairs_trainer(work: Work) -> Any:
+    """Seq2SeqTrainer, sources and labels each padded to the longest of a batch."""
+    from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTrainingArguments
+
+    return Seq2SeqTrainer(
+        model=work.network,
+        args=Seq2SeqTrainingArguments(**work.arguments),
+        train_dataset=[row for step in work.rows for row in step],
+        data_collator=DataCollatorForSeq2Seq(work.text, model=work.network),
+        callbacks=[work.watch],
+    )
+
+
+class Recipe(NamedTuple):
+    load: Callable[[Path, Path, str, Mode], Network]
+    trainer: Callable[[Work], Any] = causal_trainer
+
+
+RECIPES: dict[str, Recipe] = {
+    "lora": Recipe(load_lora),
+    "full": Recipe(load_full),
+    "galore": Recipe(load_galore),
+    "qlora": Recipe(load_qlora),
+    "seq2seq": Recipe(load_lora, pairs_trainer),
+}

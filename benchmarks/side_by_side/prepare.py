@@ -37,6 +37,7 @@ def prepare(folder: Path, workload: Workload, *, steps: int, real: bool | None =
     parameters = _write_model(model, workload, real=real)
     place.mkdir(parents=True, exist_ok=True)
     _write_rows(place, workload, steps=steps, real=real)
+    (place / "method.json").write_text(json.dumps(workload.ours))
     _write_steps(place, workload, model, steps=steps)
     about = {"model": str(model), "parameters": parameters, "rows": said(workload.rows, real=real)}
     (place / "about.json").write_text(json.dumps(about))
@@ -66,7 +67,7 @@ def _write_model(folder: Path, workload: Workload, *, real: bool) -> int:
 
 def _write_rows(place: Path, workload: Workload, *, steps: int, real: bool) -> None:
     """Exactly as many as the steps take, and two more that validate and test."""
-    count = steps * workload.rows.examples
+    count = workload.rows.count(steps)
     rows = first_rows(workload.rows, count + 2, real=real, vocabulary=workload.shape.sizes["vocab_size"])
     for name, part in {"train": rows[:count], "validation": rows[count:-1], "test": rows[-1:]}.items():
         (place / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
@@ -94,6 +95,7 @@ def study(
         "schedule": {"kind": "constant", "warmup": 0},
         "validation": {"every": 1000},
         "checkpoint": {"seconds": 100000},
+        **workload.settings,
     }
     file = place / f"{content['name']}.yaml"
     file.write_text(yaml.safe_dump(content, sort_keys=False))

@@ -26,6 +26,12 @@ class Rows(NamedTuple):
     """A step."""
     max_length: int = 512
 
+    def count(self, steps: int) -> int:
+        """Rows that so many steps take; of texts that are packed, about 200 tokens each, more than enough."""
+        if self.source == "stories":
+            return steps * self.examples * (self.max_length // 100 + 1)
+        return steps * self.examples
+
 
 class Bars(NamedTuple):
     """What is aimed at: speed against the peer by mode, and memory against it. None: nothing was set."""
@@ -53,6 +59,8 @@ class Workload(NamedTuple):
     bars: Bars
     other: dict[str, Any] = {}
     """The method of the other side, where that is tunelab too."""
+    settings: dict[str, Any] = {}
+    """Of our study, where the peer's default is another and cannot be set."""
     modes: tuple[Mode, ...] = MODES
     learning_rate: float = 2e-4
     equal_losses: bool = True
@@ -82,13 +90,17 @@ GEMMA = Shape(
 FLAN_T5 = Shape(
     "t5", "llama2",
     {"num_layers": 8, "num_decoder_layers": 8, "d_model": 512, "d_ff": 1024, "d_kv": 64, "num_heads": 6,
-     "vocab_size": 32128, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False, "dropout_rate": 0.0},
+     "vocab_size": 32128, "feed_forward_proj": "gated-gelu", "initializer_factor": 0.05, "tie_word_embeddings": False, "dropout_rate": 0.0},
 )  # fmt: skip
 
 ALL_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 LORA_16 = {"lora": {"rank": 16, "alpha": 32, "targets": "all-linear"}}
 FULL = {"full": {}}
-GALORE = {"galore": {"rank": 128, "update_gap": 200, "scale": 0.25, "projector": "svd"}}
+GALORE: dict[str, Any] = {"galore": {"rank": 128, "update_gap": 200, "scale": 0.25, "projector": "svd"}}
+GALORE_TORCH_EPS = {"optimizer": {"eps": 1e-6}}
+"""galore-torch's own, which Trainer does not set."""
+QLORA_16 = {"qlora": {"rank": 16, "alpha": 32, "targets": "all-linear"}}
+ROSA = {"rosa": {"rank": 12, "density": 0.006, "warmup_steps": 2, "mask_examples": 8}}
 GSM8K = Rows("gsm8k")
 
 WORKLOADS: tuple[Workload, ...] = (
@@ -104,6 +116,35 @@ WORKLOADS: tuple[Workload, ...] = (
         "W3", "LoRA r16 on all linear layers, Gemma-shaped 2 x 1152/6912, vocabulary 262,144", GEMMA,
         Rows("alpaca", examples=8, max_length=256), LORA_16, "lora", Bars(6, 8, 10, 0.05),
     ),
+    Workload(
+        "W4-full", "full fine-tuning with AdamW, LLaMA-shaped 8 x 512", LLAMA, GSM8K,
+        FULL, "full", Bars(fp32=2), learning_rate=2e-5,
+    ),
+    Workload(
+        "W4-galore", "GaLore (rank 128, gap 200) against galore-torch, LLaMA-shaped 8 x 512", LLAMA, GSM8K,
+        GALORE, "galore", Bars(fp32=2), learning_rate=1e-4, settings=GALORE_TORCH_EPS,
+    ),
+    Workload(
+        "W4-galore-full", "GaLore (rank 128, gap 200) against full fine-tuning, both tunelab's, LLaMA-shaped 8 x 512",
+        LLAMA, GSM8K, GALORE, "ours", Bars(fp32=0.87, memory=0.75), other=FULL, learning_rate=2e-5, modes=("fp32",),
+        equal_losses=False,
+    ),
+    Workload(
+        "W5-qlora", "QLoRA r16 on all linear layers against PEFT and bitsandbytes, LLaMA-shaped 8 x 512", LLAMA, GSM8K,
+        QLORA_16, "qlora", Bars(fp32=2.5, shipped=4, memory=0.2),
+    ),
+    Workload(
+        "W5-rosa", "RoSA (rank 12, density 0.006) against LoRA r16, both tunelab's, LLaMA-shaped 8 x 512", LLAMA, GSM8K,
+        ROSA, "ours", Bars(fp32=0.85), other=LORA_16, modes=("fp32",), equal_losses=False,
+    ),
+    Workload(
+        "W6", "LoRA r16 on q and v, encoder-decoder shaped as flan-t5-small", FLAN_T5, Rows("news", examples=8),
+        {"lora": {"rank": 16, "alpha": 32, "targets": ["q", "v"]}}, "seq2seq", Bars(fp32=2.5, shipped=4, memory=0.3),
+    ),
+    Workload(
+        "W8", "packed text, LoRA r16 on all linear layers, LLaMA-shaped 8 x 512, against TRL's packing", LLAMA,
+        Rows("stories", examples=8), LORA_16, "packed", Bars(fp32=1.8, shipped=3, memory=0.4), equal_losses=False,
+    ),
 )  # fmt: skip
 
 
@@ -111,7 +152,12 @@ def named(names: list[str]) -> list[Workload]:
     """Those of the names, where W4 stands for all that begin so; all where none is named."""
     if not names:
         return list(WORKLOADS)
-    found = [one for one in WORKLOADS if any(one.name == name or one.name.startswith(f"{name}-") for name in names)]
+    exact = {one.name for one in WORKLOADS}
+    found = [
+        one
+        for one in WORKLOADS
+        if any(one.name == name or (name not in exact and one.name.startswith(f"{name}-")) for name in names)
+    ]
     unknown = [name for name in names if not any(f"{one.name}-".startswith(f"{name}-") for one in WORKLOADS)]
     if unknown:
         known = ", ".join(one.name for one in WORKLOADS)
@@ -134,5 +180,8 @@ def tiny(workload: Workload) -> Workload:
     """The same with a model that a test trains in a second, on generated rows."""
     shape = workload.shape._replace(sizes={**workload.shape.sizes, **SMALL[workload.shape.type]})
     small = {"galore": {"rank": 8}}
-    ours = {name: {**options, **small.get(name, {})} for name, options in workload.ours.items()}
-    return workload._replace(shape=shape, ours=ours, rows=workload.rows._replace(examples=4, max_length=64))
+    methods = [
+        {name: {**options, **small.get(name, {})} for name, options in method.items()}
+        for method in (workload.ours, workload.other)
+    ]
+    return workload._replace(shape=shape, ours=methods[0], other=methods[1], rows=workload.rows._replace(examples=4))
