@@ -66,11 +66,24 @@ class Comparison(NamedTuple):
         gap = self.loss_difference
         return self.workload.equal_losses and gap is not None and not gap <= self.tolerance  # a NaN differs
 
+    @property
+    def equal_texts(self) -> float | None:
+        """Of generation: the share of prompts that both sides answer alike."""
+        pairs = [(mine, other) for mine, other in zip(self.ours, self.peer, strict=False) if "texts" in mine]
+        if not pairs:
+            return None
+        same = [one == two for mine, other in pairs for one, two in zip(mine["texts"], other["texts"], strict=True)]
+        return sum(same) / len(same)
+
     def line(self) -> str:
         """For a terminal."""
         if self.speed is None or self.memory is None:
             return f"{self.workload.name} {self.mode}: not compared"
         losses = f"losses {'DIFFER by' if self.losses_differ else 'equal to'} {self.loss_difference or 0:.1e}"
+        if not self.workload.equal_losses:
+            losses = "losses not compared"
+        if self.equal_texts is not None:
+            losses = f"{self.equal_texts:.1%} of the texts equal"
         floor = "" if self.floor_share is None else f", {self.floor_share:.0%} of the floor"
         return f"{self.workload.name} {self.mode}: {self.speed:.2f} x, memory {self.memory:.2f} x, {losses}{floor}"
 
@@ -93,9 +106,14 @@ class Comparison(NamedTuple):
             "loss_tolerance": self.tolerance if self.workload.equal_losses else None,
             "losses_differ": self.losses_differ,
             "floor_share": self.floor_share,
-            "ours": list(self.ours),
-            "other": list(self.peer),
+            "equal_texts": self.equal_texts,
+            "ours": [_without_texts(run) for run in self.ours],
+            "other": [_without_texts(run) for run in self.peer],
         }
+
+
+def _without_texts(run: Run) -> Run:
+    return {name: value for name, value in run.items() if name != "texts"}
 
 
 def rate(run: Run) -> float:

@@ -34,11 +34,17 @@ def main() -> None:
         if given.what in ("ours", "other"):
             import side_by_side.our_side as our_side
 
-        from side_by_side.prepare import prepare
+        from side_by_side.prepare import prepare, work_folder
 
         about = prepare(given.folder, workload, steps=given.steps, real=False if given.tiny else None)
         if given.what == "prepare":
             found = about
+        elif workload.peer == "generate":
+            from side_by_side import generation
+
+            answer = generation.ours if given.what == "ours" else generation.peer
+            place = work_folder(given.folder, workload, given.steps)
+            found = answer(place, workload, mode=given.mode, threads=given.threads)
         elif given.what == "peer":
             from side_by_side.peer_side import train
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from side_by_side.measure import Clock, give_back, held_weights_mib, import_model_code, summary, warm_libraries
-from side_by_side.prepare import read_steps, work_folder
+from side_by_side.prepare import read_steps, same_products, work_folder
 from side_by_side.workloads import ALL_LINEAR, Mode, Workload
 
 
@@ -25,7 +26,7 @@ def train(
 
     torch.set_num_threads(threads)
     if mode != "shipped":
-        _same_products()
+        same_products()
     _import_all(workload)
     precision = "bf16" if mode == "bf16" else "fp32"
     warm_libraries(precision)
@@ -46,6 +47,8 @@ def train(
         train_sampling_strategy="sequential", save_strategy="no", report_to="none", logging_steps=1, disable_tqdm=True,
         seed=0, remove_unused_columns=False, **options,
     )  # fmt: skip
+    if workload.peer == "packed":
+        arguments["mode"] = mode
     trainer = recipe.trainer(Work(network, text, place, rows, arguments, watch, workload))
     from transformers.trainer_callback import PrinterCallback
 
@@ -60,18 +63,9 @@ def train(
         watch.clock, told, warm_up=warm_up, before_gib=before, loaded_gib=loaded, peak_gib=watch.peak_gib,
         weights_mib=weights,
     )  # fmt: skip
+    precision = "bf16" if trainer.args.bf16 else "fp32"
     trained = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
     return found | {"precision": precision, "trainable": trained}
-
-
-def _same_products() -> None:
-    """The setting of fp32 products that tunelab takes on this processor."""
-    import torch
-
-    from tunelab.backends.torch.products import medium_is_exact
-
-    if medium_is_exact():
-        torch.set_float32_matmul_precision("medium")
 
 
 def _import_all(workload: Workload) -> None:
@@ -228,6 +222,36 @@ def pairs_trainer(work: Work) -> Any:
     )
 
 
+def packing_trainer(work: Work) -> Any:
+    """TRL's SFTTrainer, which packs the documents itself; its own defaults (bf16 and activation checkpointing) are left
+    in `shipped`, and set as tunelab computes where both sides compute the same."""
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+
+    shipped = work.arguments.pop("mode") == "shipped"
+    own = {"bf16", "remove_unused_columns"} if shipped else {"remove_unused_columns"}
+    arguments = {name: value for name, value in work.arguments.items() if name not in own}
+    arguments |= {} if shipped else {"gradient_checkpointing": False}
+    length, documents = work.workload.rows.max_length, [{"input_ids": ids} for ids in _documents(work.rows)]
+    return SFTTrainer(
+        model=work.network,
+        args=SFTConfig(**arguments, packing=True, max_length=length, max_steps=len(work.rows)),
+        train_dataset=Dataset.from_list(documents),
+        processing_class=work.text,
+        callbacks=[work.watch],
+    )
+
+
+def _documents(steps: list[list[dict[str, Any]]]) -> list[list[int]]:
+    """Packed rows taken apart: the texts that tunelab trains on in these steps, in their order."""
+    found = []
+    for row in (row for step in steps for row in step):
+        starts = row.get("starts") or [0]
+        edges = [*starts, len(row["input_ids"])]
+        found += [row["input_ids"][start:stop] for start, stop in itertools.pairwise(edges)]
+    return found
+
+
 class Recipe(NamedTuple):
     load: Callable[[Path, Path, str, Mode], Network]
     trainer: Callable[[Work], Any] = causal_trainer
@@ -239,4 +263,5 @@ RECIPES: dict[str, Recipe] = {
     "galore": Recipe(load_galore),
     "qlora": Recipe(load_qlora),
     "seq2seq": Recipe(load_lora, pairs_trainer),
+    "packed": Recipe(load_lora, packing_trainer),
 }

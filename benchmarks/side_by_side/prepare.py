@@ -24,7 +24,8 @@ def model_folder(folder: Path, workload: Workload, *, real: bool) -> Path:
 
 
 def work_folder(folder: Path, workload: Workload, steps: int) -> Path:
-    return folder / f"{workload.name}-{workload.shape.sizes['vocab_size']}-{steps}"
+    size = workload.shape.sizes.get("vocab_size", workload.rows.examples)
+    return folder / f"{workload.name}-{size}-{steps}"
 
 
 def prepare(folder: Path, workload: Workload, *, steps: int, real: bool | None = None) -> dict[str, Any]:
@@ -32,10 +33,16 @@ def prepare(folder: Path, workload: Workload, *, steps: int, real: bool | None =
     place = work_folder(folder, workload, steps)
     if (place / "about.json").exists():
         return json.loads((place / "about.json").read_text())
+    place.mkdir(parents=True, exist_ok=True)
+    if workload.peer == "generate":
+        from side_by_side import generation
+
+        about = generation.prepare(place, workload)
+        (place / "about.json").write_text(json.dumps(about))
+        return about
     real = are_real(workload.rows) if real is None else real
     model = model_folder(folder, workload, real=real)
     parameters = _write_model(model, workload, real=real)
-    place.mkdir(parents=True, exist_ok=True)
     _write_rows(place, workload, steps=steps, real=real)
     (place / "method.json").write_text(json.dumps(workload.ours))
     _write_steps(place, workload, model, steps=steps)
@@ -144,8 +151,19 @@ def _row(row: Any) -> dict[str, Any]:
     labels = [int(token) if learned else -100 for token, learned in zip(row.ids, row.supervised, strict=True)]
     if row.source is not None:
         return {"input_ids": row.source.tolist(), "labels": labels}
-    return {"input_ids": row.ids.tolist(), "labels": labels}
+    packed = {"starts": list(row.starts)} if row.starts else {}
+    return {"input_ids": row.ids.tolist(), "labels": labels, **packed}
 
 
 def read_steps(place: Path) -> list[list[dict[str, Any]]]:
     return [json.loads(line) for line in (place / "steps.jsonl").read_text().splitlines()]
+
+
+def same_products() -> None:
+    """The setting of fp32 products that tunelab takes on this processor."""
+    import torch
+
+    from tunelab.backends.torch.products import medium_is_exact
+
+    if medium_is_exact():
+        torch.set_float32_matmul_precision("medium")

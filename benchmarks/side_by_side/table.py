@@ -47,7 +47,8 @@ def show(side: str, run: Run) -> str:
     share = f", {floor['seconds'] / run['processor_seconds']:.0%} of the floor" if floor else ""
     step = run["processor_seconds"] / run["steady_steps"]
     memory = f"{run['peak_above_weights_mib']:.0f} MiB above {run['weights_mib']:.0f} of weights"
-    return f"{side} {rate(run):.0f} tokens/s, {step:.3f} s a step, {memory}, loss {run['losses'][0]:.4f}{share}"
+    loss = f", loss {run['losses'][0]:.4f}" if run["losses"] else ""
+    return f"{side} {rate(run):.0f} tokens/s, {step:.3f} s a step, {memory}{loss}{share}"
 
 
 def write(out: Path, comparisons: Sequence[Comparison], where: dict[str, Any]) -> None:
@@ -124,6 +125,8 @@ def _bar(value: float | None, bar: float | None, *, at_least: bool) -> str:
 
 
 def _losses(each: Comparison) -> str:
+    if each.equal_texts is not None:
+        return f"{each.equal_texts:.1%} of the texts equal"
     gap = each.loss_difference
     if gap is None:
         return ""

@@ -21,7 +21,7 @@ class Shape(NamedTuple):
 class Rows(NamedTuple):
     """Examples of a step, and where they are from."""
 
-    source: Literal["e2e", "gsm8k", "alpaca", "news", "stories"]
+    source: Literal["e2e", "gsm8k", "alpaca", "news", "stories", "restaurants"]
     examples: int = 16
     """A step."""
     max_length: int = 512
@@ -90,8 +90,12 @@ GEMMA = Shape(
 FLAN_T5 = Shape(
     "t5", "llama2",
     {"num_layers": 8, "num_decoder_layers": 8, "d_model": 512, "d_ff": 1024, "d_kv": 64, "num_heads": 6,
-     "vocab_size": 32128, "feed_forward_proj": "gated-gelu", "initializer_factor": 0.05, "tie_word_embeddings": False, "dropout_rate": 0.0},
+     "vocab_size": 32128, "feed_forward_proj": "gated-gelu", "initializer_factor": 0.05,
+     "tie_word_embeddings": False, "dropout_rate": 0.0},
 )  # fmt: skip
+
+EMBEDDED = Shape("embedded", "gpt2", {})
+"""tunelab/tiny, which is trained: see generation.py."""
 
 ALL_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 LORA_16 = {"lora": {"rank": 16, "alpha": 32, "targets": "all-linear"}}
@@ -142,6 +146,16 @@ WORKLOADS: tuple[Workload, ...] = (
         {"lora": {"rank": 16, "alpha": 32, "targets": ["q", "v"]}}, "seq2seq", Bars(fp32=2.5, shipped=4, memory=0.3),
     ),
     Workload(
+        "W7-greedy", "500 prompts answered greedily by tunelab/tiny, against generate in batches of 16", EMBEDDED,
+        Rows("restaurants", examples=500), {"beams": 1}, "generate", Bars(fp32=3), modes=("fp32", "shipped"),
+        equal_losses=False,
+    ),
+    Workload(
+        "W7-beam", "500 prompts answered by beams of 10, against generate in batches of 16", EMBEDDED,
+        Rows("restaurants", examples=500), {"beams": 10}, "generate", Bars(fp32=2), modes=("fp32", "shipped"),
+        equal_losses=False,
+    ),
+    Workload(
         "W8", "packed text, LoRA r16 on all linear layers, LLaMA-shaped 8 x 512, against TRL's packing", LLAMA,
         Rows("stories", examples=8), LORA_16, "packed", Bars(fp32=1.8, shipped=3, memory=0.4), equal_losses=False,
     ),
@@ -177,7 +191,9 @@ SMALL = {
 
 
 def tiny(workload: Workload) -> Workload:
-    """The same with a model that a test trains in a second, on generated rows."""
+    """The same with a model that a test trains in a second, on generated rows; of generation few prompts."""
+    if workload.shape.type == "embedded":
+        return workload._replace(rows=workload.rows._replace(examples=24))
     shape = workload.shape._replace(sizes={**workload.shape.sizes, **SMALL[workload.shape.type]})
     small = {"galore": {"rank": 8}}
     methods = [
