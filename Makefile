@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal -o faulthandler_timeout=300
 
-.PHONY: demo test test-fast test-versions lint types docs bench java chromium tmux slurm jittor
+.PHONY: demo test test-fast test-versions lint types docs bench benchmarks java chromium tmux slurm jittor
 
 # The embedded quickstart, to a finished report under results/quickstart.
 demo: $(VENV)/.tunelab
@@ -61,7 +61,13 @@ types: $(VENV)/.tunelab-dev
 docs: $(VENV)/.tunelab-dev
 	@$(BIN)/python scripts/docs_site.py
 
-bench: $(VENV)/.tunelab-dev
+# Beside its peers: the table of docs/peers.md, hours on two cores. On a quiet machine: nothing else should run.
+# Parts of it: make bench BENCH='W1 W2 --pairs 3 --precision fp32'.
+bench: $(VENV)/.tunelab-bench
+	$(BIN)/python benchmarks/peers.py $(BENCH)
+
+# What other measurements there are, with their commands and tables.
+benchmarks: $(VENV)/.tunelab-dev
 	@$(BIN)/python scripts/list_benchmarks.py
 
 $(VENV)/.tunelab: pyproject.toml
@@ -72,4 +78,8 @@ $(VENV)/.tunelab: pyproject.toml
 $(VENV)/.tunelab-dev: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet -e '.[dev]'
+	touch $@
+
+$(VENV)/.tunelab-bench: $(VENV)/.tunelab-dev
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -e '.[bench]'
 	touch $@

@@ -26,8 +26,9 @@ import torch
 
 from tunelab.backends.torch.generation import GENERATION_BATCH
 from tunelab.config.schema import BatchSettings, Generation, ModelSource
-from tunelab.data.tokens.tokenise import prompt_ids
-from tunelab.models.inference import Prompts, end_tokens, generate
+from tunelab.data.tokens.tokenise import Tokeniser
+from tunelab.models.generation_file import end_tokens
+from tunelab.models.inference import Prompts, generate
 from tunelab.models.load import load_model, load_text, locate
 from tunelab.tasks.arithmetic import Arithmetic
 
@@ -49,10 +50,9 @@ def prepare(name: str, count: int) -> Setting:
     task = Arithmetic(test_rows=2 * count)
     examples = task.examples("test")[:count]
     assert len(examples) == count, f"{len(examples)} different questions"
-    limit = BatchSettings().max_length
-    tokens = prompt_ids(examples, text.tokenizer, max_length=limit, encoder_decoder=False)
-    prompts = [np.asarray(prompt.ids, dtype=np.int32) for prompt in tokens]
-    ends = end_tokens(model, text.tokenizer.eos_token_id)
+    tokeniser = Tokeniser(text.tokenizer, max_length=BatchSettings().max_length, encoder_decoder=False, split="test")
+    prompts = list(tokeniser.prompts(examples))
+    ends = end_tokens(model, text.tokenizer)
     return Setting(model, prompts, ends, text.tokenizer.pad_token_id, task.generation)
 
 

@@ -73,14 +73,15 @@ def run_one(study: Path, method: str, out: Path) -> dict[str, Any]:
     from tunelab.config.read import read_study
     from tunelab.launch.run import settle
     from tunelab.study.executing.execute import execute
-    from tunelab.study.planning.plan import make_plan, method_run, parts
+    from tunelab.study.planning.plan import make_plan, parts
+    from tunelab.study.planning.run_config import method_run
     from tunelab.study.store import Store
     from tunelab.training.telemetry import ResidentMemory
 
     store = Store(out)
     plan, revisions = settle(make_plan(read_study(study)), store)
     planned = next(one for one in plan.methods if one.name == method)
-    run = method_run(plan, plan.tasks[0], "torch", revisions, method=planned, seed=0, rate=planned.learning_rates[0])
+    run = method_run(plan, plan.tasks[0], "torch", revisions, method=planned, seed=0, candidate=planned.candidates[0])
     folder = store.run(run.id)
     folder.ensure_run(run)
     before = ResidentMemory().current_gib()

@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from tunelab.backends.torch.backend import set_storage
 from tunelab.backends.torch.session import TorchSession
+from tunelab.backends.torch.storage import set_storage
 from tunelab.config.run import RunConfig
 from tunelab.config.schema import ModelSource
 from tunelab.contracts import Method

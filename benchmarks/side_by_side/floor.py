@@ -8,6 +8,7 @@ at supervised positions only. Not counted: softmax, norms, activations, optimize
 
 from __future__ import annotations
 
+import itertools
 import re
 import time
 from collections import Counter
@@ -136,9 +137,10 @@ def _products(layers: Layers, workload: Workload, method: dict[str, Any], step: 
 
 
 def _attention(layers: Layers, row: dict[str, Any]) -> int:
-    """Scores and sums of one row, forward and twice that backward; a causal row sees half."""
+    """Scores and sums of one row, forward and twice that backward; causal, and a packed text sees itself alone."""
     length, sources = len(row["labels"]), len(row["input_ids"])
-    pairs = length * (length + 1) // 2
+    edges = [*(row.get("starts") or [0]), length]
+    pairs = sum((stop - start) * (stop - start + 1) // 2 for start, stop in itertools.pairwise(edges))
     if layers.encoder_decoder:
         pairs += sources * sources + length * sources
     return 3 * 2 * 2 * layers.attention_width * pairs * layers.num_attentions

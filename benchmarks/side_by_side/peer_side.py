@@ -142,29 +142,25 @@ def load_full(model: Path, place: Path, precision: str, mode: Mode) -> Network:
     return Network(AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32))
 
 
-def load_galore(model: Path, place: Path, precision: str, mode: Mode) -> Network:
-    """Trainer's own GaLore, which is galore-torch's optimizer."""
-    _, about = next(iter(json.loads((place / "method.json").read_text()).items()))
-    options = f"rank={about['rank']}, update_proj_gap={about['update_gap']}, scale={about['scale']}"
-    names = list(ALL_LINEAR)
-    given = {"optim": "galore_adamw", "optim_target_modules": names, "optim_args": options}
-    return load_full(model, place, precision, mode)._replace(options=given)
-
-
 def load_qlora(model: Path, place: Path, precision: str, mode: Mode) -> Network:
-    """As PEFT's page on quantisation has it. Its `prepare_model_for_kbit_training` turns activation checkpointing on;
-    that is left so in `shipped`, and off where both sides compute the same.
+    """As PEFT's page on quantisation has it. In `shipped` that is with the activation checkpointing of its
+    `prepare_model_for_kbit_training`, and products of quantised layers in bf16 where the processor has them; where
+    both sides compute the same, without, and in their common type.
 
     bitsandbytes 0.50 repacks weights on processors with AVX512-BF16 in a pass without gradients, after which gradients
     are wrong; the attribute that decides it is switched off, so that it computes here as it does on other processors.
     """
     import bitsandbytes as bnb
+    import torch
     from peft import PeftModel, prepare_model_for_kbit_training
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-    dtype = _dtype(precision)
+    from tunelab import device
+
+    dtype, checkpoints = _dtype(precision), mode == "shipped"
+    products = torch.bfloat16 if checkpoints and device.has_bf16(device.chosen()) else dtype
     quantised = BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=products
     )
     base = AutoModelForCausalLM.from_pretrained(
         model, dtype=dtype, quantization_config=quantised, device_map={"": "cpu"}
@@ -172,7 +168,6 @@ def load_qlora(model: Path, place: Path, precision: str, mode: Mode) -> Network:
     for module in base.modules():
         if isinstance(module, bnb.nn.Linear4bit):
             module.support_avx512bf16_for_cpu = False
-    checkpoints = mode == "shipped"
     base = prepare_model_for_kbit_training(base, use_gradient_checkpointing=checkpoints)
     adapted = PeftModel.from_pretrained(base, place / "adapter", is_trainable=True)
     return Network(adapted, {"gradient_checkpointing": checkpoints})
@@ -196,7 +191,7 @@ class Work(NamedTuple):
     workload: Workload
 
 
-def causal_trainer(work: Work) -> Any:
+def causal_trainer(work: Work, **options: Any) -> Any:
     """Trainer with padding to the longest of a batch."""
     from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments
 
@@ -206,7 +201,29 @@ def causal_trainer(work: Work) -> Any:
         train_dataset=[row for step in work.rows for row in step],
         data_collator=DataCollatorForSeq2Seq(work.text),
         callbacks=[work.watch],
+        **options,
     )
+
+
+def galore_trainer(work: Work) -> Any:
+    """Trainer with galore-torch's GaLoreAdamW, its groups as galore-torch's README makes them.
+
+    Its eps is added before the second moment's bias is corrected, which makes it 32 times as large at step 1; tunelab's
+    is torch's. 4e-10 there is what 1e-8 is here in the first steps; with its own 1e-6, losses are 0.01 apart after two.
+    """
+    from galore_torch import GaLoreAdamW
+    from transformers import get_constant_schedule
+
+    about = json.loads((work.place / "method.json").read_text())["galore"]
+    projected = [module.weight for name, module in work.network.named_modules() if name.split(".")[-1] in ALL_LINEAR]
+    ids = {id(weight) for weight in projected}
+    options = {"rank": about["rank"], "update_proj_gap": about["update_gap"], "scale": about["scale"]}
+    groups = [
+        {"params": [weight for weight in work.network.parameters() if id(weight) not in ids]},
+        {"params": projected, **options, "proj_type": "std"},
+    ]
+    optimizer = GaLoreAdamW(groups, lr=work.arguments["learning_rate"], eps=4e-10, no_deprecation_warning=True)
+    return causal_trainer(work, optimizers=(optimizer, get_constant_schedule(optimizer)))
 
 
 def pairs_trainer(work: Work) -> Any:
@@ -260,7 +277,7 @@ class Recipe(NamedTuple):
 RECIPES: dict[str, Recipe] = {
     "lora": Recipe(load_lora),
     "full": Recipe(load_full),
-    "galore": Recipe(load_galore),
+    "galore": Recipe(load_full, galore_trainer),
     "qlora": Recipe(load_qlora),
     "seq2seq": Recipe(load_lora, pairs_trainer),
     "packed": Recipe(load_lora, packing_trainer),

@@ -7,6 +7,7 @@ token ids as tunelab's own `prepare` and order give them, adapter/ in PEFT's for
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,6 @@ def study(
         "schedule": {"kind": "constant", "warmup": 0},
         "validation": {"every": 1000},
         "checkpoint": {"seconds": 100000},
-        **workload.settings,
     }
     file = place / f"{content['name']}.yaml"
     file.write_text(yaml.safe_dump(content, sort_keys=False))
@@ -128,22 +128,56 @@ def planned_run(study_file: Path, out: Path) -> Any:
 
 def _write_steps(place: Path, workload: Workload, model: Path, *, steps: int) -> None:
     """The rows of every step as ids, and the adapter that training begins with where there is one."""
-    from tunelab.study.executing.prepare import prepare as prepare_rows
-    from tunelab.training.step import run_order
-
-    file = study(place, workload, model, method=workload.ours, mode="fp32", steps=steps, threads=1)
-    run, made_of, _ = planned_run(file, place / "planned")
-    located = made_of.backend.locate(run.model)
-    text = made_of.backend.text(run.model, located)
-    data = prepare_rows(made_of.task, text, run, training=True)
-    order = run_order(run, data.train)
+    order = _order(place, workload, model, steps=steps)
+    if workload.grouped:
+        _group(place, order, examples=workload.rows.examples)
+        order = _order(place, workload, model, steps=steps)
     with (place / "steps.jsonl").open("w") as out:
         for number in range(1, order.num_steps + 1):
             out.write(json.dumps([_row(row) for row in order.step(number)]) + "\n")
     if workload.method in ("lora", "qlora"):
-        (place / "adapter").mkdir(exist_ok=True)
-        session = made_of.backend.session(run, made_of.method, located=located, text=text, notes=[])
-        session.write_model(place / "adapter")
+        _write_adapter(place, workload, model, steps=steps)
+
+
+def _opened(place: Path, workload: Workload, model: Path, *, steps: int) -> Any:
+    """Our run as it is planned: its configuration, its parts, where its model lies, and what text needs."""
+    file = study(place, workload, model, method=workload.ours, mode="fp32", steps=steps, threads=1)
+    run, made_of, _ = planned_run(file, Path(tempfile.mkdtemp(dir=place)))
+    located = made_of.backend.locate(run.model)
+    return run, made_of, located, made_of.backend.text(run.model, located)
+
+
+def _order(place: Path, workload: Workload, model: Path, *, steps: int) -> Any:
+    """The steps that a run of tunelab takes, by its own reading of the rows."""
+    from tunelab.study.executing.prepare import prepare as prepare_rows
+    from tunelab.training.step import run_order
+
+    run, made_of, _, text = _opened(place, workload, model, steps=steps)
+    return run_order(run, prepare_rows(made_of.task, text, run, training=True).train)
+
+
+def _group(place: Path, order: Any, *, examples: int) -> None:
+    """Change the places of the rows in their file, so that the run's steps become those that Trainer's group_by_length
+    would have made of them."""
+    import torch
+    from transformers.trainer_pt_utils import get_length_grouped_indices
+
+    taken = [row for number in range(1, order.num_steps + 1) for row in order.step(number)]
+    generator = torch.Generator().manual_seed(0)
+    lengths = [row.num_tokens for row in taken]
+    wanted = get_length_grouped_indices(lengths, examples, mega_batch_mult=50, generator=generator)  # of long trainings
+    lines = (place / "train.jsonl").read_text().splitlines()
+    changed = list(lines)
+    for row, other in zip(taken, wanted, strict=True):
+        changed[row.example] = lines[taken[other].example]
+    (place / "train.jsonl").write_text("\n".join(changed) + "\n")
+
+
+def _write_adapter(place: Path, workload: Workload, model: Path, *, steps: int) -> None:
+    run, made_of, located, text = _opened(place, workload, model, steps=steps)
+    (place / "adapter").mkdir(exist_ok=True)
+    session = made_of.backend.session(run, made_of.method, located=located, text=text, notes=[])
+    session.write_model(place / "adapter")
 
 
 def _row(row: Any) -> dict[str, Any]:

@@ -90,9 +90,10 @@ def _versions(comparisons: Sequence[Comparison]) -> dict[str, str]:
 
 def _row(each: Comparison) -> str:
     mine, other = (_median_rate(runs) for runs in (each.ours, each.peer))
+    slower = each.workload.peer != "ours" and each.speed is not None and each.speed < 1
     spread = f"{min(each.speeds):.2f}, {max(each.speeds):.2f}" if each.speeds else ""
     cells = [
-        each.workload.name, each.mode, mine, other, _times(each.speed), spread,
+        each.workload.name, each.mode, mine, other, _times(each.speed) + (" **slower**" if slower else ""), spread,
         _bar(each.speed, each.workload.bars.of(each.mode), at_least=True),
         _mib(each.ours), _mib(each.peer), _times(each.memory),
         _bar(each.memory, each.workload.bars.memory, at_least=False), _losses(each),

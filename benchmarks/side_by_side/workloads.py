@@ -59,12 +59,12 @@ class Workload(NamedTuple):
     bars: Bars
     other: dict[str, Any] = {}
     """The method of the other side, where that is tunelab too."""
-    settings: dict[str, Any] = {}
-    """Of our study, where the peer's default is another and cannot be set."""
     modes: tuple[Mode, ...] = MODES
     learning_rate: float = 2e-4
     equal_losses: bool = True
     """Whether both sides must have the same losses."""
+    grouped: bool = False
+    """Whether the rows of a step are of like lengths, as Trainer's `group_by_length` chooses them: for both sides."""
 
     @property
     def method(self) -> str:
@@ -98,11 +98,10 @@ EMBEDDED = Shape("embedded", "gpt2", {})
 """tunelab/tiny, which is trained: see generation.py."""
 
 ALL_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+LORA_8 = {"lora": {"rank": 8, "alpha": 32, "targets": ["c_attn"]}}
 LORA_16 = {"lora": {"rank": 16, "alpha": 32, "targets": "all-linear"}}
 FULL = {"full": {}}
 GALORE: dict[str, Any] = {"galore": {"rank": 128, "update_gap": 200, "scale": 0.25, "projector": "svd"}}
-GALORE_TORCH_EPS = {"optimizer": {"eps": 1e-6}}
-"""galore-torch's own, which Trainer does not set."""
 QLORA_16 = {"qlora": {"rank": 16, "alpha": 32, "targets": "all-linear"}}
 ROSA = {"rosa": {"rank": 12, "density": 0.006, "warmup_steps": 2, "mask_examples": 8}}
 GSM8K = Rows("gsm8k")
@@ -110,7 +109,7 @@ GSM8K = Rows("gsm8k")
 WORKLOADS: tuple[Workload, ...] = (
     Workload(
         "W1", "LoRA r8 on c_attn, GPT-2-shaped 6 x 384, vocabulary 50,257", GPT2, Rows("e2e"),
-        {"lora": {"rank": 8, "alpha": 32, "targets": ["c_attn"]}}, "lora", Bars(2.3, 3.2, 5, 0.22),
+        LORA_8, "lora", Bars(2.3, 3.2, 5, 0.22),
     ),
     Workload(
         "W2", "LoRA r16 on all linear layers, LLaMA-shaped 8 x 512, vocabulary 32,000", LLAMA, GSM8K,
@@ -121,12 +120,20 @@ WORKLOADS: tuple[Workload, ...] = (
         Rows("alpaca", examples=8, max_length=256), LORA_16, "lora", Bars(6, 8, 10, 0.05),
     ),
     Workload(
+        "W1-grouped", "W1 with steps of like lengths, as Trainer's group_by_length makes them", GPT2, Rows("e2e"),
+        LORA_8, "lora", Bars(), modes=("fp32",), grouped=True,
+    ),
+    Workload(
+        "W2-grouped", "W2 with steps of like lengths, as Trainer's group_by_length makes them", LLAMA, GSM8K,
+        LORA_16, "lora", Bars(), modes=("fp32",), grouped=True,
+    ),
+    Workload(
         "W4-full", "full fine-tuning with AdamW, LLaMA-shaped 8 x 512", LLAMA, GSM8K,
         FULL, "full", Bars(fp32=2), learning_rate=2e-5,
     ),
     Workload(
         "W4-galore", "GaLore (rank 128, gap 200) against galore-torch, LLaMA-shaped 8 x 512", LLAMA, GSM8K,
-        GALORE, "galore", Bars(fp32=2), learning_rate=1e-4, settings=GALORE_TORCH_EPS,
+        GALORE, "galore", Bars(fp32=2), learning_rate=1e-4,
     ),
     Workload(
         "W4-galore-full", "GaLore (rank 128, gap 200) against full fine-tuning, both tunelab's, LLaMA-shaped 8 x 512",
