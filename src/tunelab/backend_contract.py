@@ -224,6 +224,8 @@ class Backend(ABC):
     """Whether it can spread one run over several devices; where not, a study that asks for it is refused."""
     precisions: ClassVar[tuple[Products, ...]] = ("fp32", "bf16")
     """What it can multiply in. The back ends of a study all take one that all of them have."""
+    forks: ClassVar[bool] = False
+    """Whether a run on the CPU may be executed by a fork of a process that has done no more than `warm`."""
     opened_by: ClassVar[str] = ""
     """Of a back end whose framework is not in this program's own environment: the one that opens what it has saved,
     for `evaluate`, `generate` and `export`. Its runs execute by `command` alone."""
@@ -240,6 +242,10 @@ class Backend(ABC):
     def command(self, module: str, *arguments: str) -> list[str]:
         """Executes a module of tunelab where this back end's framework is."""
         return [sys.executable, "-m", module, *arguments]
+
+    def warm(self, model: ModelSource) -> None:
+        """Import what every run of that model needs, in the process that executes it or in one that is forked for it.
+        Nothing may be left behind but modules: no thread, no random draw, no device."""
 
     def missing(self) -> str:
         """What this machine lacks to execute its runs, with the way out; empty: nothing. Asked before anything is

@@ -47,6 +47,7 @@ from tunelab.commands.standing import print_json
 from tunelab.errors import ConfigError, TunelabError
 from tunelab.launch.terminal.at_work import AtWork, at_work
 from tunelab.launch.terminal.texts import tell
+from tunelab.launch.warm.imports import collect_seldom
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -293,6 +294,7 @@ def _ask(work: AtWork, taken: str) -> bool:
 
 def main() -> None:
     """Exit status: 0 all finished, 1 a run failed, 2 a bad study or bad usage. A user's error is one line a problem."""
+    collect_seldom()
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # spinning idle threads are far slower on a busy machine
     try:
         app(prog_name="tunelab")

@@ -187,6 +187,10 @@ class Launch(Ranks):
     """Runs at a time on this machine; auto: as many as there are GPUs for, and one on a CPU. More than one changes no
     score and no memory peak, but on a CPU runs slow each other down a little: give each `threads` = cores / workers."""
 
+    fork: bool = True
+    """Runs on the CPU of this machine begin as forks of one process that has imported everything (Linux). false: each
+    imports by itself. Neither changes a number."""
+
     slurm: Slurm = Slurm()
 
     @property

@@ -9,13 +9,14 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
 from tunelab.config.launch import Launch
 from tunelab.config.run import RunConfig
 from tunelab.launch.ranks.agent import worker_command
+from tunelab.launch.warm.workers import ParentEnded, Parents, Worker, forks
 from tunelab.study.planning.plan import load_backend
 from tunelab.study.store import RunFolder
 
@@ -30,9 +31,20 @@ IN_PROCESS_NOTE = "in-process: memory peaks include what earlier runs of this pr
 class Executor:
     """A context manager. On leaving it by an error or Ctrl-C no worker outlives it; their checkpoints stay."""
 
-    def __init__(self, launch: Launch, *, events: Events, gpus: Sequence[str] = ()) -> None:
-        """`gpus`: names as CUDA_VISIBLE_DEVICES has them; each run gets as many of its own as `launch.devices` says,
-        where `launch.workers` leaves enough."""
+    def __init__(
+        self,
+        launch: Launch,
+        *,
+        events: Events,
+        gpus: Sequence[str] = (),
+        told: Callable[[str], object] = str,
+    ) -> None:
+        """
+        Args:
+            gpus: names as CUDA_VISIBLE_DEVICES has them; each run gets as many of its own as `launch.devices` says,
+                where `launch.workers` leaves enough.
+            told: given what is to be said of no one run; left out: nobody is.
+        """
         self._in_process = launch.cluster == "in-process"
         places = [tuple(gpus[at : at + launch.devices]) for at in range(0, len(gpus), launch.devices)]
         places = [place for place in places if len(place) == launch.devices] or [()]
@@ -43,10 +55,11 @@ class Executor:
         # One thread per worker until the end: a worker dies with the thread that started it (PR_SET_PDEATHSIG).
         self._threads = ThreadPoolExecutor(self._count)
         self._futures: dict[Future[None], str] = {}
-        self._processes: set[subprocess.Popen[str]] = set()
+        self._processes: set[Worker] = set()
         self._lock = threading.Lock()
         self._closed = False
         self._events = events
+        self._parents = Parents(told) if launch.fork else None
 
     def __enter__(self) -> Executor:
         return self
@@ -56,7 +69,13 @@ class Executor:
             self._closed = True
             for process in list(self._processes):
                 process.kill()
+            self._close_parents()
         self._threads.shutdown(cancel_futures=True)
+        self._close_parents()
+
+    def _close_parents(self) -> None:
+        if self._parents is not None:
+            self._parents.close()
 
     def stop(self) -> None:
         """Ask all workers to write their checkpoints and to end; after the grace, or at Ctrl-C, they are killed."""
@@ -66,7 +85,7 @@ class Executor:
             for process in list(self._processes):
                 process.terminate()
             for process in list(self._processes):
-                with contextlib.suppress(subprocess.TimeoutExpired):
+                with contextlib.suppress(subprocess.TimeoutExpired, ParentEnded):
                     process.wait(max(0.0, deadline - time.monotonic()))
         finally:
             for process in list(self._processes):
@@ -112,36 +131,48 @@ class Executor:
             self._free.append(gpus)
 
     def _run(self, run: RunConfig, folder: RunFolder, gpus: Sequence[str]) -> None:
-        process = subprocess.Popen(
-            worker_command(run, folder),
-            stdout=subprocess.PIPE,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            env=worker_environment(run, gpus),
-        )
+        environment = worker_environment(run, gpus)
+        parents = self._parents if forks(run, gpus) else None
+        forked = None if parents is None else parents.start(run, folder, environment)
+        try:
+            code, told = self._watch(run, forked or _fresh(run, folder, environment))
+        except ParentEnded:
+            assert parents is not None
+            parents.lose()
+            if self._closed or folder.settled:
+                return
+            code, told = self._watch(run, _fresh(run, folder, environment))  # goes on from its checkpoint
+        if not (told & {"busy", "stopped"} or self._closed or folder.settled):
+            reason = ending(code, folder)
+            folder.write_failure(reason)
+            self._tell(run, {"event": "failed", "error": reason})
+
+    def _watch(self, run: RunConfig, process: Worker) -> tuple[int, set[str]]:
+        """To the process's end: its status, and the kinds of events that it has told."""
         self._processes.add(process)
         told: set[str] = set()
         try:
-            if self._closed:  # between the end and this start
-                return
-            assert process.stdout is not None
-            for line in process.stdout:
-                event = json.loads(line)
-                told.add(event["event"])
-                self._tell(run, event)
-            process.wait()
+            if not self._closed:  # else it is between the end and this start
+                assert process.stdout is not None
+                for line in process.stdout:
+                    event = json.loads(line)
+                    told.add(event["event"])
+                    self._tell(run, event)
+                process.wait()
         finally:
             process.kill()
-            process.wait()
+            code = process.wait()
             self._processes.discard(process)
-        if not (told & {"busy", "stopped"} or self._closed or folder.settled):
-            reason = ending(process.returncode, folder)
-            folder.write_failure(reason)
-            self._tell(run, {"event": "failed", "error": reason})
+        return code, told
 
     def _tell(self, run: RunConfig, event: dict[str, Any]) -> None:
         with self._lock:
             self._events(run, event)
+
+
+def _fresh(run: RunConfig, folder: RunFolder, environment: Mapping[str, str]) -> subprocess.Popen[str]:
+    command = worker_command(run, folder)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, env=dict(environment))
 
 
 def worker_environment(run: RunConfig, gpus: Sequence[str] = ()) -> dict[str, str]:

@@ -127,7 +127,7 @@ def _execute(plan: Plan, revisions: Revisions, store: Store, launch: Launch, vie
         return store.run(run_id).finished or run_id in attempted
 
     gpus = visible_gpus(load_backend(plan.study.backends[0]).num_gpus())
-    with Executor(launch, events=view.event, gpus=gpus) as executor, _stopping(executor, view):
+    with Executor(launch, events=view.event, gpus=gpus, told=view.told) as executor, _stopping(executor, view):
         while True:
             runs, waiting, orphans = next_runs(plan, revisions, store, settled=settled, view=view)
             attempted |= orphans

@@ -1,4 +1,5 @@
-"""Executes one run from its folder, in a process of its own: `python -m tunelab.launch.worker OUT/runs/<run id>`.
+"""Executes one run from its folder, in a process of its own: `python -m tunelab.launch.worker OUT/runs/<run id>`, or a
+fork of launch/warm/parent.py.
 
 Standard output carries events, one JSON object a line; everything else that is printed goes to the run's log.txt.
 The process dies with its parent (on Linux by PR_SET_PDEATHSIG) and exits 1 when the run failed, 70 when by an error
@@ -19,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from tunelab.errors import Diverged, RunBusy, Stopped, TunelabError
+from tunelab.launch.warm.imports import importing
 from tunelab.records import Divergence
 from tunelab.stages import heard_by
 from tunelab.study.executing.execute import Progress, execute, never
-from tunelab.study.planning.plan import parts
+from tunelab.study.planning.plan import load_backend, parts
 from tunelab.study.store import RunFolder
 
 PR_SET_PDEATHSIG = 1
@@ -73,9 +75,17 @@ def work(
 
 
 def main() -> int:
-    parent = os.getppid()
-    die_with(parent)
+    die_with(os.getppid())
     folder = RunFolder(Path(sys.argv[1]))
+    return live(folder, before=lambda: warm(folder))
+
+
+def live(folder: RunFolder, *, before: Callable[[], None] = lambda: None) -> int:
+    """This process's life: it says on what is now its standard output what happens, and then ends with the status.
+
+    Args:
+        before: called when what is printed goes to the log, and signals are heard.
+    """
     events = os.fdopen(os.dup(1), "w", buffering=1)
     with folder.log.open("a") as log:
         os.dup2(log.fileno(), 1)
@@ -87,7 +97,19 @@ def main() -> int:
     asked = []
     for number in STOP_SIGNALS:
         signal.signal(number, lambda *received: asked.append(received))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # a fork holds them back until here
+    before()
     return work(folder, tell, stop=lambda: bool(asked))
+
+
+def warm(folder: RunFolder) -> None:
+    """Import what every run of its model needs. What goes wrong here is the run's own to tell, when it comes to it."""
+    with importing():
+        try:
+            run = folder.to_execute()
+            load_backend(run.backend).warm(run.model)
+        except Exception:
+            traceback.print_exc()
 
 
 def die_with(parent: int) -> None:

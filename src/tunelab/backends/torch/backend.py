@@ -18,11 +18,17 @@ from tunelab.records import Limits, Located, ParameterCount, TextSide
 @final
 class TorchHf(Backend):
     parallel = True
+    forks = True
 
     def resolve(self, *, precision: Precision, threads: int | None) -> tuple[Products, int]:
         if precision == "auto":
             precision = "bf16" if device.has_bf16(device.chosen()) else "fp32"
         return precision, threads or _cores()
+
+    def warm(self, model: ModelSource) -> None:
+        from tunelab.backends.torch.loading import warm
+
+        warm(model)
 
     def count(self, model: ModelSource, method: Method | None) -> ParameterCount | None:
         from tunelab.backends.torch.loading import count

@@ -46,6 +46,15 @@ def count(model: ModelSource, method: Method | None) -> ParameterCount | None:
     return parameter_count(attached)._replace(reached=num_reached(base, found), remarks=remarks)
 
 
+def warm(model: ModelSource) -> None:
+    """As Backend.warm: the model's code is imported by making it without weights."""
+    configuration = read_configuration(model)
+    if configuration is not None:
+        drawn = torch.random.get_rng_state()
+        skeleton(configuration)
+        torch.random.set_rng_state(drawn)
+
+
 def limits(model: ModelSource) -> tuple[Limits, int | None] | None:
     """As Backend.limits."""
     configuration, folder = read_configuration(model), local_folder(model)

@@ -1,0 +1,1 @@
+"""Runs that begin with everything imported: forked, each, from one process that has done nothing else."""
