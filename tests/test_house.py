@@ -22,7 +22,7 @@ FLOORS = [
     {"data/overlap", "significance"},
     {"kernels", "evaluation"},
     {"training", "models", "metrics", "tasks", "trackers", "study/evaluations"},
-    {"methods", "study/store", "report", "slurm"},
+    {"methods", "study/store", "study/counts", "report", "slurm"},
     {"backends", "study/planning"},
     {"study/executing"},
     {"study/verbs"},

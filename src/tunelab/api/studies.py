@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from tunelab.api import given
 
 if TYPE_CHECKING:
-    from tunelab.api.study_results import PlannedRuns, StudyComparison, StudyOutcome
+    from tunelab.api.planned_runs import PlannedRuns
+    from tunelab.api.study_results import StudyComparison, StudyOutcome
     from tunelab.launch.view import View
     from tunelab.study.planning.planned import Plan
 
@@ -66,7 +67,7 @@ def plan(study: str | Path | Mapping[str, Any] = "quickstart", *, overrides: Seq
         full    restaurants     0  2e-5  4.49 M 100 %  4.49 M    100 %
     """
     planned = load_study(study, overrides=overrides)
-    from tunelab.api.study_results import PlannedRuns
+    from tunelab.api.planned_runs import PlannedRuns
     from tunelab.study.planning.preview import preview
 
     return PlannedRuns(*preview(planned))

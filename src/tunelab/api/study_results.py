@@ -1,4 +1,4 @@
-"""What a study gives back in Python: its planned runs, its outcome, the comparison, figures and texts side by side."""
+"""What a study gives back in Python: its outcome, the comparison, figures and texts side by side."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from tunelab.api.html import figure_html, page_html
 from tunelab.api.shown import Shown, Tabular
 from tunelab.errors import ConfigError
-from tunelab.launch.printing import outcome_text, plan_table
+from tunelab.launch.printing import outcome_text
 from tunelab.launch.run import Outcome
 from tunelab.near import did_you_mean
 from tunelab.report.decision import decision_table, terminal_text
@@ -18,21 +18,10 @@ from tunelab.report.frame import Comparison, Group
 from tunelab.report.reading import RunRecords
 from tunelab.report.tables import Table, cells, visible, words
 from tunelab.report.verdict import overall, verdicts
-from tunelab.study.planning.preview import Preview
 from tunelab.study.planning.rehearse import REHEARSED
 
 LONGEST_TEXT = 600
 """Letters shown of one text; a data frame has all of them."""
-
-
-class PlannedRuns(Tabular, Preview):
-    """What a study will execute, a row a run."""
-
-    def _parts(self) -> Iterable[Table | str]:
-        return [plan_table(self)]
-
-    def _rows(self) -> list[dict[str, Any]]:
-        return [run._asdict() for run in self.runs]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

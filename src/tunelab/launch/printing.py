@@ -6,14 +6,13 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.text import Text
 
 from tunelab.config.study_yaml import dump_yaml
 from tunelab.entries import BASE
-from tunelab.launch.run import Outcome
 from tunelab.records import PhaseCost, RunResult
 from tunelab.report.decision import terminal_text
 from tunelab.report.devices import spread_of
@@ -22,9 +21,12 @@ from tunelab.report.tables import Cell, Column, Table, plain, visible, words, wr
 from tunelab.study.planning.preview import PlannedRun, Preview
 from tunelab.study.planning.rehearse import REHEARSED
 from tunelab.study.store import RunFolder
-from tunelab.study.verbs.outputs import Output, Outputs, show_outputs
-from tunelab.study.verbs.show import Piece, ShownExample, ShownFile, ShownTask, show_rows
-from tunelab.study.verbs.shown import Asked
+
+if TYPE_CHECKING:
+    from tunelab.launch.run import Outcome
+    from tunelab.study.verbs.outputs import Output, Outputs
+    from tunelab.study.verbs.show import Piece, ShownExample, ShownFile, ShownTask
+    from tunelab.study.verbs.shown import Asked
 
 BARS = " ▁▂▃▄▅▆▇█"
 """Of a histogram, by height; a bin with a row in it is never blank."""
@@ -277,8 +279,12 @@ def _piece_text(piece: Piece, *, coloured: bool) -> Text:
 def print_shown(asked: Asked, console: Console) -> None:
     """Rows; or a run: its settings and result, or its outputs."""
     if asked.of_rows:
+        from tunelab.study.verbs.show import show_rows
+
         print(file_text(asked.name, show_rows(asked.name, overrides=asked.overrides), width=width_of(console)))
     elif asked.of_outputs:
+        from tunelab.study.verbs.outputs import show_outputs
+
         shown = show_outputs(RunFolder(Path(asked.name)), num_examples=asked.num_examples, worst=asked.worst)
         print_outputs(shown, console)
     else:

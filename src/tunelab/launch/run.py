@@ -22,7 +22,6 @@ from tunelab.launch.tracking.beside import mirrored, tracked_facts
 from tunelab.launch.view import View
 from tunelab.launch.waves import Jobs, Submission, launch_of, refuse_live
 from tunelab.report.frame import Comparison
-from tunelab.report.write import write_report
 from tunelab.slurm import queue
 from tunelab.stages import stage
 from tunelab.study.planning.plan import load_backend
@@ -223,6 +222,8 @@ def settle(plan: Plan, store: Store, *, slurm: Slurm | None = None, view: View |
 @stage("writing the report")
 def write_study_report(plan: Plan, store: Store) -> Comparison:
     """Rebuild the report of the present study.yaml from records."""
+    from tunelab.report.write import write_report  # with what draws: only now
+
     entries = runs_to_report(plan, store)
     metrics = {name: metric for task in plan.tasks for name, metric in task.metrics.items()}
     said = rehearsed(store.folder)

@@ -14,6 +14,7 @@ from tunelab.models.configurations import doubt
 from tunelab.models.limits import generation_note, generation_problem, limit_problems
 from tunelab.records import Limits, ParameterCount
 from tunelab.stages import stage
+from tunelab.study.counts import Counts
 from tunelab.study.planning.engines import missing_packages
 from tunelab.study.planning.plan import load_backend
 from tunelab.study.planning.planned import BASE, Plan, Revisions
@@ -125,7 +126,7 @@ def count_parameters(plan: Plan) -> Counted:
     limits: list[Limits] = []
     problems = [plan.read.problem(key, fault) for key, fault in missing_packages(plan.study.evaluation)]
     for name in plan.study.backends:
-        backend = load_backend(name)
+        backend = Counts(load_backend(name))
         with stage(f"counting parameters: {plan.study.model.name}"):
             counts[name, BASE["label"]] = backend.count(plan.study.model, None)
         settings[name, BASE["label"]] = {(): counts[name, BASE["label"]]}
