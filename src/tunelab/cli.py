@@ -296,6 +296,7 @@ def main() -> None:
     """Exit status: 0 all finished, 1 a run failed, 2 a bad study or bad usage. A user's error is one line a problem."""
     collect_seldom()
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # spinning idle threads are far slower on a busy machine
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # so are OpenBLAS's, and a report's products are small
     try:
         app(prog_name="tunelab")
     except TunelabError as error:

@@ -179,7 +179,8 @@ def worker_environment(run: RunConfig, gpus: Sequence[str] = ()) -> dict[str, st
     """Threads as recorded; idle OpenMP threads sleep, because spinning ones are many times slower on a busy machine.
     Of the GPUs the worker sees its own."""
     threads = str(run.threads)
-    found = {**os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"), threads)}
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
+    found = {**os.environ, **dict.fromkeys(names, threads)}
     found |= {"OMP_WAIT_POLICY": "passive", "PYTHONUNBUFFERED": "1"}
     return found | ({"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {})
 

@@ -88,7 +88,8 @@ def _too_many(run: RunConfig) -> str:
 
 def _prepare_environment(run: RunConfig, place: Path, *, alone: bool) -> None:
     threads = str(max(1, run.threads // run.ranks.devices))
-    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"), threads))
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
+    os.environ.update(dict.fromkeys(names, threads))
     os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"  # sharing it with the agent's raced at the start
     os.environ[AGENT], os.environ[LEADER] = str(os.getpid()), str(place / LEADER)
     if alone:
