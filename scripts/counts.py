@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 from tunelab.config.read import read_study
-from tunelab.study.counts import SHIPPED, Counts, as_list
+from tunelab.study.counts import SHIPPED, Counts
 from tunelab.study.planning.bundled import names, study_path
 from tunelab.study.planning.plan import load_backend, make_plan
 
@@ -23,9 +23,9 @@ def counts() -> dict[str, Any]:
         for backend in map(load_backend, plan.study.backends):
             known = Counts(backend)
             for method in (None, *methods):
-                found[known.count_key(model, method)] = as_list(backend.count(model, method))
-            found[known.limits_key(model)] = as_list(backend.limits(model))
-    return found
+                found[known.count_key(model, method)] = backend.count(model, method)
+            found[known.limits_key(model)] = backend.limits(model)
+    return json.loads(json.dumps(found))
 
 
 def main() -> None:

@@ -26,7 +26,8 @@ ORDER = [
     "significance", "data", "catalogue.py", "contracts.py", "backend_contract.py", "tracker_contract.py", "config",
     "records.py", "entries.py", "device.py", "ownership.py", "files.py", "stages.py", "near.py", "errors.py",
     "study/verbs", "study/executing", "study/planning", "study/store.py", "study/evaluations.py", "study/counts.py",
-    "data/overlap", "data/sets", "data/tokens", "data/examples", "data/reading", "data/synthetic", "data/cache.py",
+    "data/overlap", "data/sets", "data/tokens", "data/examples", "data/reading", "data/synthetic",
+    "data/cache.py", "data/kept.py",
 ]  # fmt: skip
 """From the top floor down; what is not named follows by name."""
 START, END = "<!-- tree: python scripts/house_tree.py -->", "<!-- end of tree -->"

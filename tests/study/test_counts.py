@@ -12,6 +12,7 @@ import pytest
 from tunelab.backends.torch.backend import TorchHf
 from tunelab.backends.torch.loading import count, limits
 from tunelab.config.schema import ModelSource
+from tunelab.data import kept
 from tunelab.errors import ConfigError
 from tunelab.records import ParameterCount
 from tunelab.study import counts
@@ -48,7 +49,12 @@ def test_a_bundled_study_is_planned_without_importing_what_is_heavy(empty_cache,
 
 @pytest.mark.slow
 def test_what_was_planned_once_is_planned_again_without_importing_what_is_heavy(empty_cache):
-    command = ("plan", "quickstart", "--set", "methods=[{lora: {rank: 5}}, {galore: {rank: 3}}]")
+    command = (
+        "plan",
+        "quickstart",
+        "--set",
+        "methods=[{lora: {rank: 5}}, {galore: {rank: 3}}, {peft_any: {type: IA3}}]",
+    )
     first = imported_by(*command)
     assert "torch" in first and not first & {*DRAWING}
     assert not imported_by(*command) & {*HEAVY}
@@ -104,11 +110,11 @@ def test_other_options_configurations_members_code_and_tokenizers_are_counted_ap
     assert TORCH.limits_key(local) != limits_key
     (folder / "config.json").write_text(json.dumps({"model_type": "gpt2", "n_embd": 96}))
     assert len({*keys(), *one, *keys(local), known}) == 16
-    state = counts._code_state()
-    counts._code_state.cache_clear()
+    state = kept.code_state()
+    kept.code_state.cache_clear()
     monkeypatch.setattr("importlib.metadata.version", lambda name: "0.0")
-    assert counts._code_state() != state
-    counts._code_state.cache_clear()
+    assert kept.code_state() != state
+    kept.code_state.cache_clear()
 
 
 def test_of_a_method_whose_source_is_not_there_nothing_is_kept(empty_cache):
@@ -137,7 +143,26 @@ def test_a_method_that_does_not_fit_is_refused_each_time(empty_cache):
 
 
 def test_counts_of_code_that_is_gone_are_deleted(empty_cache, monkeypatch):
-    for number in range(counts.KEPT + 2):
-        monkeypatch.setattr(counts, "_code_state", lambda number=number: f"state{number}")
+    for number in range(kept.KEPT + 2):
+        monkeypatch.setattr(kept, "code_state", lambda number=number: f"state{number}")
         assert TORCH.count(TINY, build_method("lora", {"rank": 3})).trainable > 0
-    assert len(list(empty_cache.glob("*.json"))) == counts.KEPT
+    assert len(list(empty_cache.glob("*.json"))) == kept.KEPT
+
+
+def test_int8_codes_without_weights_have_the_sizes_of_those_with(empty_cache):
+    import torch
+
+    from tunelab.models.int8 import quantise
+
+    weight = torch.randn(7, 45)
+    for made, sized in zip(quantise(weight, draw=None), quantise(weight.to("meta"), draw=None), strict=True):
+        assert made.shape == sized.shape and made.dtype == sized.dtype
+
+
+@pytest.mark.parametrize(("options", "said"), [({"rr": 4}, "unknown key 'rr'"), ({"r": "four"}, "r: must be")])
+def test_options_that_peft_refuses_are_refused_each_time(empty_cache, options, said):
+    for _ in range(2):
+        with pytest.raises(ValueError, match=said):
+            build_method("peft_any", {"type": "lora", **options})
+    assert not empty_cache.exists()
+    assert build_method("peft_any", {"type": "lora", "r": 4}).type == "LORA" and empty_cache.exists()

@@ -49,14 +49,12 @@ class PeftAny(Method):
     @model_validator(mode="before")
     @classmethod
     def _check(cls, values: Any) -> Any:
-        from tunelab.models.peft_fields import check_options, check_type, make_config
+        from tunelab.models.peft_fields import check
 
         if not isinstance(values, dict) or not isinstance(values.get("type"), str):
             return values
-        name = check_type(values["type"])
         options = {key: value for key, value in values.items() if key not in cls.model_fields}
-        check_options(name, options)
-        make_config(name, _with_schedule(name, options))
+        name = check(values["type"], options, config=_with_schedule)
         # What a "before" validator returns is no longer JSON to pydantic: its strict mode wants the tuple itself.
         targets = {"targets": tuple(values["targets"])} if isinstance(values.get("targets"), list) else {}
         return values | targets | {"type": name}

@@ -144,6 +144,10 @@ def _blocks(flat: Tensor) -> Tensor:
 def quantise(weight_OI: Tensor, *, draw: torch.Generator | None) -> tuple[Tensor, Tensor]:
     """int8 codes (O * I) and fp32 scales (one a block); rounded to the nearest code, or at random from `draw` so that
     the mean is the weight."""
+    if weight_OI.is_meta:  # only counted: shapes are enough
+        size = math.prod(weight_OI.shape)
+        codes = torch.empty(size, dtype=torch.int8, device=weight_OI.device)
+        return codes, torch.empty(-(-size // BLOCK), device=weight_OI.device)
     blocks = _blocks(weight_OI.flatten())
     scales = (blocks.abs().amax(1) / LARGEST).clamp(min=1e-30)
     steps = blocks / scales[:, None]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUndefinedAnnotation
 
+from tunelab.data.kept import digest, looked_up
 from tunelab.models.peft_tuners import REFUSED, tuner_names
 from tunelab.near import did_you_mean
 
@@ -35,6 +38,31 @@ def check_type(name: str) -> str:
         hint = did_you_mean(upper, tuner_names())
         raise ValueError(f"type: the installed PEFT has no tuner {name!r}.{hint} It has {', '.join(tuner_names())}")
     return upper
+
+
+def check(name: str, options: dict[str, Any], *, config: Callable[[str, dict[str, Any]], dict[str, Any]]) -> str:
+    """Its type as PEFT writes it, the options checked; what was found right before is, without importing PEFT.
+
+    Args:
+        config: what is asked of the config beside them, where that is more.
+
+    Raises:
+        ValueError: as `check_type`, `check_options`, `make_config`.
+    """
+    name = check_type(name)
+
+    def checked() -> bool:
+        check_options(name, options)
+        make_config(name, config(name, options))
+        return True
+
+    try:
+        key = digest(json.dumps(["peft", name, options], sort_keys=True))
+    except TypeError:  # given in Python, and nothing that a file could say
+        checked()
+    else:
+        looked_up(key, checked)
+    return name
 
 
 def options_of(name: str) -> dict[str, dataclasses.Field]:
