@@ -79,7 +79,7 @@ class TokenRow(NamedTuple):
 
     @property
     def num_supervised(self) -> int:
-        return int(self.supervised.sum())
+        return int(np.count_nonzero(self.supervised))
 
 
 class Batch(NamedTuple):

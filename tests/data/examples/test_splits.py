@@ -5,6 +5,7 @@ import random
 
 import pytest
 
+from tunelab.data.examples import splits
 from tunelab.data.examples.splits import (
     MAX_VALIDATION_ROWS,
     VALIDATION_SEED,
@@ -143,3 +144,23 @@ def test_index_arrays_choose_the_rows_of_the_straightforward_algorithm(seed):
     n = made.randrange(1, num_rows)
     digests = sorted(range(num_rows), key=lambda row: hashlib.sha256(f"{seed}\n{row}".encode()).digest())
     assert list(draw(rows, n=n, seed=seed)) == [rows[row] for row in sorted(digests[:n])]
+
+
+def test_a_draw_is_the_lowest_hashes_and_made_once_in_a_process(monkeypatch):
+    rows = [f"row {number}" for number in range(3000)]
+    hashes = [hashlib.sha256(f"11\n{number}".encode()).hexdigest() for number in range(3000)]
+    wanted = sorted(sorted(range(3000), key=lambda number: hashes[number])[:200])
+    assert list(draw(rows, n=200, seed=11)) == [rows[number] for number in wanted]
+    monkeypatch.setattr(splits, "sha256", None)
+    assert list(draw(rows, n=200, seed=11)) == [rows[number] for number in wanted]
+
+
+def test_a_group_stands_where_its_one_spelling_or_what_its_spellings_share_puts_it():
+    def digest(text):
+        return int(hashlib.sha256(f"{VALIDATION_SEED}\n{text}".encode()).hexdigest()[:16], 16)
+
+    prompts = ["A b", "c", "a  B", "D", "D", "e", "E", "e", "ｆ", "f"]
+    found = splits._groups([Example("", prompt, "") for prompt in prompts])
+    wanted = ["a b", "c", "a b", "D", "D", "e", "e", "e", "f", "f"]
+    assert found.tolist() == [digest(text) for text in wanted]
+    assert splits._groups([]).tolist() == []

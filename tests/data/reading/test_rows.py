@@ -2,12 +2,14 @@
 
 import csv
 import gzip
+import io
 import json
 import os
 import random
 
 import pytest
 
+from tunelab.data.reading import parsed_rows, row_formats
 from tunelab.data.reading.rows import read_rows, sha256
 from tunelab.errors import DataError
 
@@ -152,6 +154,76 @@ def test_rows_can_be_asked_for_in_any_order(tmp_path, suffix):
     for place in made.sample(range(3000), 300):
         assert read[place] == rows[place]
     assert read[-1] == rows[-1] and read[10:12] == rows[10:12]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv"])
+def test_a_row_is_parsed_once_however_often_it_is_asked_for(tmp_path, suffix, monkeypatch):
+    parsed = []
+    real_json, real_reader = row_formats.parse_json, csv.reader
+
+    class Followed:
+        """csv.reader's own, counted."""
+
+        def __init__(self, lines, **options):
+            self._real = real_reader(lines, **options)
+
+        line_num = property(lambda self: self._real.line_num)
+
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            parsed.append("row")
+            return next(self._real)
+
+    monkeypatch.setattr(row_formats, "parse_json", lambda text: parsed.append(text) or real_json(text))
+    monkeypatch.setattr(row_formats.csv, "reader", Followed)
+    lines = (
+        [json.dumps({"a": str(number)}) for number in range(50)] if suffix == ".jsonl" else ["a", *map(str, range(50))]
+    )
+    read = read_rows(write(tmp_path / f"a{suffix}", "\n".join(lines)))
+    count = len(parsed)
+    assert count == (50 if suffix == ".jsonl" else 52)  # the header, and the end
+    assert list(read) == list(read) == [{"a": str(number)} for number in range(50)]
+    assert read[-1] == {"a": "49"} and len(parsed) == count
+
+
+class FullDisk(io.BytesIO):
+    """A temporary file on a disk with room for `left` bytes."""
+
+    left = 0
+
+    def fileno(self) -> int:
+        raise AssertionError("a file that did not fit is read")
+
+    def write(self, content) -> int:
+        if self.tell() + len(content) > self.left:
+            raise OSError(28, "No space left on device")
+        return super().write(content)
+
+
+@pytest.mark.parametrize("left", [None, 0, 1000])
+def test_rows_that_fit_into_no_temporary_file_are_parsed_when_asked_for(tmp_path, left, monkeypatch):
+    def opened(**options):
+        if left is None:
+            raise FileNotFoundError("no usable temporary directory")
+        file = FullDisk()
+        file.left = left
+        return file
+
+    monkeypatch.setattr(parsed_rows.tempfile, "TemporaryFile", opened)
+    rows = [{"a": "é" * number, "b": str(number)} for number in range(100)]
+    lines = "\n".join(json.dumps(row) for row in rows)
+    assert read_rows(write(tmp_path / "a.jsonl", lines)) == rows
+    assert read_rows(write(tmp_path / "a.csv", "a,b\n" + "\n".join(f"{row['a']},{row['b']}" for row in rows))) == rows
+
+
+def test_parsed_rows_are_what_json_says(tmp_path):
+    values = [1, 2.5, 10**40, True, None, "\ud800", "\x00", [1, [2, {"x": "é"}]], {"y": []}, "", -0.0, float("inf")]
+    lines = [json.dumps({"a": value, str(number): ""}) for number, value in enumerate(values)]
+    read = read_rows(write(tmp_path / "a.jsonl", "\n".join([*lines, '{"a": NaN}'])))
+    assert list(map(str, read)) == [*(str({"a": value, str(n): ""}) for n, value in enumerate(values)), "{'a': None}"]
+    assert read[7] is not read[7]  # whoever changes a row changes nobody's
 
 
 def test_compressed_files_are_read(tmp_path):

@@ -4,6 +4,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from tunelab.data.tokens.counts import count_notes
+from tunelab.data.tokens.encoded import encode_texts
 from tunelab.data.tokens.tokenise import Tokeniser, tokenise
 from tunelab.errors import DataError
 from tunelab.models.load import EMBEDDED
@@ -150,3 +151,23 @@ def test_an_unknown_token_that_is_the_end_token_is_none(tokenizer):
 
     _, counts = tokenise([example("a", "b")], ByteLevel(), max_length=8, encoder_decoder=False)
     assert counts.unknown_tokens == 0
+
+
+@pytest.mark.parametrize("name", ["tunelab/tiny", "tunelab/tiny-seq2seq"])
+@pytest.mark.parametrize("whole", [False, True])
+def test_ids_are_those_of_the_tokenizers_own_call(name, whole):
+    own = AutoTokenizer.from_pretrained(EMBEDDED[name])
+    texts = ["", " a", "Ärger  x² <s></s>\n東京", own.eos_token, f"a{own.eos_token} b", "\U0001f600", "word " * 3000]
+    assert encode_texts(texts, own, whole=whole) == own(texts, add_special_tokens=whole)["input_ids"]
+    own.split_special_tokens = True
+    assert encode_texts(texts, own, whole=whole) == own(texts, add_special_tokens=whole)["input_ids"]
+
+
+def test_a_tokenizer_with_a_call_of_its_own_is_called(tokenizer):
+    class Lower(type(tokenizer)):
+        def _encode_plus(self, text, **options):
+            return super()._encode_plus([one.lower() for one in text], **options)
+
+    own = copy.deepcopy(tokenizer)
+    own.__class__ = Lower
+    assert encode_texts(["THE", "Fox"], own) == encode_texts(["the", "fox"], tokenizer)

@@ -11,6 +11,7 @@ from tunelab.config.read import read_study
 from tunelab.config.schema import ModelSource
 from tunelab.data import cache
 from tunelab.data.examples.fingerprint import of_tokenizer
+from tunelab.data.reading import row_formats
 from tunelab.data.sets.mixing import Part, mix
 from tunelab.data.tokens import summary
 from tunelab.errors import DataError
@@ -78,6 +79,14 @@ def test_the_second_start_is_the_first_one_and_reads_no_row(tmp_path, text, monk
     assert all(isinstance(example, Example) for example in second.test)
     assert second.test_prompts[0].dtype == np.int32
     assert second.notes == []
+
+
+def test_planning_and_preparing_parse_each_row_once(tmp_path, causal, monkeypatch):
+    parsed, real = [], row_formats.parse_json
+    monkeypatch.setattr(row_formats, "parse_json", lambda text: parsed.append(text) or real(text))
+    task, run = planned(tmp_path)
+    prepare(task, causal, run, training=True)
+    assert sorted(parsed) == sorted(map(json.dumps, ROWS))
 
 
 def test_the_base_model_prepares_the_test_split_alone(tmp_path, causal):

@@ -56,9 +56,11 @@ class Template(NamedTuple):
         return any(_MARKER.search(piece) for piece in self.pieces[::2])
 
     def _filled(self, row: Mapping[str, Any], row_name: str) -> list[str]:
-        return [
-            _value_text(row, piece, row_name) if position % 2 else piece for position, piece in enumerate(self.pieces)
-        ]
+        filled = list(self.pieces)
+        for position in range(1, len(filled), 2):
+            value = row.get(filled[position])
+            filled[position] = value if type(value) is str else _value_text(row, filled[position], row_name)
+        return filled
 
 
 def parse_template(text: str) -> Template:
@@ -192,8 +194,7 @@ class _Filled(Lazy[Example]):
         return len(self._rows)
 
     def _at(self, position: int) -> Example:
-        row = self._rows[position]
-        name = f"{self._source}: row {position + 1}"
+        row, name = self._rows[position], f"{self._source}: row {position + 1}"
         prompt = self._prompt.fill(row, row_name=name) if self._prompt else ""
         target = self._target.fill(row, row_name=name)
         example = Example(f"{self._split}-{position:06d}", prompt, target, (target,))

@@ -6,7 +6,9 @@ of a larger one, and a row added to a file moves no other row (but its twins, se
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from hashlib import sha256
 from typing import NamedTuple, TypeVar
 
@@ -75,21 +77,33 @@ def draw(items: Sequence[Item], *, n: int | None, seed: int) -> Sequence[Item]:
     """n of the items, in their given order; all of them where n is None or there are no more."""
     if n is None or n >= len(items):
         return items
-    keys = _digests(seed, map(str, range(len(items))), len(items))
-    return Selected(items, np.sort(np.argsort(keys, kind="stable")[:n]))
+    return Selected(items, _drawn(len(items), n, seed))
+
+
+@lru_cache(maxsize=8)
+def _drawn(count: int, n: int, seed: int) -> np.ndarray:
+    """Positions. Every one of `count` has to be hashed: which are the lowest is known of no hash before."""
+    keys = np.frombuffer(b"".join([sha256(b"%d\n%d" % (seed, place)).digest()[:8] for place in range(count)]), ">u8")
+    return np.sort(np.argsort(keys, kind="stable")[:n])
 
 
 def _groups(examples: Sequence[Example]) -> np.ndarray:
     """uint64, one an example: twins have the same, and it is the group's place in the draw. That is the digest of the
     text itself where the whole group is written in one way, else of what its spellings have in common."""
-    digests = np.empty((2, len(examples)), np.uint64)
-    for number, example in enumerate(examples):
+    texts, keys = array("Q"), array("Q")
+    for example in examples:
         key = twin_key(example.prompt)
         text, key = (example.prompt, key) if key else (example.target, twin_key(example.target))
-        digests[:, number] = _digest(VALIDATION_SEED, text), _digest(VALIDATION_SEED, key)
-    spellings = np.unique(digests, axis=1)
-    keys, num_spellings = np.unique(spellings[1], return_counts=True)
-    return np.where(np.isin(digests[1], keys[num_spellings > 1]), digests[1], digests[0])
+        texts.append(_digest(VALIDATION_SEED, text))
+        keys.append(texts[-1] if text == key else _digest(VALIDATION_SEED, key))
+    texts, keys = np.array(texts), np.array(keys)
+    order = np.argsort(keys, kind="stable")
+    first = np.flatnonzero(np.diff(keys[order], prepend=~keys[order[:1]]))
+    lowest, highest = (found.reduceat(texts[order], first) for found in (np.minimum, np.maximum))
+    lengths = np.diff(first, append=len(keys))
+    groups = np.empty(len(keys), np.uint64)
+    groups[order] = np.where(np.repeat(lowest == highest, lengths), texts[order], keys[order])
+    return groups
 
 
 def _filled(sizes: np.ndarray, wanted: int) -> list[int]:

@@ -9,6 +9,7 @@ all rows have in common costs nothing. Equal 64-bit hashes count as equal 5-gram
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -87,7 +88,7 @@ def _prefix(size: np.ndarray | int) -> np.ndarray | int:
 def grams_of(rows: Sequence[Sequence[str]]) -> Grams:
     """Of rows of words; looked for in several indexes they are made once."""
     lengths = np.fromiter(map(len, rows), np.int64, len(rows))
-    words = np.fromiter((hash(word) for row in rows for word in row), np.int64, int(lengths.sum())).view(np.uint64)
+    words = np.fromiter(map(hash, chain.from_iterable(rows)), np.int64, int(lengths.sum())).view(np.uint64)
     row_S = np.repeat(np.arange(len(rows)), lengths)
     count = max(len(words) - WORDS + 1, 0)
     keys_S = np.zeros(count, np.uint64)

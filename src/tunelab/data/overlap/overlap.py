@@ -121,17 +121,23 @@ class OverlapFinder:
         near_rows = known.near.find(others.grams)
         for place in np.flatnonzero(~leave_out).tolist():
             source, rows = others.sources[place], others.rows[place]
-            self._same_prompt[known.prompts.get(rows[0][0], [])] = True
-            same = [number for row in rows for number in known.rows.get(row, [])]
-            near = [number for row in near_rows[place] for number in known.owners[row]]
-            self._same_row[same] = True
-            self._near_row[near] = True
-            self._other_same[source] += bool(same)
-            self._other_near[source] += bool(near) and not same
             self._source.append(self._codes.setdefault(source, len(self._codes)))
             self._hashes.append(hash(rows[0]))
-            hits[place] = bool(same or near)
+            if rows[0][0] in known.prompts or near_rows[place] or any(row in known.rows for row in rows):
+                hits[place] = self._met(source, rows, near_rows[place])
         return hits
+
+    def _met(self, source: str, rows: list[Row], near_rows: tuple[int, ...]) -> bool:
+        """Note what this row and known ones have in common; whether it is, or nearly is, one of them."""
+        known = self._known
+        self._same_prompt[known.prompts.get(rows[0][0], [])] = True
+        same = [number for row in rows for number in known.rows.get(row, [])]
+        near = [number for row in near_rows for number in known.owners[row]]
+        self._same_row[same] = True
+        self._near_row[near] = True
+        self._other_same[source] += bool(same)
+        self._other_near[source] += bool(near) and not same
+        return bool(same or near)
 
     def _duplicates(self, other: np.ndarray, source: str | None, code: int) -> int:
         hashes = np.frombuffer(self._hashes, np.int64) if self._hashes else np.empty(0, np.int64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -33,6 +33,9 @@ class Lazy(Sequence[Item]):
         if not 0 <= index < len(self):
             raise IndexError(f"position {position} of {len(self)}")
         return self._at(index)
+
+    def __iter__(self) -> Iterator[Item]:
+        return map(self._at, range(len(self)))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Sequence) or isinstance(other, str | bytes):

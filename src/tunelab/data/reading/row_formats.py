@@ -1,4 +1,4 @@
-"""csv, tsv, jsonl, json, parquet, txt: a sequence each, which knows where its rows are and parses one when asked."""
+"""csv, tsv, jsonl, json, parquet, txt: a sequence each, which makes a row when it is asked for."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tunelab.data.reading.lazy import Lazy
+from tunelab.data.reading.parsed_rows import ParsedRows
 from tunelab.data.reading.text_file import Line, TextFile
 from tunelab.data.reading.values import Numbers, parse_json
 from tunelab.errors import DataError
@@ -34,7 +35,7 @@ class JsonLines(Lazy[Row]):
     """An object a line."""
 
     def __init__(self, file: TextFile) -> None:
-        self._file, self._spans = file, _Spans()
+        self._file, self._spans, self._parsed = file, _Spans(), ParsedRows()
         for line in _not_blank(file):
             try:
                 row = parse_json(line.text)
@@ -48,11 +49,17 @@ class JsonLines(Lazy[Row]):
                     f"{file.path}:{line.number}: each line must be an object {{column: value}}; got {_kind(row)}"
                 )
             self._spans.add(line)
+            self._parsed.append(row)
+        self._num_rows, self._is_parsed = len(self._spans), self._parsed.finish()
+        if self._is_parsed:
+            self._spans = _Spans()
 
     def __len__(self) -> int:
-        return len(self._spans)
+        return self._num_rows
 
     def _at(self, position: int) -> Row:
+        if self._is_parsed:
+            return self._parsed[position]
         return parse_json(self._file.span(*self._spans[position]))
 
 
@@ -81,7 +88,7 @@ class CsvRows(Lazy[Row]):
 
     def __init__(self, file: TextFile, *, delimiter: str | None = None, header: bool = True) -> None:
         csv.field_size_limit(1 << 30)  # The default, 128 KiB, is less than one long document.
-        self._file, self._spans = file, _Spans()
+        self._file, self._spans, self._parsed = file, _Spans(), ParsedRows()
         self._delimiter = delimiter or ("\t" if format_of(file.path) == ".tsv" else ",")
         lines = _Followed(file.lines(newline=""))
         reader = self._reader(lines)
@@ -89,24 +96,35 @@ class CsvRows(Lazy[Row]):
             first = next(reader)
             self.header = _header(first, file.path) if header else [f"column_{n}" for n in range(1, len(first) + 1)]
             if not header:
-                self._spans.append(lines.start, lines.end)
+                self._add(first, lines.start, lines.end)
             start = lines.end
             for values in reader:
                 if values:
                     self._check(values, reader.line_num)
-                    self._spans.append(start, lines.end)
+                    self._add(values, start, lines.end)
                 start = lines.end
         except csv.Error as error:
             raise DataError(
                 f"{file.path}:{reader.line_num}: not valid CSV ({error}); is a double quote left open?"
             ) from None
+        self._num_rows, self._is_parsed = len(self._spans), self._parsed.finish()
+        if self._is_parsed:
+            self._spans = _Spans()
 
     def __len__(self) -> int:
-        return len(self._spans)
+        return self._num_rows
 
     def _at(self, position: int) -> Row:
-        text = self._file.span(*self._spans[position])
-        return dict(zip(self.header, next(self._reader(io.StringIO(text, newline=""))), strict=True))
+        if self._is_parsed:
+            values = self._parsed[position]
+        else:
+            text = self._file.span(*self._spans[position])
+            values = next(self._reader(io.StringIO(text, newline="")))
+        return dict(zip(self.header, values, strict=True))
+
+    def _add(self, values: list[str], start: int, end: int) -> None:
+        self._spans.append(start, end)
+        self._parsed.append(values)
 
     def _reader(self, lines: Any) -> Any:
         return csv.reader(lines, delimiter=self._delimiter, strict=True)

@@ -20,9 +20,10 @@ def read_rows(path: Path, *, encoding: str = "utf-8") -> Sequence[Row]:
     values. .txt: {"text": line} for every line that is not blank. Each of these also with .gz behind it. .parquet:
     its columns.
 
-    Every line is checked once, here, and then parsed again each time it is asked for: the rows take 16 bytes of memory
-    each. Only .json, which cannot be read in pieces, is kept in memory, and of a .parquet file the row group that was
-    asked for last. A text file is checked once per process as long as its time and size stay.
+    A text file is checked and parsed once per process, here, as long as its time and size stay; the rows then lie in a
+    temporary file and take 8 bytes of memory each. Where that file does not fit into TMPDIR, a row is parsed each time
+    it is asked for. Only .json, which cannot be read in pieces, is kept in memory, and of a .parquet file the row group
+    that was asked for last.
 
     Args:
         encoding: of the text formats. UTF-8 may begin with a byte order mark.

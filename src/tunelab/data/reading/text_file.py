@@ -12,10 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from tunelab.data.reading.parsed_rows import BLOCK, Blocks
 from tunelab.errors import DataError
 
-BLOCK = 1 << 18
-"""Bytes read at once. Rows that follow each other come out of one block."""
 _BYTE_ORDER_MARK = codecs.BOM_UTF8
 _UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _BLANK = "\ufeff \t\n\r\x0b\x0c"
@@ -44,7 +43,6 @@ class TextFile:
 
     def __init__(self, path: Path, encoding: str) -> None:
         self.path = path
-        self._block, self._block_start = b"", 0
         try:
             with path.open("rb") as file:
                 plain = _decompressed(file, path) if path.suffix.lower() == ".gz" else file
@@ -58,6 +56,7 @@ class TextFile:
             raise DataError(
                 f"{path}: cannot be read ({reason}); check its permissions, and the space in TMPDIR"
             ) from None
+        self._blocks = Blocks(self._file)
         self._check(encoding)
 
     def __del__(self) -> None:
@@ -66,13 +65,10 @@ class TextFile:
 
     def span(self, start: int, end: int) -> str:
         """The text of these bytes."""
-        offset = start - self._block_start
-        if offset < 0 or end - self._block_start > len(self._block):
-            block = os.pread(self._file.fileno(), max(end - start, BLOCK), start)
-            if len(block) < end - start:
-                raise DataError(f"{self.path}: became shorter while it was read; start again")
-            self._block, self._block_start, offset = block, start, 0
-        return self._block[offset : offset + end - start].decode()
+        content = self._blocks.span(start, end)
+        if len(content) < end - start:
+            raise DataError(f"{self.path}: became shorter while it was read; start again")
+        return content.decode()
 
     def lines(self, *, newline: str = "\n") -> Iterator[Line]:
         """Lines cut at "\\n" alone, or, with `newline=""`, at "\\r" and "\\r\\n" too. Not str.splitlines, which also

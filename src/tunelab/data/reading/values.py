@@ -19,7 +19,17 @@ if TYPE_CHECKING:
 
 def parse_json(text: str) -> Any:
     """As json.loads; NaN is null."""
-    return json.loads(text, parse_constant=lambda name: None if name == "NaN" else float(name))
+    if text.startswith("\ufeff"):
+        return json.loads(text)  # says what is wrong with it
+    return _JSON.decode(text)
+
+
+def _constant(name: str) -> float | None:
+    return None if name == "NaN" else float(name)
+
+
+_JSON = json.JSONDecoder(parse_constant=_constant)
+"""Once: making one takes longer than to parse a row."""
 
 
 class Numbers:

@@ -9,7 +9,7 @@ with the language), with an end where it writes none.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -61,9 +61,32 @@ class Edges(NamedTuple):
     end: list[int]
 
 
-def encode_texts(texts: Sequence[str], tokenizer: Tokenizer) -> list[list[int]]:
-    """Ids without any token that the tokenizer adds by itself."""
-    return tokenizer(list(texts), add_special_tokens=False)["input_ids"] if texts else []
+def encode_texts(texts: Sequence[str], tokenizer: Tokenizer, *, whole: bool = False) -> list[list[int]]:
+    """Ids without any token that the tokenizer adds by itself; with them where `whole`."""
+    if not texts:
+        return []
+    if len(texts) == 1 or not _is_its_backend(tokenizer):
+        return tokenizer(list(texts), add_special_tokens=whole)["input_ids"]
+    (first,) = tokenizer([texts[0]], add_special_tokens=whole)["input_ids"]  # tells the backend how texts are read
+    backend: Any = tokenizer
+    found = [one.ids for one in backend.backend_tokenizer.encode_batch_fast(list(texts), add_special_tokens=whole)]
+    assert found[0] == first, "the backend reads otherwise than its tokenizer"
+    return found
+
+
+def _is_its_backend(tokenizer: Any) -> bool:
+    """Whether the ids are those of its Rust backend, which gives them in three quarters of the time when it is not
+    asked where in the text each token is."""
+    from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+    kind: Any = type(tokenizer)
+    return (
+        isinstance(tokenizer, PreTrainedTokenizerFast)
+        and kind.__call__ is PreTrainedTokenizerBase.__call__
+        and kind._encode_plus is PreTrainedTokenizerFast._encode_plus
+        and not hasattr(kind, "_switch_to_input_mode")
+        and hasattr(tokenizer.backend_tokenizer, "encode_batch_fast")
+    )
 
 
 def edges(tokenizer: Tokenizer) -> Edges:

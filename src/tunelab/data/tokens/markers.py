@@ -38,6 +38,10 @@ class Cleaned(NamedTuple):
     """Other models' markers, which are no special tokens of this tokenizer."""
 
 
+NOTHING_FOUND = (False, (), ())
+"""What `Cleaned` says beside an example without markers."""
+
+
 class Markers:
     """Of one tokenizer. One without special tokens changes nothing."""
 
@@ -52,7 +56,7 @@ class Markers:
     def clean(self, example: Example) -> Cleaned:
         """Raises nothing; an example without markers is given back as it is."""
         if self._any is None or self._seen is None or not any(self._seen.search(text) for text in _texts(example)):
-            return Cleaned(example, False, (), ())
+            return Cleaned(example, *NOTHING_FOUND)
         dropped = self._learned_control(example)
         prompt, asked = self._stripped(example.prompt, example.control[0], end=self._prompt_end)
         target, learned = self._stripped(example.target, example.control[1], end=self._end)
@@ -97,7 +101,7 @@ class Markers:
         if target:
             found = self.tokenizer(text_target=list(texts), add_special_tokens=True)["input_ids"]
         else:
-            found = self.tokenizer(list(texts), add_special_tokens=True)["input_ids"]
+            found = encode_texts(texts, self.tokenizer, whole=True)
         for place, text, own in self._marked(texts, control):
             around = label_edges(self.tokenizer) if target else edges(self.tokenizer)
             found[place] = [*around.start, *self.encode(text, own), *around.end]
@@ -179,6 +183,8 @@ class MarkerCounts:
         self.foreign_names: Counter[str] = Counter()
 
     def add(self, cleaned: Cleaned) -> Example:
+        if cleaned[1:] == NOTHING_FOUND:
+            return cleaned.example
         self.stripped += cleaned.stripped
         self.inside += bool(cleaned.inside)
         self.foreign += bool(cleaned.foreign)
@@ -224,7 +230,9 @@ def _within(span: Span, control: Sequence[Span]) -> bool:
 
 
 def _texts(example: Example) -> Iterable[str]:
-    yield from (example.prompt, example.target, *example.references)
+    yield example.prompt
+    yield example.target
+    yield from (text for text in example.references if text is not example.target)
     yield from (turn.text for turn in example.turns)
 
 

@@ -39,8 +39,10 @@ def cut(encoded: Encoded, position: int, *, max_length: int, rule: Rule) -> Cut:
         target_cut = rule == "truncate" or target_length > room
         prompt_cut = rule == "truncate_prompt" and encoded.last > 0
         kept = slice(room) if rule == "truncate" else _from_the_left(encoded, room, target_length)
-    ids = np.concatenate([np.array(encoded.start, dtype=np.int32), encoded.body[kept]])
-    supervised = np.concatenate([np.zeros(len(encoded.start), dtype=bool), encoded.supervised[kept]])
+    ids, supervised = encoded.body[kept], encoded.supervised[kept].copy()
+    if encoded.start:
+        ids = np.concatenate([np.array(encoded.start, dtype=np.int32), ids])
+        supervised = np.concatenate([np.zeros(len(encoded.start), dtype=bool), supervised])
     if encoded.source is None:
         supervised[0] = False  # nothing predicts the first token of a decoder-only row
         return Cut(TokenRow(position, ids, supervised), prompt_cut, target_cut)
