@@ -1,12 +1,14 @@
 """Data preparation: seconds of the first and the second start, and the memory that rows take, each in its own process.
 
-    python benchmarks/data.py FOLDER [--rows 50000 ...] [--timed 50000] [--length 300]
+    python benchmarks/data.py FOLDER [--rows 50000 ...] [--timed 50000] [--length 300] [--steps 200]
 
 Generated jsonl (about `--length` bytes a row, 1,000 test rows) goes through tunelab's own preparation with
 tunelab/tiny's tokenizer: read and checked, 500 rows held out for validation, compared with test, tokenised, kept. Then
 one epoch of steps of 16 rows is cut into micro-batches and every id is read once. `--timed`: the first and the second
-start of so many rows. Peaks are resident memory as the kernel counts it (VmHWM), mapped file pages included, less the
-memory before preparation, when libraries and tokenizer are loaded.
+start of so many rows. `--steps`: so many steps of LoRA on tunelab/tiny are trained then, after ten that do not count,
+and their tokens told for each second of the processor and of the wall. `--drawn`: `train_rows` of the task. Peaks are
+resident memory as the kernel counts it (VmHWM), mapped file pages included, less the memory before preparation, when
+libraries and tokenizer are loaded.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 TEST_ROWS = 1000
 STUDY = """
@@ -32,6 +35,7 @@ tasks:
     prompt: "{{question}}"
     target: "{{answer}}"
     metrics: [loss]
+    train_rows: {drawn}
 methods: [lora]
 batch: {{examples: 16}}
 budget: {{epochs: 1}}
@@ -64,7 +68,21 @@ def status(name: str) -> float:
     raise KeyError(name)
 
 
-def measure(train: Path, test: Path) -> dict[str, float]:
+def parses() -> list[int]:
+    """How many rows have been parsed from JSON in this process, counted from now on."""
+    from tunelab.data.reading import row_formats
+
+    real, count = row_formats.parse_json, [0]
+
+    def counted(text: str) -> Any:
+        count[0] += 1
+        return real(text)
+
+    row_formats.parse_json = counted
+    return count
+
+
+def measure(train: Path, test: Path, options: argparse.Namespace) -> dict[str, float]:
     """In this process, which has done nothing else."""
     from tunelab.config.read import read_study
     from tunelab.data.tokens.batching import Order, micro_batches
@@ -73,8 +91,9 @@ def measure(train: Path, test: Path) -> dict[str, float]:
     from tunelab.study.planning.planned import Revisions
     from tunelab.study.planning.run_config import base_run
 
+    count = parses()
     begun, begun_cpu = time.perf_counter(), time.process_time()
-    plan = make_plan(read_study(text=STUDY.format(train=train, test=test)))
+    plan = make_plan(read_study(text=STUDY.format(train=train, test=test, drawn=options.drawn or "null")))
     planned, planned_cpu = time.perf_counter() - begun, time.process_time() - begun_cpu
     backend = load_backend("torch")
     model = plan.study.model.model_copy(update={"initialize": "random"})
@@ -93,25 +112,51 @@ def measure(train: Path, test: Path) -> dict[str, float]:
     for number in range(1, order.num_steps + 1):
         for batch in micro_batches(order.step(number), max_tokens=run.batch.max_tokens):
             checksum += sum(int(row.ids.sum()) + row.num_supervised for row in batch.rows)
+    epoch, epoch_cpu = time.perf_counter() - begun, time.process_time() - begun_cpu
+    epoch_peak = status("VmHWM") - before
+    trained = train_steps(backend, plan, run, text, data.train, options.steps) if options.steps else {}
     return {
+        **trained,
+        "parsed": count[0],
         "rows": len(data.train),
         "tokens": int(data.train.sizes.num_tokens.sum()),
         "plan_seconds": planned,
         "plan_cpu_seconds": planned_cpu,
         "prepare_seconds": prepared,
         "prepare_cpu_seconds": prepared_cpu,
-        "epoch_seconds": time.perf_counter() - begun,
-        "epoch_cpu_seconds": time.process_time() - begun_cpu,
+        "epoch_seconds": epoch,
+        "epoch_cpu_seconds": epoch_cpu,
         "prepare_peak_mib": prepare_peak - before,
-        "epoch_peak_mib": status("VmHWM") - before,
+        "epoch_peak_mib": epoch_peak,
         "before_mib": before,
         "checksum": checksum,
     }
 
 
-def in_own_process(folder: Path, train: Path, test: Path) -> dict[str, float]:
+def train_steps(backend: Any, plan: Any, run: Any, text: Any, rows: Any, count: int) -> dict[str, float]:
+    from tunelab.config.schema import Budget
+    from tunelab.training.step import run_order, take_step
+
+    method, warm, num_tokens = plan.methods[0].method, 10, 0
+    fields = plan.methods[0].fields(plan.methods[0].candidates[0])
+    run = run.model_copy(update={"method": fields, "budget": Budget(steps=warm + count)})
+    order = run_order(run, rows)
+    located = backend.locate(run.model)
+    session = backend.session(run, method, located=located, text=text, notes=[])
+    method.prepare(session, order, run)
+    for number in range(1, warm + count + 1):
+        if number == warm + 1:
+            begun, begun_cpu = time.perf_counter(), time.process_time()
+        taken = take_step(session, run, order, number, peak=1e-3)
+        num_tokens += taken.num_tokens * (number > warm)
+    wall, processor = time.perf_counter() - begun, time.process_time() - begun_cpu
+    return {"tokens_per_cpu_second": num_tokens / processor, "tokens_per_second": num_tokens / wall}
+
+
+def in_own_process(folder: Path, train: Path, test: Path, options: argparse.Namespace) -> dict[str, float]:
     environment = {**os.environ, "TUNELAB_CACHE": str(folder / "cache")}
     command = [sys.executable, __file__, str(folder), "--measure", str(train), str(test)]
+    command += ["--steps", str(options.steps), "--drawn", str(options.drawn)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(done.stderr)
@@ -127,9 +172,15 @@ def shown(name: str, result: dict[str, float]) -> None:
     print(
         f"    MiB above {result['before_mib']:.0f}: prepare {result['prepare_peak_mib']:.0f}, epoch "
         f"{result['epoch_peak_mib']:.0f}; {result['rows']} train rows, {result['tokens']} tokens, checksum "
-        f"{result['checksum']}",
+        f"{result['checksum']}, {result['parsed']} lines parsed",
         flush=True,
     )
+    if "tokens_per_second" in result:
+        print(
+            f"    trained: {result['tokens_per_cpu_second']:.0f} tokens for each second of the processor, "
+            f"{result['tokens_per_second']:.0f} of the wall",
+            flush=True,
+        )
 
 
 def main() -> None:
@@ -138,10 +189,12 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="*", default=[100_000, 1_000_000])
     parser.add_argument("--timed", type=int, default=50_000)
     parser.add_argument("--length", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=0)
+    parser.add_argument("--drawn", type=int, default=0)
     parser.add_argument("--measure", type=Path, nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
-        print(json.dumps(measure(*options.measure)))
+        print(json.dumps(measure(*options.measure, options)))
         return
     folder = options.folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
@@ -153,7 +206,7 @@ def main() -> None:
         shutil.rmtree(folder / "cache", ignore_errors=True)
         print(f"{count} rows, {train.stat().st_size / 1e6:.0f} MB")
         for start in ("first start", "second start"):
-            shown(f"  {start}", in_own_process(folder, train, test))
+            shown(f"  {start}", in_own_process(folder, train, test, options))
 
 
 if __name__ == "__main__":

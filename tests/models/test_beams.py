@@ -10,8 +10,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from tunelab.config.schema import Generation
-from tunelab.models import beams, inference
-from tunelab.models.choosing import Chooser, Text, best
+from tunelab.models import beams, inference, torch_scores
+from tunelab.models.choosing import Chooser, Text, best, normalisers
 from tunelab.models.configurations import EMBEDDED
 from tunelab.models.decoding import Rows
 from tunelab.models.growing_cache import GrowingCache
@@ -219,11 +219,35 @@ def test_the_best_sums_are_those_of_sorting_everything(vocabulary, hidden):
     if hidden:
         logs[:, hidden:] = -np.inf
     running = np.array([0, -1, -2, 0, -1e9, -1e9], dtype=np.float32)
-    wanted = np.sort((logs + running[:, None]).reshape(2, -1), axis=1)[:, ::-1][:, :9]
+    sums = (torch.log_softmax(torch.from_numpy(logs), -1).numpy() + running[:, None]).reshape(2, -1)
+    wanted = np.sort(sums, axis=1)[:, ::-1][:, :9]
     for kind in (np.asarray, torch.from_numpy):
-        scores, places = best(kind(logs.copy()), running, beams=3, count=9)
-        assert np.array_equal(scores, wanted)
-        assert np.array_equal(np.take_along_axis((logs + running[:, None]).reshape(2, -1), places, 1), wanted)
+        given = kind(logs.copy())
+        scores, places = best(given, normalisers(given), running, beams=3, count=9)
+        assert np.allclose(scores, wanted, rtol=1e-6)
+        assert np.allclose(np.take_along_axis(sums, places, 1), wanted, rtol=1e-6)
+        assert all(len(set(row.tolist())) == 9 for row in places)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy])
+def test_a_row_of_scores_can_stand_for_all_beams_of_a_prompt(kind):
+    logs = np.random.default_rng(5).standard_normal((2, 400)).astype(np.float32)
+    running = np.array([0, -1, -2, -3, 0, -2], dtype=np.float32)
+    found = []
+    for given in (logs, np.repeat(logs, 3, axis=0)):
+        scores = kind(given.copy())
+        found.append(best(scores, normalisers(scores), running, beams=3, count=9))
+    for one, other in zip(*found, strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_normalisers_are_those_of_log_softmax_whatever_is_looked_at_at_a_time(monkeypatch):
+    scores = torch.from_numpy(np.random.default_rng(6).standard_normal((7, 900)).astype(np.float32) * 4)
+    for cached in (1, 2000, 1 << 18):
+        monkeypatch.setattr(torch_scores, "CACHED", cached)
+        less = normalisers(scores)
+        found = scores - less.highest[:, None] - less.log_sum[:, None]
+        assert torch.allclose(found, torch.log_softmax(scores, -1), atol=1e-6)
 
 
 def test_scores_that_are_no_numbers_stop_no_search():

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tunelab.config.schema import Generation
-from tunelab.models.choosing import Chooser, Text, best, log_probabilities
+from tunelab.models.choosing import Chooser, Text, best, normalisers
 from tunelab.models.decoding import Rows, joining
 
 if TYPE_CHECKING:
@@ -51,8 +51,7 @@ def search(
             started = {text.number: _Search(text, settings, choose.ends) for text in joined}
             searches |= started
             _spread(rows, started, settings.beams)
-            places = [place for place in range(len(joined)) for _ in range(settings.beams)]
-            take(scores_NV[places], [beam for one in started.values() for beam in one.beams])
+            take(scores_NV, [beam for one in started.values() for beam in one.beams])
         else:
             rows.tidy(final=not waiting)
             sources = take(rows.step(), rows.texts)
@@ -77,15 +76,18 @@ def _spread(rows: Rows, started: dict[int, _Search], beams: int) -> None:
 def _advance(
     scores_BV: Scores, asked: Sequence[Text | None], searches: dict[int, _Search], choose: Chooser
 ) -> list[int]:
-    """A token more for every beam; gives for each row the row that it goes on from."""
+    """A token more for every beam; gives for each row the row that it goes on from. Where texts have just joined, a row
+    of scores stands for all beams of one."""
     beams, vocabulary = choose.settings.beams, scores_BV.shape[-1]
     found = [None if text is None else searches[text.number] for text in asked[::beams]]
     blank = np.zeros(beams, dtype=np.float32)
     running_B = np.concatenate([blank if one is None else one.running for one in found])
-    logs_BV = choose.rule(log_probabilities(scores_BV), [None if text is None else text.new for text in asked])
+    less = normalisers(scores_BV)
+    of_rows = asked[:: len(asked) // len(scores_BV)]
+    scores_BV = choose.rule(scores_BV, [None if text is None else text.new for text in of_rows])
     enough = beams * min(vocabulary, max(2, 1 + len(choose.ends)))
     """So many that `beams` of them go on even where each beam's likeliest tokens are ends."""
-    scores_GK, places_GK = best(logs_BV, running_B, beams=beams, count=enough)
+    scores_GK, places_GK = best(scores_BV, less, running_B, beams=beams, count=enough)
     sources = list(range(len(asked)))
     for number, one in enumerate(found):
         if one is not None:

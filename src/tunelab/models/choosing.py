@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -82,15 +82,29 @@ def draw(scores_BV: Scores, uniforms: Sequence[float]) -> list[int]:
     return _arithmetic(scores_BV).draw(scores_BV, uniforms)
 
 
-def log_probabilities(scores_BV: Scores) -> Scores:
-    """Of each row's tokens, in fp32."""
-    return _arithmetic(scores_BV).log_probabilities(scores_BV)
+class Normalisers(NamedTuple):
+    """A token's log-probability is its score less these two of its row, in this order: shape (B,) each."""
+
+    highest: Scores
+    log_sum: Scores
 
 
-def best(logs_BV: Scores, running_B: np.ndarray, *, beams: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The highest sums of a beam's score and a token's, best first, shape (prompts, count), and their places in the
-    prompt's (beam, token). Writes into the logs."""
-    return _arithmetic(logs_BV).best(logs_BV, running_B, beams=beams, count=count)
+def normalisers(scores_BV: Scores) -> Normalisers:
+    """Of each row's tokens, in fp32. The scores stay as they are."""
+    return Normalisers(*_arithmetic(scores_BV).normalisers(scores_BV))
+
+
+def best(
+    scores_BV: Scores, less: Normalisers, running: np.ndarray, *, beams: int, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The highest sums of a beam's score and a token's log-probability, best first, shape (prompts, count), and their
+    places in the prompt's (beam, token). May write into the scores.
+
+    Args:
+        running: each beam's score. Where there are more of them than rows, each row stands for as many beams that
+            follow each other.
+    """
+    return _arithmetic(scores_BV).best(scores_BV, less, running, beams=beams, count=count)
 
 
 def _arithmetic(scores: Scores) -> Any:

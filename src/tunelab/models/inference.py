@@ -26,6 +26,8 @@ from tunelab.models.choosing import Chooser, Text
 from tunelab.models.decoding import decode
 from tunelab.models.ensemble import Ensemble
 from tunelab.models.limits import limits_of, too_long
+from tunelab.models.shared_attention import NotShared
+from tunelab.models.shared_rows import shared_rows
 from tunelab.models.torch_rows import decodes, padded, rows_of
 from tunelab.records import Decoded
 
@@ -63,7 +65,7 @@ def generate(
     Args:
         first: with which every text begins, before what the model chooses; counted as new tokens.
         max_tokens: padded tokens of one batch, prompt, new tokens and beams counted.
-        note: told, once for all, how far the budget had to be halved.
+        note: told, once for all, how far the budget had to be halved, and why beams cannot share their prompt.
 
     Raises:
         RunError: there is not memory for one text, or the model has no positions for the longest.
@@ -76,7 +78,8 @@ def generate(
     ]
     waiting = {text.number: text for text in sorted(texts, key=lambda text: -len(text.prompt))}
     choose, num_tokens, budget = Chooser(settings, ends, first), 0, max_tokens
-    attempt = _with_rows if decodes(model) else _with_transformers
+    attempt: Any = _with_rows if decodes(model) else _with_transformers
+    given = {"shares": settings.beams > 1} if decodes(model) else {}
 
     def told(finished: Sequence[Text], new: int) -> None:
         nonlocal num_tokens
@@ -88,8 +91,14 @@ def generate(
     while waiting:
         for text in waiting.values():
             text.new.clear()
-        if _fits(partial(attempt, model, list(waiting.values()), choose, pad=pad, max_tokens=budget, told=told)):
-            break
+        asked = list(waiting.values())
+        try:
+            if _fits(partial(attempt, model, asked, choose, pad=pad, max_tokens=budget, told=told, **given)):
+                break
+        except NotShared as why:
+            given["shares"] = False
+            note(f"beam search keeps each prompt's keys and values once a beam, which is slower: {why}")
+            continue
         longest = max(len(text.prompt) for text in waiting.values()) + settings.max_new_tokens
         if budget <= longest * settings.beams:
             raise RunError(
@@ -135,9 +144,20 @@ def _with_rows(
     pad: int,
     max_tokens: int,
     told: Callable[[list[Text], int], None],
+    shares: bool,
 ) -> None:
-    write = decode if choose.settings.beams == 1 else search
-    write(rows_of(model, pad), texts, choose, max_tokens=max_tokens, told=told)
+    """
+    Raises:
+        NotShared: with `shares`, of a model whose beams cannot share their prompt's keys and values.
+    """
+    write, rows = decode if choose.settings.beams == 1 else search, rows_of(model, pad)
+    sharing = shared_rows(model, pad) if shares else None
+    try:
+        write(sharing or rows, texts, choose, max_tokens=max_tokens, told=told)
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        if sharing is None or sharing.checked or out_of_memory(error):
+            raise
+        raise NotShared(str(error).splitlines()[0]) from error
 
 
 # ------------------------------------------------------------------ transformers' generate

@@ -44,18 +44,23 @@ def _probabilities(scores_BV: np.ndarray) -> np.ndarray:
     return parts_BV / parts_BV.sum(axis=-1, keepdims=True)
 
 
-def log_probabilities(scores_BV: np.ndarray) -> np.ndarray:
-    shifted_BV = scores_BV - scores_BV.max(axis=-1, keepdims=True)
-    sums_B1 = np.exp(shifted_BV).sum(axis=-1, keepdims=True, dtype=np.float64)
-    shifted_BV -= np.log(sums_B1).astype(shifted_BV.dtype)
-    return shifted_BV
+def normalisers(scores_BV: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    highest_B = scores_BV.max(axis=-1)
+    sums_B = np.exp(scores_BV - highest_B[:, None]).sum(axis=-1, dtype=np.float64)
+    return highest_B, np.log(sums_B).astype(scores_BV.dtype)
 
 
-def best(logs_BV: np.ndarray, running_B: np.ndarray, *, beams: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The highest sums of a beam's score and a token's, best first, and their places in the prompt's (beam, token)."""
-    logs_BV += running_B[:, None]
+def best(
+    scores_BV: np.ndarray, less: tuple[np.ndarray, np.ndarray], running: np.ndarray, *, beams: int, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The highest sums of a beam's score and a token's log-probability, best first, and their places in the prompt's
+    (beam, token)."""
+    for part_B in less:
+        scores_BV -= part_B[:, None]
+    logs_BV = np.repeat(scores_BV, len(running) // len(scores_BV), axis=0)
+    logs_BV += running[:, None]
     scores, places = [], []
-    for summed_N in logs_BV.reshape(len(running_B) // beams, -1):
+    for summed_N in logs_BV.reshape(len(running) // beams, -1):
         reached = np.flatnonzero(~(summed_N < _reached_by(summed_N, count)))  # a NaN is not below
         chosen = reached[np.argsort(-summed_N[reached], kind="stable")[:count]]
         scores.append(summed_N[chosen])

@@ -41,10 +41,10 @@ def decodes(model: Any) -> bool:
 
 def rows_of(model: Any, pad: int) -> Rows:
     """None yet. For a model that `decodes`."""
-    return _Pairs(model, pad) if model.config.is_encoder_decoder else _Causal(model, pad)
+    return Pairs(model, pad) if model.config.is_encoder_decoder else Causal(model, pad)
 
 
-class _TorchRows(Rows):
+class TorchRows(Rows):
     def __init__(self, model: Any, pad: int) -> None:
         super().__init__()
         self.model, self.pad = model, pad
@@ -64,7 +64,7 @@ class _TorchRows(Rows):
         return torch.tensor(last, device=self.model.device)
 
 
-class _Causal(_TorchRows):
+class Causal(TorchRows):
     refills = True
 
     @torch.no_grad()
@@ -82,9 +82,12 @@ class _Causal(_TorchRows):
         if self.num_live:
             self._settle(texts, cache, mask_NT)
         else:
-            self.cache, self.mask_BT = cache, mask_NT
-            self.texts = list(texts)
+            self._begin(texts, cache, mask_NT)
         return out.logits[:, -1].float()
+
+    def _begin(self, texts: list[Text], cache: GrowingCache, mask_NT: Tensor) -> None:
+        self.cache, self.mask_BT = cache, mask_NT
+        self.texts = list(texts)
 
     def _settle(self, texts: list[Text], cache: GrowingCache, mask_NT: Tensor) -> None:
         missing = mask_NT.shape[1] - self.mask_BT.shape[1]
@@ -102,17 +105,28 @@ class _Causal(_TorchRows):
         for place, text in zip(places, texts, strict=True):
             self.texts[place] = text
 
-    @torch.no_grad()
     def step(self) -> Tensor:
-        lengths = [0 if text is None else len(text) - 1 for text in self.texts]
-        unused = self.mask_BT.shape[1] - max(lengths)
+        lengths = self._lengths()
+        self._keep(max(lengths))
+        return self._forward(self.mask_BT)
+
+    def _lengths(self) -> list[int]:
+        """What the model has seen of each text."""
+        return [0 if text is None else len(text) - 1 for text in self.texts]
+
+    def _keep(self, width: int) -> None:
+        """So many of the last tokens, and room for one more."""
+        unused = self.mask_BT.shape[1] - width
         if unused:
             self.cache.drop_left(unused)
         self.mask_BT = torch.nn.functional.pad(self.mask_BT[:, unused:], (0, 1), value=1)
+
+    @torch.no_grad()
+    def _forward(self, mask: Tensor) -> Tensor:
         out = self.model(
             input_ids=self._last_tokens(),
-            attention_mask=self.mask_BT,
-            position_ids=torch.tensor(lengths, device=self.model.device)[:, None],
+            attention_mask=mask,
+            position_ids=torch.tensor(self._lengths(), device=self.model.device)[:, None],
             **{self.cache_name: self.cache},
             **self.options,
         )
@@ -126,7 +140,7 @@ class _Causal(_TorchRows):
         self.cache.reorder(rows)
 
 
-class _Pairs(_TorchRows):
+class Pairs(TorchRows):
     refills = False
 
     @torch.no_grad()
@@ -151,12 +165,15 @@ class _Pairs(_TorchRows):
 
         out = self.model(
             encoder_outputs=BaseModelOutput(last_hidden_state=self.encoded_BTH),
-            attention_mask=self.mask_BT,
+            attention_mask=self._source_mask(),
             decoder_input_ids=ids_B1,
             **{self.cache_name: self.cache},
             **self.options,
         )
         return out.logits[:, -1].float()
+
+    def _source_mask(self) -> Tensor:
+        return self.mask_BT
 
     def gather(self, rows: list[int]) -> None:
         super().gather(rows)

@@ -12,6 +12,9 @@ from torch import Tensor
 
 from tunelab.config.schema import Generation
 
+CACHED = 1 << 18
+"""Scores that stay in the cache while they are looked at again: 1 MiB."""
+
 
 def narrow(scores_BV: Tensor, settings: Generation) -> Tensor:
     """Scores to draw from: what top_k and top_p leave out is -inf."""
@@ -34,12 +37,33 @@ def draw(scores_BV: Tensor, uniforms: Sequence[float]) -> list[int]:
     )
 
 
-def log_probabilities(scores_BV: Tensor) -> Tensor:
-    return torch.log_softmax(scores_BV.float(), dim=-1)
+def normalisers(scores_BV: Tensor) -> tuple[Tensor, Tensor]:
+    highest_B, sums = scores_BV.amax(dim=-1), []
+    for rows_BV, highest_B1 in zip(_parts(scores_BV), _parts(highest_B[:, None], like=scores_BV), strict=True):
+        sums.append((rows_BV - highest_B1).exp_().sum(dim=-1))
+    return highest_B, torch.cat(sums).log_()
 
 
-def best(logs_BV: Tensor, running_B: np.ndarray, *, beams: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The highest sums of a beam's score and a token's, best first, and their places in the prompt's (beam, token)."""
-    logs_BV += torch.from_numpy(running_B).to(logs_BV.device)[:, None]
-    scores_GK, places_GK = logs_BV.reshape(len(running_B) // beams, -1).topk(count)
+def best(
+    scores_BV: Tensor, less: tuple[Tensor, Tensor], running: np.ndarray, *, beams: int, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The highest sums of a beam's score and a token's log-probability, best first, and their places in the prompt's
+    (beam, token): of each row's highest tokens alone, so that nothing as large as the scores is written."""
+    vocabulary = scores_BV.shape[-1]
+    values_BK, tokens_BK = scores_BV.topk(min(count, vocabulary))
+    for part_B in less:
+        values_BK = values_BK - part_B[:, None]
+    repeats = len(running) // len(scores_BV)
+    values_BK, tokens_BK = (of_rows.repeat_interleave(repeats, dim=0) for of_rows in (values_BK, tokens_BK))
+    values_BK += torch.from_numpy(running).to(values_BK.device)[:, None]
+    places_BK = tokens_BK + (torch.arange(len(running), device=tokens_BK.device) % beams * vocabulary)[:, None]
+    scores_GK, chosen_GK = values_BK.reshape(-1, beams * values_BK.shape[-1]).topk(count)
+    places_GK = places_BK.reshape(len(scores_GK), -1).gather(1, chosen_GK)
     return scores_GK.cpu().numpy(), places_GK.cpu().numpy()
+
+
+def _parts(of_rows: Tensor, *, like: Tensor | None = None) -> Sequence[Tensor]:
+    """So many rows at a time that their scores stay in a processor's cache; all of them on a device of its own."""
+    scores = of_rows if like is None else like
+    rows = max(1, CACHED // scores.shape[-1]) if scores.device.type == "cpu" else len(scores)
+    return of_rows.split(rows)

@@ -7,7 +7,7 @@ import os
 import tempfile
 from array import array
 from contextlib import suppress
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 BLOCK = 1 << 18
 """Bytes read at once. Rows that follow each other come out of one block."""
@@ -16,7 +16,7 @@ BLOCK = 1 << 18
 class Blocks:
     """A file's bytes, read a block at a time."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._block, self._start = b"", 0
 
@@ -34,7 +34,7 @@ class ParsedRows:
     this process reads the file. Where it cannot be written, rows are not kept, and have to be parsed again."""
 
     def __init__(self) -> None:
-        self._file: BinaryIO | None = None
+        self._file: IO[bytes] | None = None
         self._ends = array("q", [0])
         with suppress(OSError):
             self._file = tempfile.TemporaryFile(buffering=BLOCK)

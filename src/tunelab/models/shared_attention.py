@@ -1,0 +1,167 @@
+"""Attention of beams that share keys and values: a prompt's are held and read once, not once a beam.
+
+A beam's query attends to its prompt's keys, which all beams of the prompt share, and to those of its own new tokens,
+under one softmax. An encoder-decoder's beams share all that its cross-attention reads. Installed through transformers'
+AttentionInterface for the length of a call; a model that does not go through it is found by `differs`.
+"""
+# G prompts, K beams of each, B = G * K rows, P prompt tokens, T new tokens
+# H heads, M heads of keys, R = H / M, X = K * R, D head size
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import torch
+from torch import Tensor
+
+NAME = "tunelab_shared"
+UNLIKE = ("softcap", "s_aux", "sliding_window", "position_bias")
+"""What some models' attention has beside queries, keys, values and mask, and this one has not."""
+LIMIT = 1e-3
+"""Largest difference of two scores from another calculation of them in fp32, as a share of the largest score."""
+ROUNDED_LIMIT = 1e-1
+"""The same in other types."""
+
+
+class NotShared(Exception):
+    """This model cannot share; the message says why."""
+
+
+class SharedKeys:
+    """Of prompts: keys and values of every layer, shape (G, M, P, D); rows are aligned on the right."""
+
+    def __init__(self, keys: Sequence[Tensor], values: Sequence[Tensor], mask_GP: Tensor) -> None:
+        self.keys, self.values, self.mask_GP = list(keys), list(values), mask_GP
+        self.uses = 0
+        """How often a layer has asked."""
+
+    def __len__(self) -> int:
+        return len(self.mask_GP)
+
+    def select(self, prompts: Sequence[int]) -> None:
+        """Keep these prompts, in this order."""
+        if list(prompts) == list(range(len(self))):
+            return
+        kept_G = torch.tensor(prompts, device=self.mask_GP.device)
+        self.keys, self.values = ([held[kept_G] for held in all_held] for all_held in (self.keys, self.values))
+        self.mask_GP = self.mask_GP[kept_G]
+
+    def keep(self, length: int) -> None:
+        """So many of the last tokens of each; nothing is copied."""
+        count = self.mask_GP.shape[1] - max(1, length)
+        if count > 0:
+            self.keys, self.values = ([held[:, :, count:] for held in every] for every in (self.keys, self.values))
+            self.mask_GP = self.mask_GP[:, count:]
+
+    def append(self, other: SharedKeys) -> None:
+        """Behind these prompts; the shorter ones get masked tokens on the left."""
+        width = max(self.mask_GP.shape[1], other.mask_GP.shape[1])
+        for name in ("keys", "values"):
+            pairs = zip(getattr(self, name), getattr(other, name), strict=True)
+            joined = [torch.cat([_wider(held, width, dim=2) for held in pair]) for pair in pairs]
+            setattr(self, name, joined)
+        self.mask_GP = torch.cat([_wider(held, width, dim=1) for held in (self.mask_GP, other.mask_GP)])
+
+
+_PROMPTS: ContextVar[SharedKeys | None] = ContextVar("_PROMPTS", default=None)
+
+
+class Sharing:
+    """Of one model, whose attention is transformers' sdpa."""
+
+    def __init__(self, model: Any) -> None:
+        from transformers import AttentionInterface, AttentionMaskInterface
+        from transformers.masking_utils import sdpa_mask
+
+        AttentionInterface.register(NAME, _attention)
+        AttentionMaskInterface.register(NAME, sdpa_mask)
+        configs = {id(one): one for part in model.modules() if (one := getattr(part, "config", None)) is not None}
+        self._configs = [one for one in configs.values() if getattr(one, "_attn_implementation", None) == "sdpa"]
+        self.possible = bool(self._configs)
+        self._is_exact = model.dtype == torch.float32 and not torch.is_autocast_enabled(model.device.type)
+
+    @contextmanager
+    def attending(self, prompts: SharedKeys | None = None) -> Iterator[None]:
+        """While it lasts rows attend as above; to these prompts, if any.
+
+        Raises:
+            NotShared: what the model asks of attention is more than that.
+        """
+        token = _PROMPTS.set(prompts)
+        for config in self._configs:
+            config._attn_implementation = NAME
+        try:
+            yield
+        finally:
+            for config in self._configs:
+                config._attn_implementation = "sdpa"
+            _PROMPTS.reset(token)
+
+    def check(self, scores_NV: Tensor, wanted_NV: Tensor) -> None:
+        """Raises NotShared where scores are not what the model itself gives of the same texts."""
+        difference, largest = (scores_NV - wanted_NV).abs().max(), wanted_NV.abs().max()
+        if not difference <= (LIMIT if self._is_exact else ROUNDED_LIMIT) * largest:
+            raise NotShared(f"scores differ by {float(difference / largest):.1e} of the largest")
+
+
+def _attention(
+    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
+) -> tuple[Tensor, Tensor | None]:
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    prompts, beams = _PROMPTS.get(), query.shape[0] // key.shape[0]
+    if query.shape[2] == 1 and beams > 1:
+        options = {**options, "is_causal": False}
+        attended, _ = sdpa_attention_forward(module, _beside(query, beams), key, value, attention_mask, **options)
+        return attended.reshape(query.shape[0], 1, *attended.shape[2:]), None
+    if prompts is None:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
+    if unlike := [name for name in UNLIKE if options.get(name) is not None]:
+        raise NotShared(f"its attention has a {unlike[0]}")
+    assert attention_mask is not None
+    prompts.uses += 1
+    scaling = options.get("scaling") or query.shape[-1] ** -0.5
+    return _joint(query, key, value, attention_mask, prompts, module.layer_idx, scaling), None
+
+
+def _joint(
+    query_BH1D: Tensor,
+    key_BMTD: Tensor,
+    value_BMTD: Tensor,
+    mask_B11T: Tensor,
+    prompts: SharedKeys,
+    layer: int,
+    scaling: float,
+) -> Tensor:
+    """Shape (B, 1, H, D)."""
+    prompt_key_GMPD, prompt_value_GMPD = prompts.keys[layer], prompts.values[layer]
+    num_rows, heads, _, size = query_BH1D.shape
+    num_prompts, key_heads, length, _ = prompt_key_GMPD.shape
+    beams = num_rows // num_prompts
+    query_BMRD = (query_BH1D * scaling).reshape(num_rows, key_heads, heads // key_heads, size)
+    query_GMXD = query_BMRD.reshape(num_prompts, beams, *query_BMRD.shape[1:]).transpose(1, 2).flatten(2, 3)
+    to_prompt_GMXP = torch.matmul(query_GMXD, prompt_key_GMPD.transpose(2, 3))
+    lowest = torch.finfo(to_prompt_GMXP.dtype).min
+    to_prompt_GMXP.masked_fill_(~prompts.mask_GP[:, None, None], lowest)
+    to_new_BMRT = torch.matmul(query_BMRD, key_BMTD.transpose(2, 3)).masked_fill_(~mask_B11T, lowest)
+    spread_GMKRP = to_prompt_GMXP.unflatten(2, (beams, -1)).transpose(1, 2)
+    both = torch.cat([spread_GMKRP.reshape(*to_new_BMRT.shape[:3], length), to_new_BMRT], dim=-1)
+    weights = torch.softmax(both, dim=-1)
+    of_new_BMRD = torch.matmul(weights[..., length:], value_BMTD)
+    prompt_weights = weights[..., :length].unflatten(0, (num_prompts, beams)).transpose(1, 2).flatten(2, 3)
+    of_prompt_GMXD = torch.matmul(prompt_weights, prompt_value_GMPD)
+    of_prompt = of_prompt_GMXD.unflatten(2, (beams, -1)).transpose(1, 2).flatten(0, 1)
+    return (of_new_BMRD + of_prompt).reshape(num_rows, 1, heads, size)
+
+
+def _beside(query_BH1D: Tensor, beams: int) -> Tensor:
+    """The beams of a prompt as if they were its tokens: (G, H, K, D)."""
+    return query_BH1D[:, :, 0].unflatten(0, (-1, beams)).transpose(1, 2)
+
+
+def _wider(held: Tensor, width: int, *, dim: int) -> Tensor:
+    missing = width - held.shape[dim]
+    return held if not missing else torch.nn.functional.pad(held, (0, 0) * (held.ndim - 1 - dim) + (missing, 0))
