@@ -50,6 +50,9 @@ class NoMemory:
     def peak_gib(self) -> None:
         return None
 
+    def peak_reserved_gib(self) -> None:
+        return None
+
     def current_gib(self) -> None:
         return None
 

@@ -5,11 +5,16 @@ torch is imported inside the functions, so that what scores text alone can name 
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
+
+OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
+"""How torch's allocators say it where it has no exception of its own."""
 
 
 def chosen() -> torch.device:
@@ -61,3 +66,30 @@ def release(device: torch.device) -> None:
 
     if device.type == "cuda":
         torch.cuda.empty_cache()
+
+
+def out_of_memory(error: BaseException) -> bool:
+    import torch
+
+    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return known or any(text in str(error) for text in OUT_OF_MEMORY)
+
+
+def fits(work: Callable[[], None], *, on: torch.device) -> bool:
+    """False where memory ran out. What the failed work held is free again when this has returned: an error keeps all
+    that its frames know, so it must be gone first."""
+    if _done(work):
+        return True
+    gc.collect()
+    release(on)
+    return False
+
+
+def _done(work: Callable[[], None]) -> bool:
+    try:
+        work()
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        return False
+    return True

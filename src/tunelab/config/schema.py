@@ -24,9 +24,9 @@ from tunelab.config.decision import Decision
 from tunelab.config.launch import Launch
 from tunelab.config.section import Section
 
-Products = Literal["fp32", "bf16"]
+Products = Literal["fp32", "bf16", "fp16"]
 """What matrix products are computed in."""
-Precision = Literal["auto", "fp32", "bf16"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
 class ModelSource(Section):
@@ -284,7 +284,8 @@ class StudyConfig(Section):
     data: DataSettings = DataSettings()
 
     precision: Precision = "auto"
-    """Of matrix products while training and evaluating; auto: bf16 where the hardware has it."""
+    """Of matrix products while training and evaluating. fp16: the loss is scaled, and a step whose gradients overflow
+    is skipped and counted. auto: bf16 where the hardware has it, fp16 on a GPU that has not, else fp32."""
 
     threads: PositiveInt | Literal["auto"] = "auto"
     """Processor threads of a run; written down before the first run so that resuming is bit-exact."""

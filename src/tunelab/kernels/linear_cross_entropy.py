@@ -20,10 +20,20 @@ BLOCK_NUMBERS = 2**24
 
 
 def linear_cross_entropy(
-    hidden_SH: Tensor, weight_VH: Tensor, bias_V: Tensor | None, target_S: Tensor, *, label_smoothing: float = 0.0
+    hidden_SH: Tensor,
+    weight_VH: Tensor,
+    bias_V: Tensor | None,
+    target_S: Tensor,
+    *,
+    label_smoothing: float = 0.0,
+    gradient_factor: float = 1.0,
 ) -> Tensor:
-    """The summed loss, fp32, in nats; differentiable in hidden, weight and bias. Products follow autocast."""
-    return _LinearCrossEntropy.apply(hidden_SH, weight_VH, bias_V, target_S, label_smoothing)
+    """The summed loss, fp32, in nats; differentiable in hidden, weight and bias. Products follow autocast.
+
+    `gradient_factor`: by what the caller will multiply the loss (fp16's loss scale over the number of tokens). The
+    gradients, which are ready before that, are multiplied by it before they are rounded to the type of the products.
+    """
+    return _LinearCrossEntropy.apply(hidden_SH, weight_VH, bias_V, target_S, label_smoothing, gradient_factor)
 
 
 def token_losses(hidden_SH: Tensor, weight_VH: Tensor, bias_V: Tensor | None, target_S: Tensor) -> Tensor:
@@ -47,7 +57,13 @@ def _blocks(hidden_SH: Tensor, weight_VH: Tensor, bias_V: Tensor | None) -> Iter
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx, hidden_SH: Tensor, weight_VH: Tensor, bias_V: Tensor | None, target_S: Tensor, label_smoothing: float
+        ctx,
+        hidden_SH: Tensor,
+        weight_VH: Tensor,
+        bias_V: Tensor | None,
+        target_S: Tensor,
+        label_smoothing: float,
+        gradient_factor: float,
     ) -> Tensor:
         device = hidden_SH.device.type
         autocast = torch.is_autocast_enabled(device)
@@ -73,6 +89,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 if label_smoothing:
                     grad_CV -= label_smoothing / len(weight)
                 grad_CV.scatter_add_(1, target_C1, torch.full_like(loss_C1, label_smoothing - 1))
+                if gradient_factor != 1.0:
+                    grad_CV *= gradient_factor
                 if grad_bias is not None:
                     grad_bias += grad_CV.sum(dim=0)
                 grad_CV = grad_CV.to(dtype)
@@ -82,14 +100,16 @@ class _LinearCrossEntropy(torch.autograd.Function):
                     grad_weight.addmm_(grad_CV.t(), hidden[block])
                 elif grad_weight is not None:
                     grad_weight += grad_CV.t() @ hidden[block]
-        ctx.gradients = grad_hidden, grad_weight, grad_bias
+        ctx.gradients, ctx.gradient_factor = (grad_hidden, grad_weight, grad_bias), gradient_factor
         return total
 
     @staticmethod
     def backward(ctx, grad: Tensor):
+        if ctx.gradient_factor not in (0.0, 1.0):  # of 0 they are zeros
+            grad = grad / ctx.gradient_factor
         gradients = [
             None if value is None else value.mul_(grad).to(dtype)
             for value, dtype in zip(ctx.gradients, ctx.dtypes, strict=True)
         ]
         ctx.gradients = None  # they were scaled in place
-        return *gradients, None, None
+        return *gradients, None, None, None

@@ -138,13 +138,22 @@ class ScaledRule(Updater):
             self.others.sum_over_ranks()
             self.summed = True
 
-    def gradient_norm(self) -> float:
-        from torch.nn.utils import get_total_norm
-
-        from tunelab.training.optim import gradients
+    def gradient_norm(self) -> Tensor:
+        from tunelab.training.ranks import total_norm
 
         self._sum_over_ranks()
-        return float(get_total_norm(gradients(self._parameters())))
+        return total_norm(self.gradients())
+
+    def gradients(self) -> list[Tensor]:
+        from tunelab.training.optim import gradients
+
+        return gradients(self._parameters())
+
+    def forget(self) -> None:
+        self.summed = False
+        for matrix in self.matrices.values():
+            matrix.weight.grad = None
+        self.others.forget()
 
     def update(self, *, learning_rate: float, max_norm: float | None) -> None:
         import torch

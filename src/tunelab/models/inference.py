@@ -9,7 +9,6 @@ taken.
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -31,9 +30,6 @@ from tunelab.records import Decoded
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
-"""How torch's allocators say it where it has no exception of its own."""
 
 
 class Prompts(NamedTuple):
@@ -88,7 +84,8 @@ def generate(
     while waiting:
         for text in waiting.values():
             text.new.clear()
-        if _fits(partial(attempt, model, list(waiting.values()), choose, pad=pad, max_tokens=budget, told=told)):
+        work = partial(attempt, model, list(waiting.values()), choose, pad=pad, max_tokens=budget, told=told)
+        if device.fits(work, on=model.device):
             break
         longest = max(len(text.prompt) for text in waiting.values()) + settings.max_new_tokens
         if budget <= longest * settings.beams:
@@ -97,8 +94,6 @@ def generate(
                 "lower generation.max_new_tokens, generation.beams or batch.max_length"
             )
         budget = max(budget // 2, longest * settings.beams)
-        gc.collect()
-        device.release(model.device)
     if budget < max_tokens:
         note(f"memory ran out while generating: batches of {budget} padded tokens instead of {max_tokens}")
     return [text.new for text in texts]
@@ -109,22 +104,6 @@ def _check_room(model: Any, prompts: Prompts, settings: Generation) -> None:
     longest = max((len(ids) for ids in prompts.ids), default=0)
     if why := too_long(limits_of(one), longest_prompt=longest, max_new_tokens=settings.max_new_tokens):
         raise RunError(why)
-
-
-def _fits(work: Callable[[], None]) -> bool:
-    """False where memory ran out. What the failed work held is free again when this has returned."""
-    try:
-        work()
-    except (RuntimeError, MemoryError) as error:
-        if not out_of_memory(error):
-            raise
-        return False
-    return True
-
-
-def out_of_memory(error: BaseException) -> bool:
-    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    return known or any(text in str(error) for text in OUT_OF_MEMORY)
 
 
 def _with_rows(

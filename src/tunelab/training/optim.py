@@ -85,8 +85,15 @@ class SharedRule(Updater):
             self._norm = total_norm(gradients(self.parameters.values()))
         return self._norm
 
-    def gradient_norm(self) -> float:
-        return float(self._total_norm())
+    def gradient_norm(self) -> Tensor:
+        return self._total_norm()
+
+    def gradients(self) -> list[Tensor]:
+        return gradients(self.parameters.values())
+
+    def forget(self) -> None:
+        self._norm, self._summed = None, False
+        self.optimizer.zero_grad(set_to_none=True)
 
     def update(self, *, learning_rate: float, max_norm: float | None) -> None:
         self.sum_over_ranks()

@@ -19,10 +19,11 @@ from torch.nn import functional as F
 
 from tunelab.backends.torch.head import before, difference
 from tunelab.backends.torch.inputs import APART, Inputs, collate
+from tunelab.backends.torch.storage import NARROW
 from tunelab.config.run import RunConfig
 from tunelab.records import Batch
 
-TOLERANCE = {"fp32": 1e-4, "bf16": 5e-2}
+TOLERANCE = {"fp32": 1e-4, "bf16": 5e-2, "fp16": 1e-2}
 """Largest difference of fast and reference logits, as a share of the largest logit."""
 
 
@@ -115,8 +116,8 @@ class Paths:
             return self.model(**forward, use_cache=False).logits.float()
 
     def _autocast(self, *, enabled: bool = True) -> torch.autocast:
-        enabled = enabled and self.run.precision == "bf16"
-        return torch.autocast(self.model.device.type, torch.bfloat16, enabled=enabled)
+        dtype = NARROW.get(self.run.precision)
+        return torch.autocast(self.model.device.type, dtype or torch.bfloat16, enabled=enabled and dtype is not None)
 
     def _collate(self, batch: Batch, *, apart: bool = False) -> Inputs:
         """`apart`: each document of a packed row as a row of its own."""

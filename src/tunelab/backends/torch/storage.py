@@ -10,6 +10,9 @@ import torch
 from tunelab.records import ParameterCount
 from tunelab.training.ranks import rank, whole
 
+NARROW = {"bf16": torch.bfloat16, "fp16": torch.float16}
+"""Precisions of products beside fp32, by name."""
+
 
 def parameter_count(model: torch.nn.Module) -> ParameterCount:
     """Tied parameters once; a quantised layer's weights, which are no parameters any more, as many as they were."""
@@ -21,10 +24,11 @@ def parameter_count(model: torch.nn.Module) -> ParameterCount:
 
 def set_storage(model: torch.nn.Module, *, precision: str) -> None:
     """Trained parameters in fp32 always; frozen matrices in the precision of the products, frozen vectors in fp32."""
+    narrow = NARROW.get(precision, torch.float32)
     for parameter in model.parameters():
-        narrow = precision == "bf16" and not parameter.requires_grad and parameter.ndim >= 2
+        is_narrow = not parameter.requires_grad and parameter.ndim >= 2
         if parameter.is_floating_point():
-            parameter.data = parameter.data.to(torch.bfloat16 if narrow else torch.float32)
+            parameter.data = parameter.data.to(narrow if is_narrow else torch.float32)
 
 
 def write_tensors(file: Path, tensors: Mapping[str, torch.Tensor]) -> None:
