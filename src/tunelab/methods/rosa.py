@@ -211,9 +211,7 @@ class Rosa(Method):
         session.restart()
         taken = [take_step(session, run, order, each, peak=self.learning_rate) for each in range(1, num_steps + 1)]
         if skipped := sum(step.grad_norm is None for step in taken):
-            session.notes.append(
-                f"fp16: {skipped} of {num_steps} warm-up steps were skipped, their gradients overflowed"
-            )
+            session.notes.append(f"fp16: {skipped} of {num_steps} warm-up steps overflowed and were skipped")
         for parameter in values:
             parameter.requires_grad_(True)
 
