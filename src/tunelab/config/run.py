@@ -20,6 +20,7 @@ from tunelab.config.schema import (
     Schedule,
     Section,
     Validation,
+    Weights,
 )
 
 
@@ -54,6 +55,7 @@ class RunConfig(Section):
     batch: BatchSettings
     data: DataSettings
     precision: Products
+    weights: Weights = "fp32"
     threads: int
     ranks: Ranks = Ranks()
     activation_checkpointing: bool

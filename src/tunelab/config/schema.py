@@ -28,6 +28,9 @@ Products = Literal["fp32", "bf16", "fp16"]
 """What matrix products are computed in."""
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
+Weights = Literal["fp32", "bf16"]
+"""What trained matrices are held in."""
+
 
 class ModelSource(Section):
     """Which model. In a study either this mapping or only the name."""
@@ -286,6 +289,11 @@ class StudyConfig(Section):
     precision: Precision = "auto"
     """Of matrix products while training and evaluating. fp16: the loss is scaled, and a step whose gradients overflow
     is skipped and counted. auto: bf16 where the hardware has it, fp16 on a GPU that has not, else fp32."""
+
+    weights: Weights = "fp32"
+    """How `full`, `galore`, `apollo` and `lisa` hold the matrices that they train. bf16: half the memory, updates are
+    made in fp32, one parameter at a time, and rounded at random; with precision bf16 or fp16. Adapters are fp32 always.
+    """
 
     threads: PositiveInt | Literal["auto"] = "auto"
     """Processor threads of a run; written down before the first run so that resuming is bit-exact."""

@@ -28,10 +28,11 @@ from torch import Tensor, distributed, nn
 from tunelab.backend_contract import Updater
 from tunelab.config.schema import Optimizer
 from tunelab.contracts import OptimizerKind
+from tunelab.training.inner.low_rank import Inner, LowRankOptimizer
+from tunelab.training.inner.optimizers import make_optimizer, plain
 from tunelab.training.looks import Looks
-from tunelab.training.low_rank import Inner, LowRankOptimizer
 from tunelab.training.matrices import CutMatrix, Matrix
-from tunelab.training.optim import SharedRule, gradients, make_optimizer, plain
+from tunelab.training.optim import SharedRule, gradients
 from tunelab.training.ranks import clip, num_ranks, somewhere, sum_gradients, sum_over_ranks, total_norm
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ class Projected:
         self.low.step(
             learning_rate=learning_rate,
             use=lambda step: self.matrix.move(
-                lambda weight_OI: self._move(weight_OI, step, learning_rate * weight_decay)
+                lambda weight_OI: self._move(weight_OI, step, learning_rate * weight_decay), number=self.step
             ),
         )
 

@@ -39,7 +39,7 @@ class SampledRule(Updater):
         if not self._begun:
             for parameter in self._resting():
                 parameter.requires_grad_(False)
-                self.shared.optimizer.state.pop(parameter, None)
+                self.shared.drop_state(parameter)
             self._begun = True
 
     def _resting(self) -> set[nn.Parameter]:

@@ -104,7 +104,7 @@ def _attached_model(
     else:
         notes += method.remarks(model)
         model = method.attach(model, seed=run.seed)
-    set_storage(model, precision=run.precision)
+    set_storage(model, precision=run.precision, weights=run.weights, seed=run.seed)
     if run.activation_checkpointing and (method is None or method.trains):
         checkpoint_activations(model)
     return model

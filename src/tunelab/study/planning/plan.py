@@ -135,6 +135,8 @@ def identity(run: RunConfig, *, revisions: bool = True) -> str:
         facts["data"].pop("special_tokens")
     if facts["validation"]["keep"] == Validation().keep:
         facts["validation"].pop("keep")
+    if run.weights == "fp32":
+        facts.pop("weights")
     facts["model"]["name"] = facts["model"]["name"].rsplit("/", 1)[-1]
     facts["reads"] = sorted({metric_of(name).reads for name in metrics})  # a further metric is scored, not trained for
     if not revisions:

@@ -1,4 +1,4 @@
-"""Memory that runs out on one rank, and gradients that overflow on one: all ranks do the same about it."""
+"""Memory that runs out or gradients that overflow on one rank, weights in bf16: all ranks do the same about it."""
 
 from functools import partial
 from typing import Any
@@ -7,6 +7,7 @@ import pytest
 
 from ranked_harness import measure, over_ranks
 from troubled_ranks import OVERFLOWS, OverflowingLora, ShortGalore, ShortLora
+from tunelab.methods.full import Full
 from tunelab.methods.galore import Galore
 from tunelab.methods.lora import Lora
 
@@ -19,6 +20,7 @@ CASES: dict[str, Any] = {
     "lora": partial(measure, ShortLora(**LORA), "llama", batch=BATCH, budget={"steps": 6}),
     "galore": partial(measure, ShortGalore(**GALORE), "llama", batch=BATCH, budget={"steps": 6}),
     "fp16": partial(measure, Lora(**LORA), "llama", precision="fp16"),
+    "bf16 weights": partial(measure, Full(learning_rate=1e-2), "llama", precision="bf16", weights="bf16"),
     "overflow": partial(measure, OverflowingLora(**LORA), "llama", precision="fp16"),
 }
 ALONE: dict[str, Any] = {
@@ -53,3 +55,8 @@ def test_a_gradient_that_overflows_on_one_rank_skips_the_step_on_all(found):
     plain, skipping = found[0]["fp16"]["losses"], found[0]["overflow"]["losses"]
     assert skipping[: OVERFLOWS - 1] != plain[: OVERFLOWS - 1] and skipping[0] == plain[0]
     assert skipping[-1] < skipping[0]
+
+
+def test_weights_in_bf16_are_rounded_alike_on_all_ranks_and_learn_as_on_one(found):
+    single, ranked = CASES["bf16 weights"]()["losses"], found[0]["bf16 weights"]["losses"]
+    assert ranked == pytest.approx(single, rel=0.02) and ranked[-1] < 0.9 * ranked[0]
