@@ -223,6 +223,8 @@ class ScaledRule(Updater):
         self.others.load_state(parts.get("others", {}))
 
     def describe(self) -> list[dict[str, Any]]:
+        from tunelab.training.narrow.rounding import HELD, is_narrow
+
         own = {
             "optimizer": "AdamW on randomly projected gradients, scaling whole ones",
             "group": "projected matrices",
@@ -233,5 +235,6 @@ class ScaledRule(Updater):
             "rank": self.method.rank,
             "scaling": "one a matrix" if self.method.rank == 1 else "one a channel",
             "effective_rate": f"learning rate x {self.factor:g}",
+            **({"weights": HELD} if any(is_narrow(matrix.weight) for matrix in self.matrices.values()) else {}),
         }
         return [own, *self.others.describe()]

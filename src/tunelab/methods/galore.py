@@ -104,8 +104,8 @@ class Galore(WholeModel):
     def updater(self, model: PreTrainedModel, rule: Optimizer) -> Updater:
         from tunelab.kernels.projector import Projector
         from tunelab.models.targets import is_transposed, select
-        from tunelab.training.matrices import matrix_of
-        from tunelab.training.narrow.rounding import rounding_key
+        from tunelab.training.matrices import NarrowMatrix, matrix_of
+        from tunelab.training.narrow.rounding import HELD, rounding_key
         from tunelab.training.optim import SharedRule, trained_parameters
         from tunelab.training.projected import Projected, ProjectedRule, Settings, inner_optimizer
 
@@ -127,5 +127,7 @@ class Galore(WholeModel):
         if set(trained_parameters(model)) - set(targets):
             rate = self.other_rate
             others = SharedRule(model, rule, kind=self.optimizer, rate_of=lambda name: rate, leave_out=set(targets))
-        notes = {"rank": self.rank, "projector": self.projector, "side": self.side}
+        notes: dict[str, Any] = {"rank": self.rank, "projector": self.projector, "side": self.side}
+        if any(isinstance(target.matrix, NarrowMatrix) for target in targets.values()):
+            notes["weights"] = HELD
         return ProjectedRule(targets, others, rule, notes=notes)

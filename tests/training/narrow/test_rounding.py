@@ -175,6 +175,13 @@ def test_the_updater_says_how_weights_are_held():
     assert [{key: value for key, value in entry.items() if key != "weights"} for entry in told] == plain
 
 
+@pytest.mark.parametrize("name", ["galore", "apollo", "lisa"])
+def test_every_updater_says_how_weights_are_held(name):
+    for settings, said in ((NARROW, "bf16, rounded at random"), ({"precision": "bf16"}, None)):
+        told = make_session(METHODS[name], tiny.model("llama"), **settings).optimizer()
+        assert {entry.get("weights") for entry in told if entry["group"] != "vectors"} == {said}
+
+
 def test_the_norm_of_narrow_gradients_is_taken_in_fp32():
     session = make_session(Full(), tiny.model("llama"), **NARROW)
     for parameter in session.model.parameters():

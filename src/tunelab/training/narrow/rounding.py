@@ -21,6 +21,8 @@ from tunelab.kernels.initial import generator
 
 SEED = "tunelab_rounding_seed"
 """An attribute of a model with such weights: the run's seed."""
+HELD = "bf16, rounded at random"
+"""What an optimizer says of such weights."""
 LOWER_BITS = 16
 """Of fp32, which bf16 does not have."""
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tunelab.training.inner.low_rank import LowRankOptimizer
 from tunelab.training.inner.optimizers import particulars, plain
-from tunelab.training.narrow.rounding import round_into
+from tunelab.training.narrow.rounding import HELD, round_into
 
 NUM_UPDATES = "rounding.num_updates"
 """In the saved state: what the next draws depend on."""
@@ -95,7 +95,7 @@ class NarrowUpdates:
                 "group": ones[0].group["name"],
                 "parameters": sum(one.parameter.numel() for one in ones),
                 **settings(ones[0].low.inner, ones[0].low.inner.param_groups[0]),
-                "weights": "bf16, rounded at random",
+                "weights": HELD,
             }
             for ones in found.values()
         ]
