@@ -67,6 +67,11 @@ class RunConfig(Section):
     evaluation: Evaluation = Evaluation()
     checkpoint: Checkpoint
 
+    @property
+    def unsaid(self) -> set[str]:
+        """Settings younger than finished studies, where they are at their default: ids leave them out."""
+        return {name for name in ("parents", "weights") if getattr(self, name) == type(self).model_fields[name].default}
+
     @classmethod
     def from_run_json(cls, text: str | bytes) -> RunConfig:
         """What run.json says of the run; where it ran (`provenance`) stands in the same file and is left out."""

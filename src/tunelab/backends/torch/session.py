@@ -156,7 +156,7 @@ class TorchSession(Paths, Session):
     def _unscale(self) -> None:
         """Once a step: from here on its gradients are what they are without a loss scale, for whoever reads them."""
         if self._is_scaled and (found := self._rule.gradients()):
-            torch._foreach_mul_(found, 1.0 / (self.loss_scale or 1.0))
+            torch._foreach_mul_(found, 1.0 / (self.loss_scale or 1.0))  # pyright: ignore[reportPrivateImportUsage]
         self._is_scaled = False
 
     def gradient_norm(self) -> float:

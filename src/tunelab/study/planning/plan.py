@@ -127,7 +127,7 @@ def recognise(folder: Path) -> tuple[str, Method] | None:
 
 def identity(run: RunConfig, *, revisions: bool = True) -> str:
     """Hash of everything that can change the run's numbers; without `revisions`, of what the study file says."""
-    facts = run.model_dump(mode="json", exclude=NOT_HASHED | (set() if run.parents else {"parents"}))
+    facts = run.model_dump(mode="json", exclude=NOT_HASHED | run.unsaid)
     options = facts["task_options"]
     metrics, _ = options.pop("metrics", ()), options.pop("generation", None)
     facts["task_options"] = names_of_paths(catalogue.load("tasks", _task_class(run.task, options)), options)
@@ -135,8 +135,6 @@ def identity(run: RunConfig, *, revisions: bool = True) -> str:
         facts["data"].pop("special_tokens")
     if facts["validation"]["keep"] == Validation().keep:
         facts["validation"].pop("keep")
-    if run.weights == "fp32":
-        facts.pop("weights")
     facts["model"]["name"] = facts["model"]["name"].rsplit("/", 1)[-1]
     facts["reads"] = sorted({metric_of(name).reads for name in metrics})  # a further metric is scored, not trained for
     if not revisions:
