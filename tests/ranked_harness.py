@@ -68,6 +68,7 @@ def measure(
         "scored alone": None if shard else scored(getattr(trained.session, "local", trained.session), model),
         "written": written(trained.session),
         "notes": trained.session.notes,
+        "most_tokens": trained.session.most_tokens,
     }
 
 

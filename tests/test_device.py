@@ -24,7 +24,7 @@ def test_memory_precision_and_names_follow_the_choice(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda place: capability)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda place: "a GPU")
     assert isinstance(backend.memory(), CudaMemory) and backend.device() == "a GPU"
-    assert backend.resolve(precision="auto", threads=2) == ("fp32", 2), "a T4 only emulates bf16"
+    assert backend.resolve(precision="auto", threads=2) == ("fp16", 2), "a T4 only emulates bf16"
     capability = (8, 0)
     assert backend.resolve(precision="auto", threads=2) == ("bf16", 2)
 

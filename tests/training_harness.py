@@ -50,6 +50,9 @@ class NoMemory:
     def peak_gib(self) -> None:
         return None
 
+    def peak_reserved_gib(self) -> None:
+        return None
+
     def current_gib(self) -> None:
         return None
 
@@ -63,7 +66,7 @@ class Trained(NamedTuple):
 def make_session(method: Method, model: Any, **changes: Any) -> TorchSession:
     run = tiny.run_config(**changes)
     attached = method.attach(model, seed=run.seed)
-    set_storage(attached, precision=run.precision)
+    set_storage(attached, precision=run.precision, weights=run.weights, seed=run.seed)
     return TorchSession(attached, method, run, tiny.Tokenizer(), [])
 
 

@@ -13,12 +13,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, SupportsFloat
 
 import numpy as np
 
 from tunelab.config.run import RunConfig
 from tunelab.config.schema import Generation, ModelSource, Precision, Products, StudyConfig
+from tunelab.errors import RunError
 from tunelab.records import Batch, Decoded, Limits, Located, ParameterCount, TextSide, TokenLoss, TokenRow
 
 if TYPE_CHECKING:
@@ -57,12 +58,20 @@ class Updater(ABC):
         yield
 
     @abstractmethod
-    def gradient_norm(self) -> float:
-        """L2 norm over all trained parameters, before clipping."""
+    def gradient_norm(self) -> SupportsFloat:
+        """L2 norm over all trained parameters, before clipping; to read it may mean to wait for the device."""
 
     @abstractmethod
     def update(self, *, learning_rate: float, max_norm: float | None) -> None:
         """Clip to `max_norm`, apply, and forget the gradients."""
+
+    def gradients(self) -> list[torch.Tensor]:
+        """All that the step has accumulated, before it is summed over ranks: fp16 divides it in place by the scale."""
+        raise RunError(f"{type(self).__name__} does not say where its gradients are: set precision to fp32 or bf16")
+
+    def forget(self) -> None:
+        """Drop what the step has accumulated: it begins again, or is left out. What a look has found may stay."""
+        raise RunError(f"{type(self).__name__} cannot begin a step again: lower batch.max_tokens")
 
     @abstractmethod
     def state(self) -> dict[str, torch.Tensor]:
@@ -81,6 +90,10 @@ class Session(ABC):
 
     model: Any
     """The framework's own, method attached."""
+    notes: list[str]
+    loss_scale: float | None = None
+    """Of fp16: what losses are multiplied by before the backward pass, and gradients divided by after it."""
+    most_tokens: int | None = None  # padded ones of a micro-batch, where memory has run out
     part: int = 0
     """Which part of a method of several is attached."""
     pads: bool = True
@@ -109,20 +122,28 @@ class Session(ABC):
         """Compare the fast path with the reference on real rows before step 1; where they disagree take the latter."""
 
     @abstractmethod
-    def accumulate(self, batch: Batch, *, denominator: float, last: bool) -> float:
-        """Forward and backward of (summed token loss / denominator); returns the summed token loss in nats."""
+    def accumulate(self, batch: Batch, *, denominator: float, last: bool) -> SupportsFloat:
+        """Forward and backward of (summed token loss / denominator); returns the summed token loss in nats: to read it
+        may mean to wait for the device."""
 
     def accumulate_shares(
         self, shares: Sequence[Sequence[Batch]], *, denominator: int, key: tuple[int, ...], rank: int = 0
-    ) -> float:
+    ) -> SupportsFloat:
         """`accumulate` over a step's micro-batches: each rank its own share, which may be empty. Returns the summed
         token loss of all ranks. Draws are a function of `key`, the rank where there are several, and the batch's
-        place in its share."""
-        loss_sum, batches = 0.0, shares[rank]
-        for index, batch in enumerate(batches):
+        place in its share. Raises OutOfMemory: a micro-batch was too large; `forget` what is accumulated."""
+        loss_sum: Any = 0.0
+        for index, batch in enumerate(batches := shares[rank]):
             self.seed(*key, *([rank] if len(shares) > 1 else []), index)
-            loss_sum += self.accumulate(batch, denominator=denominator, last=index == len(batches) - 1)
+            loss_sum = loss_sum + self.accumulate(batch, denominator=denominator, last=index == len(batches) - 1)
         return loss_sum
+
+    def forget(self) -> None:
+        """Drop the gradients of a step that is not finished and begins again."""
+
+    def skip(self) -> None:
+        """Leave out a step whose gradients overflowed, and lower the loss scale."""
+        raise NotImplementedError(f"{type(self).__name__} has no loss scale")
 
     @contextmanager
     def alone(self) -> Iterator[Session]:
@@ -140,7 +161,7 @@ class Session(ABC):
         yield
 
     @abstractmethod
-    def gradient_norm(self) -> float: ...
+    def gradient_norm(self) -> float: ...  # a step's one wait for its device: the loss is read after it
 
     @abstractmethod
     def update(self, *, learning_rate: float, max_norm: float | None) -> None: ...
@@ -212,6 +233,9 @@ class Memory(Protocol):
         """Each device's highest use since `reset`, added over the run's devices; asked only where there are several.
         None: it cannot be measured."""
         return None
+
+    def peak_reserved_gib(self) -> float | None:
+        """Highest that an allocator held since `reset`, given out or not. None: there is no allocator."""
 
     def current_gib(self) -> float | None: ...
 

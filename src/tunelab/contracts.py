@@ -47,7 +47,7 @@ class Options(BaseModel):
 
 
 OptimizerKind = Literal["adamw", "adamw8bit", "paged_adamw8bit", "adafactor"]
-"""What the shared rule can be; training/optim.py says what each is."""
+"""What the shared rule can be; training/inner/optimizers.py says what each is."""
 Parts = Annotated[tuple[MethodEntry, ...], Field(min_length=2)]
 """The field `parts` of a method that is made of others: names with options. The planner builds them: `members`."""
 
@@ -70,6 +70,9 @@ class Method(Options, ABC):
     tests/backends/torch/ranks/test_ranked.py has it among those of which two ranks equal one process."""
     shards: ClassVar[bool] = False
     """Over devices that hold a part of the weights each (FSDP2), too."""
+
+    narrow_weights: ClassVar[bool] = False
+    """What it trains can be held in bf16 (the study's `weights`): its updater rounds at random (training/narrow/)."""
 
     _members: tuple[Method, ...] = PrivateAttr(())
 

@@ -6,7 +6,9 @@ torch is imported inside the functions, so that what scores text alone can name 
 from __future__ import annotations
 
 import ctypes
+import gc
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
+OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
+"""How torch's allocators say it where it has no exception of its own."""
 
 
 def chosen() -> torch.device:
@@ -74,3 +78,30 @@ def cache_bytes() -> int | None:
     """Of the first processor's largest cache; None: the machine does not say."""
     sizes = [file.read_text().strip() for file in CACHES.glob("index*/size")] if CACHES.exists() else []
     return max((int(size[:-1]) * UNITS[size[-1]] for size in sizes if size[-1:] in UNITS), default=None)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    import torch
+
+    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return known or any(text in str(error) for text in OUT_OF_MEMORY)
+
+
+def fits(work: Callable[[], None], *, on: torch.device) -> bool:
+    """False where memory ran out. What the failed work held is free again when this has returned: an error keeps all
+    that its frames know, so it must be gone first."""
+    if _done(work):
+        return True
+    gc.collect()
+    release(on)
+    return False
+
+
+def _done(work: Callable[[], None]) -> bool:
+    try:
+        work()
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        return False
+    return True

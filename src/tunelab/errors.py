@@ -55,6 +55,10 @@ class Diverged(RunError):
         super().__init__(message)
 
 
+class OutOfMemory(RunError):
+    """The device had not the memory for what was asked of it; what that held is free again."""
+
+
 class RunBusy(RunError):
     """A run's folder is being written by another living process; nothing is wrong with the run."""
 

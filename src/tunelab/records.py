@@ -180,8 +180,8 @@ class StepRecord(Record):
     loss: float
     """Mean over the step's supervised tokens, in nats, label smoothing included."""
     learning_rate: float
-    grad_norm: float
-    """L2 norm of all trained parameters' gradients before clipping."""
+    grad_norm: float | None = None
+    """L2 norm of all trained parameters' gradients before clipping. None: not finite, so the step was skipped."""
     num_tokens: int
     """Non-padding tokens."""
     num_supervised_tokens: int
@@ -191,6 +191,10 @@ class StepRecord(Record):
     tokens_per_second: float
     num_kernels: int | None = None
     """Of a framework that compiles while it runs: kernels that the process has loaded so far."""
+    loss_scale: float | None = None
+    """Of fp16. A step whose gradients overflowed at it was skipped: nothing was trained on its examples."""
+    max_tokens: int | None = None
+    """Of a micro-batch at most, where memory ran out with the run's own `batch.max_tokens`."""
 
 
 class ValidationRecord(Record):
@@ -215,8 +219,9 @@ class PhaseCost(Record):
     peak_gib: float | None = None
     """Absolute peak: resident memory on CPU, allocator peak on CUDA; of several devices the largest one's. None where
     it cannot be measured."""
+    peak_reserved_gib: float | None = None
+    """What CUDA's allocator held from the device in all, this process's own."""
     peak_method: str | None = None
-    """How it was measured: vmhwm-reset, sampled, cuda-allocator."""
     peak_all_gib: float | None = None
     """Peaks of all the run's devices, added. None where it ran on one, or where they cannot be measured."""
     device_seconds: float | None = None
@@ -224,12 +229,10 @@ class PhaseCost(Record):
 
     @property
     def seconds_in_all(self) -> float:
-        """Of all devices."""
         return self.seconds if self.device_seconds is None else self.device_seconds
 
     @property
     def peak_in_all_gib(self) -> float | None:
-        """Of all devices."""
         return self.peak_gib if self.device_seconds is None else self.peak_all_gib
 
 

@@ -51,15 +51,15 @@ def test_all_problems_come_at_once_with_file_and_line(tmp_path):
     with pytest.raises(ConfigError) as error:
         read_study(file)
     top_keys = (
-        "name, model, tasks, methods, seeds, budget, batch, data, precision, threads, activation_checkpointing, "
-        "optimizer, schedule, loss, validation, search, generation, evaluation, decision, checkpoint, backends, "
-        "launch, track"
+        "name, model, tasks, methods, seeds, budget, batch, data, precision, weights, threads, "
+        "activation_checkpointing, optimizer, schedule, loss, validation, search, generation, evaluation, decision, "
+        "checkpoint, backends, launch, track"
     )
     assert set(error.value.problems) == {
         f"{file}:5: batch.exampels: unknown key; did you mean 'examples'? Keys: examples, max_tokens, max_length",
         f"{file}:6: batch.max_length: must be a whole number; got the list [1]",
         f"{file}:7: budgets: unknown key; did you mean 'budget'? Keys: {top_keys}",
-        f"{file}:8: precision: must be 'auto', 'fp32' or 'bf16'; got 'fp8'",
+        f"{file}:8: precision: must be 'auto', 'fp32', 'bf16' or 'fp16'; got 'fp8'",
         f"{file}:9: seeds: must be a list; got 3; write [3]",
         f"{file}:10: name: Names the results folder: letters, digits, '.', '_', '-'. Got 'a b'",
     }

@@ -6,7 +6,7 @@ import torch
 import tiny
 from training_harness import Records, Stopped, make_session, run_training
 from tunelab.data.tokens.batching import micro_batches
-from tunelab.errors import RunError
+from tunelab.errors import Diverged
 from tunelab.kernels.projector import overlap
 from tunelab.methods.full import Full
 from tunelab.methods.galore import Galore
@@ -14,7 +14,7 @@ from tunelab.methods.q_galore import QGalore
 from tunelab.study.planning.plan import build_method
 from tunelab.training.looks import Looks, largest_block
 from tunelab.training.projected import Projected
-from tunelab.training.step import accumulate
+from tunelab.training.step import accumulate, run_order, take_step
 
 RANK = 4
 OFTEN = {"rank": RANK, "learning_rate": 1e-2, "update_gap": 5}
@@ -244,11 +244,11 @@ def test_resumed_around_a_look_equals_not_stopped(name, stop, tmp_path):
 
 
 @pytest.mark.parametrize("max_tokens", [WHOLE, CUT])
-def test_a_gradient_that_is_not_finite_is_said(max_tokens):
-    session = make_session(METHODS["subspace"], tiny.model("llama"))
+def test_a_gradient_that_is_not_finite_gives_no_basis_and_ends_the_run(max_tokens):
+    session = make_session(METHODS["subspace"], tiny.model("llama"), batch={"examples": 24, "max_tokens": max_tokens})
+    rows = tiny.rows(24)
     with torch.no_grad():
         session.model.get_input_embeddings().weight[5] = float("nan")
-    with pytest.raises(
-        RunError, match=r"proj\.weight: its gradient is not finite and gives no basis; the run diverged"
-    ):
-        accumulate(session, batches_of(tiny.rows(24), max_tokens), key=(0, 1))
+    with pytest.raises(Diverged, match=r"step 1: loss nan, gradient norm nan .* the run diverged"):
+        take_step(session, session.run, run_order(session.run, rows), 1, peak=1e-2)
+    assert all(not target.projector.bases and target.due for target in targets_of(session).values())

@@ -134,7 +134,7 @@ def test_loss_falls_by_the_matrices_alone():
     batches = micro_batches(tiny.rows(12), max_tokens=10**9)
     losses = []
     for _ in range(30):
-        losses.append(session.accumulate(batches[0], denominator=batches[0].num_supervised, last=True))
+        losses.append(float(session.accumulate(batches[0], denominator=batches[0].num_supervised, last=True)))
         session.update(learning_rate=2e-2, max_norm=1.0)
     assert losses[-1] < 0.97 * losses[0], losses
 

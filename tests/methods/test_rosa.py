@@ -2,6 +2,7 @@
 
 import gc
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -198,7 +199,12 @@ def test_after_preparing_everything_but_the_mask_starts_again():
 
 def test_warming_up_takes_the_default_number_of_steps(monkeypatch):
     taken = []
-    monkeypatch.setattr("tunelab.training.step.take_step", lambda *a, **k: taken.append(a[3]))
+
+    def counted(session, run, order, number, *, peak):
+        taken.append(number)
+        return SimpleNamespace(grad_norm=1.0)
+
+    monkeypatch.setattr("tunelab.training.step.take_step", counted)
     prepared(Rosa(rank=4), budget={"steps": 50})
     assert taken == [1, 2, 3, 4, 5]
     taken.clear()

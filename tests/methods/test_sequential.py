@@ -39,7 +39,7 @@ def test_full_then_lora_equals_the_two_by_hand(kind):
         for number in numbers:
             batch = tiny_batch(order, number)
             session.seed(0, number, 0)
-            loss = session.accumulate(batch, denominator=batch.num_supervised, last=True)
+            loss = float(session.accumulate(batch, denominator=batch.num_supervised, last=True))
             losses.append(loss / batch.num_supervised)
             session.update(learning_rate=RATE, max_norm=1.0)
         model = session.method.merged(session.model)

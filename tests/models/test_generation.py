@@ -19,9 +19,9 @@ from transformers import (
 )
 
 import tiny
+from tunelab import device
 from tunelab.config.schema import Generation
 from tunelab.errors import RunError
-from tunelab.models import inference
 from tunelab.models.choosing import Chooser, Text, draw
 from tunelab.models.growing_cache import cache_argument
 from tunelab.models.inference import Prompts, generate
@@ -307,5 +307,5 @@ def test_nothing_to_generate_is_nothing():
 
 
 def test_out_of_memory_is_told_by_its_words():
-    assert all(inference.out_of_memory(error) for error in ERRORS)
-    assert not inference.out_of_memory(RuntimeError("shape mismatch"))
+    assert all(device.out_of_memory(error) for error in ERRORS)
+    assert not device.out_of_memory(RuntimeError("shape mismatch"))

@@ -9,7 +9,8 @@ import tiny
 from training_harness import Records, Stopped, make_session, run_training
 from tunelab.config.schema import Optimizer
 from tunelab.methods.full import Full
-from tunelab.training.optim import KINDS, SharedRule, optimizer_state
+from tunelab.training.inner.optimizers import KINDS, optimizer_state
+from tunelab.training.optim import SharedRule
 
 RATES = {"adamw": 1e-2, "adamw8bit": 1e-2, "adafactor": 1e-1}
 WIDE = {"hidden_size": 64, "intermediate_size": 128}

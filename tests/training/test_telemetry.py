@@ -33,6 +33,9 @@ class Stepping:
     def peak_gib(self) -> float:
         return self.value
 
+    def peak_reserved_gib(self) -> float | None:
+        return 2 * self.value
+
     def current_gib(self) -> float:
         return self.value
 
@@ -161,3 +164,12 @@ def test_a_phase_that_is_done_again_counts_once_and_with_its_own_devices(clock):
     meter.restore({"prepare": [2.0, 1.0, 4.0, 8.0]})
     cost = meter.costs()["prepare"]
     assert (cost.seconds, cost.device_seconds, cost.peak_gib) == (3, None, 1.0)
+
+
+def test_the_peak_that_an_allocator_held_is_kept_over_a_restart(clock):
+    first = trained(Stepping(), clock, seconds=5, peak=3.0)
+    assert first.costs()["train"].peak_reserved_gib == 6.0
+    again = trained(Stepping(), clock, seconds=1, peak=2.0, state=first.state())
+    assert again.costs()["train"].peak_reserved_gib == 6.0
+    older = trained(Stepping(), clock, seconds=1, peak=2.0, state={"train": [5.0, 3.0, 3.0, 5.0]})
+    assert (older.costs()["train"].peak_gib, older.costs()["train"].peak_reserved_gib) == (3.0, 4.0)

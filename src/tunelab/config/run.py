@@ -20,6 +20,7 @@ from tunelab.config.schema import (
     Schedule,
     Section,
     Validation,
+    Weights,
 )
 
 
@@ -54,6 +55,7 @@ class RunConfig(Section):
     batch: BatchSettings
     data: DataSettings
     precision: Products
+    weights: Weights = "fp32"
     threads: int
     ranks: Ranks = Ranks()
     activation_checkpointing: bool
@@ -64,6 +66,11 @@ class RunConfig(Section):
     generation: Generation
     evaluation: Evaluation = Evaluation()
     checkpoint: Checkpoint
+
+    @property
+    def unsaid(self) -> set[str]:
+        """Settings younger than finished studies, where they are at their default: ids leave them out."""
+        return {name for name in ("parents", "weights") if getattr(self, name) == type(self).model_fields[name].default}
 
     @classmethod
     def from_run_json(cls, text: str | bytes) -> RunConfig:

@@ -24,9 +24,12 @@ from tunelab.config.decision import Decision
 from tunelab.config.launch import Launch
 from tunelab.config.section import Section
 
-Products = Literal["fp32", "bf16"]
+Products = Literal["fp32", "bf16", "fp16"]
 """What matrix products are computed in."""
-Precision = Literal["auto", "fp32", "bf16"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+Weights = Literal["fp32", "bf16"]
+"""What trained matrices are held in."""
 
 
 class ModelSource(Section):
@@ -284,7 +287,13 @@ class StudyConfig(Section):
     data: DataSettings = DataSettings()
 
     precision: Precision = "auto"
-    """Of matrix products while training and evaluating; auto: bf16 where the hardware has it."""
+    """Of matrix products while training and evaluating. fp16: the loss is scaled, and a step whose gradients overflow
+    is skipped and counted. auto: bf16 where the hardware has it, fp16 on a GPU that has not, else fp32."""
+
+    weights: Weights = "fp32"
+    """How `full`, `galore`, `apollo` and `lisa` hold the matrices that they train. bf16: half the memory, updates are
+    made in fp32, one parameter at a time, and rounded at random; with precision bf16 or fp16. Adapters are fp32 always.
+    """
 
     threads: PositiveInt | Literal["auto"] = "auto"
     """Processor threads of a run; written down before the first run so that resuming is bit-exact."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from tunelab.backends.torch.session import TorchSession
 
-EXACT = {"backend": "torch", "precision": "fp32", "activation_checkpointing": False}
+EXACT = {"backend": "torch", "precision": "fp32", "weights": "fp32", "activation_checkpointing": False}
 NUM_ROWS = 4
 NUM_ASKED = 5
 """Prompts."""

@@ -111,6 +111,8 @@ class _AdaptedProduct(torch.autograd.Function):
         if values_K is not None and ctx.needs_input_grad[7]:
             grad_values = gradient_at(grad_NO, x_NI, frozen.index_K).to(values_K.dtype)
         if frozen.collect is not None:
+            if grad_NO.dtype == torch.float16:  # a sum over all tokens may be more than fp16 holds
+                grad_NO, x_NI = grad_NO.float(), x_NI.float()
             for first, block_MI in row_blocks(grad_NO, x_NI):
                 frozen.collect(first, block_MI)
         return grad_x, None, None, grad_a, grad_b, None, None, grad_values

@@ -34,10 +34,20 @@ met costs it a kernel's compilation and close to a megabyte."""
 
 
 def linear_cross_entropy(
-    hidden_SH: Tensor, weight_VH: Tensor, bias_V: Tensor | None, target_S: Tensor, *, label_smoothing: float = 0.0
+    hidden_SH: Tensor,
+    weight_VH: Tensor,
+    bias_V: Tensor | None,
+    target_S: Tensor,
+    *,
+    label_smoothing: float = 0.0,
+    gradient_factor: float = 1.0,
 ) -> Tensor:
-    """The summed loss, fp32, in nats; differentiable in hidden, weight and bias. Products follow autocast."""
-    return _LinearCrossEntropy.apply(hidden_SH, weight_VH, bias_V, target_S, label_smoothing)
+    """The summed loss, fp32, in nats; differentiable in hidden, weight and bias. Products follow autocast.
+
+    `gradient_factor`: by what the caller will multiply the loss (fp16's loss scale over the number of tokens). The
+    gradients, which are ready before that, are multiplied by it before they are rounded to the type of the products.
+    """
+    return _LinearCrossEntropy.apply(hidden_SH, weight_VH, bias_V, target_S, label_smoothing, gradient_factor)
 
 
 def token_losses(hidden_SH: Tensor, weight_VH: Tensor, bias_V: Tensor | None, target_S: Tensor) -> Tensor:
@@ -147,6 +157,7 @@ def _of_frozen(
     target_S: Tensor,
     label_smoothing: float,
     wants_grad: bool,
+    gradient_factor: float,
 ) -> tuple[Tensor, _Gradients]:
     """The summed loss, and the gradient of hidden."""
     walked = _walk(hidden_SH, weight_VH, bias_V, target_S, wants_grad=wants_grad, wants_mean=bool(label_smoothing))
@@ -157,6 +168,7 @@ def _of_frozen(
         grad_SH.addcmul_(own_S1, weight_VH[target_S].to(grad_SH.dtype))
         if label_smoothing:
             grad_SH -= label_smoothing * weight_VH.mean(dim=0, dtype=torch.float32)
+        grad_SH.mul_(gradient_factor)
     return walked.loss(label_smoothing).sum(), _Gradients(grad_SH)
 
 
@@ -175,6 +187,7 @@ def _of_trained(
     target_S: Tensor,
     label_smoothing: float,
     wanted: tuple[bool, bool, bool],
+    gradient_factor: float,
 ) -> tuple[Tensor, _Gradients]:
     """The summed loss, and the gradients of hidden, weight and bias that are wanted."""
     dtype, fp32 = hidden_SH.dtype, {"dtype": torch.float32, "device": hidden_SH.device}
@@ -194,20 +207,29 @@ def _of_trained(
         grad_CV = p_CV.scatter_(1, target_C1, label_smoothing * sum_C1 - walked.others_S1)
         if label_smoothing:
             grad_CV -= (label_smoothing / len(weight_VH)) * sum_C1
+        scale_C1 = gradient_factor / sum_C1
+        if dtype == torch.float16:  # whose largest number is smaller than the sum may be
+            grad_CV, scale_C1 = grad_CV.mul_(scale_C1), torch.ones_like(scale_C1)
         if grad_V is not None:
-            grad_V += (grad_CV / sum_C1).sum(dim=0)
+            grad_V += (grad_CV * scale_C1).sum(dim=0)
         grad_CV = grad_CV.to(dtype)
         if grad_SH is not None:
-            grad_SH[block] = (grad_CV @ weight_VH).float().div_(sum_C1)
+            grad_SH[block] = (grad_CV @ weight_VH).float().mul_(scale_C1)
         if grad_VH is not None:
-            _add_product(grad_VH, grad_CV.t(), (hidden_SH[block].float() / sum_C1).to(dtype))
+            _add_product(grad_VH, grad_CV.t(), (hidden_SH[block].float() * scale_C1).to(dtype))
     return total, _Gradients(grad_SH, grad_VH, grad_V)
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx, hidden_SH: Tensor, weight_VH: Tensor, bias_V: Tensor | None, target_S: Tensor, label_smoothing: float
+        ctx,
+        hidden_SH: Tensor,
+        weight_VH: Tensor,
+        bias_V: Tensor | None,
+        target_S: Tensor,
+        label_smoothing: float,
+        gradient_factor: float,
     ) -> Tensor:
         wants_hidden, wants_weight, wants_bias = ctx.needs_input_grad[:3]
         ctx.dtypes = hidden_SH.dtype, weight_VH.dtype, None if bias_V is None else bias_V.dtype
@@ -215,17 +237,19 @@ class _LinearCrossEntropy(torch.autograd.Function):
         with torch.autocast(hidden_SH.device.type, enabled=False):
             head = hidden_SH.to(dtype), weight_VH, bias_V, target_S, label_smoothing
             if wants_weight or wants_bias:
-                total, gradients = _of_trained(*head, (wants_hidden, wants_weight, wants_bias))
+                total, gradients = _of_trained(*head, (wants_hidden, wants_weight, wants_bias), gradient_factor)
             else:
-                total, gradients = _of_frozen(*head, wants_hidden)
-        ctx.gradients = gradients
+                total, gradients = _of_frozen(*head, wants_hidden, gradient_factor)
+        ctx.gradients, ctx.gradient_factor = gradients, gradient_factor
         return total
 
     @staticmethod
     def backward(ctx, grad: Tensor):
+        if ctx.gradient_factor not in (0.0, 1.0):  # of 0 they are zeros
+            grad = grad / ctx.gradient_factor
         gradients = [
             None if value is None else value.mul_(grad).to(dtype)
             for value, dtype in zip(ctx.gradients, ctx.dtypes, strict=True)
         ]
         ctx.gradients = None  # they were scaled in place
-        return *gradients, None, None
+        return *gradients, None, None, None

@@ -81,14 +81,17 @@ def _rows_of_a_block(inputs: int) -> int:
 class Scores:
     """How much each entry of one matrix matters, from gradients given block after block, example after example."""
 
-    def __init__(self, shape: tuple[int, int], score: Score) -> None:
-        self.score = score
+    def __init__(self, shape: tuple[int, int], score: Score, *, scale: float = 1.0) -> None:
+        """`scale`: by what the gradients that come are multiplied (fp16's loss scale)."""
+        self.score, self.scale = score, scale
         self.total_OI = torch.zeros(shape)
         """fp32, on the CPU: it outlives a backward pass, and the device's memory is for the model."""
 
     def add(self, first: int, block_MI: Tensor) -> None:
         rows_MI = self.total_OI[first : first + len(block_MI)]
         block_MI = block_MI.to("cpu", torch.float32)
+        if self.scale != 1.0:
+            block_MI = block_MI / self.scale
         if self.score == "mean_squared":
             rows_MI.addcmul_(block_MI, block_MI)
         else:

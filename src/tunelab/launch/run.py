@@ -203,6 +203,10 @@ def settle(plan: Plan, store: Store, *, slurm: Slurm | None = None, view: View |
     if guessed is not None and guessed.asks_for_gpus:
         precision = "bf16"
     precision, threads = backend.resolve(precision=precision, threads=None if threads == "auto" else int(threads))
+    if study.weights == "bf16" and precision == "fp32":  # asked for by name it is refused while planning
+        precision = "bf16"
+        if view is not None:
+            view.told("precision: auto is bf16, as weights are; without bf16 in hardware this is slow.")
     narrow = [name for name, each in zip(study.backends, backends, strict=True) if precision not in each.precisions]
     if narrow:  # asked for by name it is refused while planning
         precision = "fp32"
@@ -252,6 +256,7 @@ def config_facts(plan: Plan) -> dict[str, Any]:
         "budget": study.budget.model_dump(exclude_none=True),
         "batch": study.batch.model_dump(),
         "precision": study.precision,
+        **({"weights": study.weights} if study.weights != "fp32" else {}),
         "threads": study.threads,
         "runs at a time": study.launch.workers,
         "optimizer": study.optimizer.model_dump(),

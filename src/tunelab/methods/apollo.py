@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tunelab.config.schema import Optimizer
     from tunelab.kernels.projector import Projector
-    from tunelab.training.low_rank import LowRankOptimizer
+    from tunelab.training.inner.low_rank import LowRankOptimizer
     from tunelab.training.optim import SharedRule
 
 GROWTH = 1.01
@@ -54,6 +54,7 @@ class Apollo(WholeModel):
 
     short_names: ClassVar[dict[str, str]] = {"rank": "r", "update_gap": "gap"}
     parallel: ClassVar[bool] = True
+    narrow_weights: ClassVar[bool] = True
 
     @classmethod
     def example(cls) -> dict[str, Any]:
@@ -72,9 +73,12 @@ class Apollo(WholeModel):
         return reach_remarks(model, {"scales the gradients of": self.targets})
 
     def updater(self, model: PreTrainedModel, rule: Optimizer) -> Updater:
+        import torch
+
         from tunelab.kernels.projector import Projector
         from tunelab.models.targets import is_transposed, outputs_and_inputs, select
-        from tunelab.training.low_rank import LowRankOptimizer
+        from tunelab.training.inner.low_rank import LowRankOptimizer
+        from tunelab.training.narrow.rounding import rounding_key
         from tunelab.training.optim import SharedRule
         from tunelab.training.projected import inner_optimizer
 
@@ -83,8 +87,8 @@ class Apollo(WholeModel):
         for name, layer in select(model, self.targets, left_out=None).items():
             weight, name = layer.get_parameter("weight"), f"{name}.weight"
             projector = Projector(outputs_and_inputs(layer), name=name, **basis)
-            low = LowRankOptimizer(projector.low_shape, dtype=weight.dtype, device=weight.device, inner=inner)
-            matrices[name] = Scaled(weight, is_transposed(layer), projector, low)
+            low = LowRankOptimizer(projector.low_shape, dtype=torch.float32, device=weight.device, inner=inner)
+            matrices[name] = Scaled(weight, is_transposed(layer), projector, low, rounding_key(model, name))
         others = SharedRule(model, rule, leave_out=set(matrices))
         return ScaledRule(self, matrices, others, rule)
 
@@ -96,6 +100,8 @@ class Scaled(NamedTuple):
     transposed: bool
     projector: Projector
     low: LowRankOptimizer
+    key: int
+    """Of the draws by which a weight in bf16 is rounded."""
 
     def channel_scaling(self, grad_OI: Tensor) -> Tensor:
         """|N_j| / |R_j| over the projected side, shape (O, 1) or (1, I); one number of shape (1, 1) for rank 1."""
@@ -107,11 +113,11 @@ class Scaled(NamedTuple):
         lengths = [tensor.norm(dim=over, keepdim=True) for tensor in (steps[0], low)]
         return lengths[0] / lengths[1].clamp(min=1e-30)
 
-    def bias_correction(self, rule: Optimizer) -> float:
-        """What Adam's last step is longer by than without (eps aside)."""
+    def bias_correction(self, rule: Optimizer) -> Tensor:
+        """What Adam's last step is longer by than without (eps aside), fp64."""
         first, second = rule.betas
-        count = float(self.low.inner.state[self.low.stand_in]["step"])
-        return (1.0 - second**count) ** 0.5 / (1.0 - first**count)
+        count = self.low.inner.state[self.low.stand_in]["step"].to(self.weight.device).double()
+        return (1.0 - second**count).sqrt() / (1.0 - first**count)
 
 
 class ScaledRule(Updater):
@@ -123,8 +129,8 @@ class ScaledRule(Updater):
         self.step, self.summed = 0, False
         default = MINI_SCALE if method.rank == 1 else 1.0
         self.factor = (method.scale or default) ** 0.5
-        self.lengths = dict.fromkeys(matrices, 0.0)
-        """Of each matrix's last update, without bias correction."""
+        self.lengths: dict[str, Tensor | float] = dict.fromkeys(matrices, 0.0)
+        """Of each matrix's last update, without bias correction; fp64, on the device."""
 
     def _parameters(self) -> list[nn.Parameter]:
         found = [*(matrix.weight for matrix in self.matrices.values()), *self.others.parameters.values()]
@@ -138,20 +144,31 @@ class ScaledRule(Updater):
             self.others.sum_over_ranks()
             self.summed = True
 
-    def gradient_norm(self) -> float:
-        from torch.nn.utils import get_total_norm
-
-        from tunelab.training.optim import gradients
+    def gradient_norm(self) -> Tensor:
+        from tunelab.training.ranks import total_norm
 
         self._sum_over_ranks()
-        return float(get_total_norm(gradients(self._parameters())))
+        return total_norm(self.gradients())
+
+    def gradients(self) -> list[Tensor]:
+        from tunelab.training.optim import gradients
+
+        return gradients(self._parameters())
+
+    def forget(self) -> None:
+        self.summed = False
+        for matrix in self.matrices.values():
+            matrix.weight.grad = None
+        self.others.forget()
 
     def update(self, *, learning_rate: float, max_norm: float | None) -> None:
         import torch
 
+        from tunelab.training.ranks import clip, total_norm
+
         self._sum_over_ranks()
         if max_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self._parameters(), max_norm)
+            clip(self._parameters(), max_norm, total_norm(self.gradients()))
         with torch.no_grad():
             for name, matrix in self.matrices.items():
                 self._move(name, matrix, learning_rate)
@@ -160,28 +177,32 @@ class ScaledRule(Updater):
 
     def _move(self, name: str, matrix: Scaled, learning_rate: float) -> None:
         """A matrix without a gradient stays, as in torch's optimizers."""
-        grad = matrix.weight.grad
-        if grad is None:
+        import torch
+
+        from tunelab.training.narrow.rounding import moved
+
+        if matrix.weight.grad is None:
             return
+        grad, matrix.weight.grad = matrix.weight.grad.float(), None
         grad_OI = grad.t() if matrix.transposed else grad
         if self.step % self.method.update_gap == 0:
             matrix.projector.refresh(grad_OI)
         grad_OI.mul_(matrix.channel_scaling(grad_OI))
-        length = float(grad.norm()) / matrix.bias_correction(self.rule)
-        if 0.0 < GROWTH * self.lengths[name] < length:
-            grad.mul_(GROWTH * self.lengths[name] / length)
-            length = GROWTH * self.lengths[name]
-        self.lengths[name] = length
-        matrix.weight.mul_(1.0 - learning_rate * self.rule.weight_decay)
-        matrix.weight.add_(grad, alpha=-learning_rate * self.factor)
-        matrix.weight.grad = None
+        length = grad.norm().double() / matrix.bias_correction(self.rule)
+        most = torch.as_tensor(GROWTH * self.lengths[name], dtype=torch.float64, device=length.device)
+        is_long = (most > 0.0) & (most < length)
+        grad.mul_(torch.where(is_long, most / length, 1.0))
+        self.lengths[name] = torch.where(is_long, most, length)
+        with moved(matrix.weight, key=matrix.key, number=self.step + 1) as weight:
+            weight.mul_(1.0 - learning_rate * self.rule.weight_decay)
+            weight.add_(grad, alpha=-learning_rate * self.factor)
 
     def state(self) -> dict[str, torch.Tensor]:
         import torch
 
         from tunelab.training.projected import join
 
-        lengths = torch.tensor([self.step, *self.lengths.values()], dtype=torch.float64)
+        lengths = torch.tensor([self.step, *map(float, self.lengths.values())], dtype=torch.float64)
         matrices = {
             name: join({"projector": matrix.projector.state(), "optimizer": matrix.low.state()})
             for name, matrix in self.matrices.items()
@@ -202,6 +223,8 @@ class ScaledRule(Updater):
         self.others.load_state(parts.get("others", {}))
 
     def describe(self) -> list[dict[str, Any]]:
+        from tunelab.training.narrow.rounding import HELD, is_narrow
+
         own = {
             "optimizer": "AdamW on randomly projected gradients, scaling whole ones",
             "group": "projected matrices",
@@ -212,5 +235,6 @@ class ScaledRule(Updater):
             "rank": self.method.rank,
             "scaling": "one a matrix" if self.method.rank == 1 else "one a channel",
             "effective_rate": f"learning rate x {self.factor:g}",
+            **({"weights": HELD} if any(is_narrow(matrix.weight) for matrix in self.matrices.values()) else {}),
         }
         return [own, *self.others.describe()]

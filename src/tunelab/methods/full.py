@@ -1,4 +1,4 @@
-"""Full fine-tuning: every weight is trained in fp32 over bf16 or fp32 products, by AdamW, 8-bit AdamW or Adafactor."""
+"""Full fine-tuning: every weight is trained, held in fp32 or bf16, by AdamW, 8-bit AdamW or Adafactor."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ class Full(WholeModel):
     size of the weights: it wants 100 times AdamW's or more."""
 
     parallel: ClassVar[bool] = True
+    narrow_weights: ClassVar[bool] = True
     shards: ClassVar[bool] = True
 
     @property

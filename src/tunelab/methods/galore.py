@@ -62,6 +62,7 @@ class Galore(WholeModel):
 
     short_names: ClassVar[dict[str, str]] = {"rank": "r", "update_gap": "gap"}
     parallel: ClassVar[bool] = True
+    narrow_weights: ClassVar[bool] = True
     shards: ClassVar[bool] = True
 
     @classmethod
@@ -103,7 +104,8 @@ class Galore(WholeModel):
     def updater(self, model: PreTrainedModel, rule: Optimizer) -> Updater:
         from tunelab.kernels.projector import Projector
         from tunelab.models.targets import is_transposed, select
-        from tunelab.training.matrices import matrix_of
+        from tunelab.training.matrices import NarrowMatrix, matrix_of
+        from tunelab.training.narrow.rounding import HELD, rounding_key
         from tunelab.training.optim import SharedRule, trained_parameters
         from tunelab.training.projected import Projected, ProjectedRule, Settings, inner_optimizer
 
@@ -118,11 +120,14 @@ class Galore(WholeModel):
         targets = {}
         for name, layer in select(model, self.targets, left_out=None).items():
             name = f"{name}.weight"
-            matrix = matrix_of(layer.get_parameter("weight"), transposed=is_transposed(layer))
+            key = rounding_key(model, name)
+            matrix = matrix_of(layer.get_parameter("weight"), transposed=is_transposed(layer), key=key)
             targets[name] = Projected(matrix, Projector(matrix.shape, name=name, **basis), settings, inner)
         others = None
         if set(trained_parameters(model)) - set(targets):
             rate = self.other_rate
             others = SharedRule(model, rule, kind=self.optimizer, rate_of=lambda name: rate, leave_out=set(targets))
-        notes = {"rank": self.rank, "projector": self.projector, "side": self.side}
+        notes: dict[str, Any] = {"rank": self.rank, "projector": self.projector, "side": self.side}
+        if any(isinstance(target.matrix, NarrowMatrix) for target in targets.values()):
+            notes["weights"] = HELD
         return ProjectedRule(targets, others, rule, notes=notes)

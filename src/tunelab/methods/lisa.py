@@ -7,7 +7,7 @@ a rest starts with new moments. Weights are saved whole, as in full fine-tuning.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import PositiveFloat, PositiveInt
 
@@ -34,6 +34,8 @@ class Lisa(WholeModel):
 
     period: PositiveInt = 20
     """Steps after which blocks are drawn again."""
+
+    narrow_weights: ClassVar[bool] = True
 
     @classmethod
     def example(cls) -> dict[str, Any]:

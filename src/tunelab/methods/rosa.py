@@ -209,8 +209,9 @@ class Rosa(Method):
         for parameter in values if num_steps else ():
             parameter.requires_grad_(False)
         session.restart()
-        for number in range(1, num_steps + 1):
-            take_step(session, run, order, number, peak=self.learning_rate)
+        taken = [take_step(session, run, order, each, peak=self.learning_rate) for each in range(1, num_steps + 1)]
+        if skipped := sum(step.grad_norm is None for step in taken):
+            session.notes.append(f"fp16: {skipped} of {num_steps} warm-up steps overflowed and were skipped")
         for parameter in values:
             parameter.requires_grad_(True)
 
@@ -218,18 +219,22 @@ class Rosa(Method):
         """Layer -> positions. As many layers at a time as their scores fit; each pass sees the same examples."""
         from tunelab.kernels.sparse import Scores
         from tunelab.records import Batch
-        from tunelab.training.step import accumulate
+        from tunelab.training.step import accumulate, settle_scale
 
         rows, number = list(order.step(after + 1)), after + 1
         while self.mask_examples is not None and len(rows) < self.mask_examples:
             number += 1
             rows += order.step(number)
+        rows = rows[: self.mask_examples]
+        for index, row in enumerate(rows):
+            settle_scale(session, [Batch((row,))], key=(run.seed, after + 1, index))
         chosen: dict[str, Tensor] = {}
         for layers in _passes(_sparse_layers(session.model), limit=SCORES_AT_ONCE):
-            scores = {name: Scores(layer.shape, self.mask_gradient) for name, layer in layers.items()}
+            scale = session.loss_scale or 1.0
+            scores = {name: Scores(layer.shape, self.mask_gradient, scale=scale) for name, layer in layers.items()}
             for name, layer in layers.items():
                 layer.collect = scores[name].add
-            for index, row in enumerate(rows[: self.mask_examples]):
+            for index, row in enumerate(rows):
                 accumulate(session, [Batch((row,))], key=(run.seed, after + 1, index))
             for name, layer in layers.items():
                 layer.collect = None

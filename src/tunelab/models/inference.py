@@ -9,7 +9,6 @@ taken.
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -33,9 +32,6 @@ from tunelab.records import Decoded
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
-"""How torch's allocators say it where it has no exception of its own."""
 
 
 class Prompts(NamedTuple):
@@ -92,8 +88,9 @@ def generate(
         for text in waiting.values():
             text.new.clear()
         asked = list(waiting.values())
+        work = partial(attempt, model, asked, choose, pad=pad, max_tokens=budget, told=told, **given)
         try:
-            if _fits(partial(attempt, model, asked, choose, pad=pad, max_tokens=budget, told=told, **given)):
+            if device.fits(work, on=model.device):
                 break
         except NotShared as why:
             given["shares"] = False
@@ -106,8 +103,6 @@ def generate(
                 "lower generation.max_new_tokens, generation.beams or batch.max_length"
             )
         budget = max(budget // 2, longest * settings.beams)
-        gc.collect()
-        device.release(model.device)
     if budget < max_tokens:
         note(f"memory ran out while generating: batches of {budget} padded tokens instead of {max_tokens}")
     return [text.new for text in texts]
@@ -118,22 +113,6 @@ def _check_room(model: Any, prompts: Prompts, settings: Generation) -> None:
     longest = max((len(ids) for ids in prompts.ids), default=0)
     if why := too_long(limits_of(one), longest_prompt=longest, max_new_tokens=settings.max_new_tokens):
         raise RunError(why)
-
-
-def _fits(work: Callable[[], None]) -> bool:
-    """False where memory ran out. What the failed work held is free again when this has returned."""
-    try:
-        work()
-    except (RuntimeError, MemoryError) as error:
-        if not out_of_memory(error):
-            raise
-        return False
-    return True
-
-
-def out_of_memory(error: BaseException) -> bool:
-    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    return known or any(text in str(error) for text in OUT_OF_MEMORY)
 
 
 def _with_rows(
@@ -155,7 +134,7 @@ def _with_rows(
     try:
         write(sharing or rows, texts, choose, max_tokens=max_tokens, told=told)
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        if sharing is None or sharing.checked or out_of_memory(error):
+        if sharing is None or sharing.checked or device.out_of_memory(error):
             raise
         raise NotShared(str(error).splitlines()[0]) from error
 

@@ -101,8 +101,9 @@ class Int8Linear(nn.Module):
         self.take = take
         return end
 
-    def move(self, change: Callable[[Tensor], None]) -> None:
-        """Let `change` work on a float copy of the weight (O, I), then round that at random into the codes."""
+    def move(self, change: Callable[[Tensor], None], *, number: int = 0) -> None:
+        """Let `change` work on a float copy of the weight (O, I), then round that at random into the codes. Moves are
+        counted here: `number` is not needed."""
         with torch.no_grad():
             weight_OI = self.dense(self.dtype)
             change(weight_OI)

@@ -52,6 +52,8 @@ FACTS: dict[str, Read] = {
 ONE = Spread(1)
 DEVICES: dict[str, Read] = {"trained over": lambda run: spread_of(run.result).text}
 """Said where anything was trained over more than one."""
+WEIGHTS: dict[str, Read] = {"trained matrices held in": _of_config(lambda config: config.weights)}
+"""Said where any are not in fp32."""
 
 
 def fairness_table(group: Group) -> Table | None:
@@ -61,9 +63,11 @@ def fairness_table(group: Group) -> Table | None:
     if not runs:
         return None
     rows = []
+    every = [run for done in runs.values() for run in done]
     facts = {
         **FACTS,
-        **(DEVICES if any(spread_of(run.result) != ONE for done in runs.values() for run in done) else {}),
+        **(DEVICES if any(spread_of(run.result) != ONE for run in every) else {}),
+        **(WEIGHTS if any(run.config is not None and run.config.weights != "fp32" for run in every) else {}),
     }
     for fact, read in facts.items():
         values = {method: {run.entry.seed: read(run) for run in done} for method, done in runs.items()}

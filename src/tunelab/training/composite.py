@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from tunelab.backend_contract import Updater
@@ -39,7 +39,7 @@ class Together(Updater):
 
     def __init__(self, shares: Sequence[Share]) -> None:
         self.shares = tuple(shares)
-        self._norms: list[float] = []
+        self._norms: list[Tensor] = []
 
     def before_backward(self, *, last: bool) -> None:
         for share in self.shares:
@@ -55,17 +55,26 @@ class Together(Updater):
                 stack.enter_context(share.updater.look())
             yield
 
-    def gradient_norm(self) -> float:
-        self._norms = [share.updater.gradient_norm() for share in self.shares]
-        return math.hypot(*self._norms)
+    def gradient_norm(self) -> Tensor:
+        """Of shares on one device, in fp64."""
+        found = [torch.as_tensor(share.updater.gradient_norm(), dtype=torch.float64) for share in self.shares]
+        self._norms = [norm.to(found[0].device) for norm in found]
+        return torch.stack(self._norms).norm()
+
+    def gradients(self) -> list[Tensor]:
+        return [tensor for share in self.shares for tensor in share.updater.gradients()]
+
+    def forget(self) -> None:
+        for share in self.shares:
+            share.updater.forget()
 
     def update(self, *, learning_rate: float, max_norm: float | None) -> None:
-        norm = self.gradient_norm() if max_norm is not None else 0.0
+        norm = float(self.gradient_norm()) if max_norm is not None else 0.0
         for index, share in enumerate(self.shares):
             limit = None
             if max_norm is not None and norm > max_norm and self._norms[index] > 0:
                 # The global clip scales all gradients by max_norm / norm: each share's own norm shrinks by as much.
-                limit = max_norm * self._norms[index] / norm
+                limit = max_norm * float(self._norms[index]) / norm
             share.updater.update(learning_rate=learning_rate * share.rate, max_norm=limit)
 
     def state(self) -> dict[str, Tensor]:

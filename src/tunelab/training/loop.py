@@ -89,11 +89,7 @@ def _step(session: Session, loop: Loop, order: Order, state: LoopState) -> LoopS
     ema = EMA_DECAY * state.ema + (1 - EMA_DECAY) * taken.loss
     record = StepRecord(
         step=number,
-        loss=taken.loss,
-        learning_rate=taken.learning_rate,
-        grad_norm=taken.grad_norm,
-        num_tokens=taken.num_tokens,
-        num_supervised_tokens=taken.num_supervised,
+        **taken._asdict(),
         seconds=seconds,
         ema_loss=ema / (1 - EMA_DECAY**number),
         tokens_per_second=taken.num_tokens / seconds,
@@ -106,7 +102,7 @@ def _step(session: Session, loop: Loop, order: Order, state: LoopState) -> LoopS
             "step": number,
             "ema": ema,
             "num_tokens": state.num_tokens + taken.num_tokens,
-            "num_supervised_tokens": state.num_supervised_tokens + taken.num_supervised,
+            "num_supervised_tokens": state.num_supervised_tokens + taken.num_supervised_tokens,
         }
     )
 

@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from tunelab.training.narrow.rounding import is_narrow, moved
 from tunelab.training.ranks import is_cut, put_whole, whole
 
 
@@ -26,8 +27,8 @@ class Matrix(Protocol):
         """Have every gradient (O, I) computed, handed to `take` and not kept; returns what ends this."""
         ...
 
-    def move(self, change: Callable[[Tensor], None]) -> None:
-        """Let `change` work on the weight (O, I) in place."""
+    def move(self, change: Callable[[Tensor], None], *, number: int = 0) -> None:
+        """Let `change` work on the weight (O, I) in place, at update `number`."""
 
 
 class FloatMatrix:
@@ -51,9 +52,25 @@ class FloatMatrix:
         self.parameter.requires_grad_(True)
         return self.parameter.register_post_accumulate_grad_hook(hook).remove
 
-    def move(self, change: Callable[[Tensor], None]) -> None:
+    def move(self, change: Callable[[Tensor], None], *, number: int = 0) -> None:
         with torch.no_grad():
             change(self._oriented(self.parameter))
+
+
+class NarrowMatrix(FloatMatrix):
+    """A parameter in bf16: its gradients are handed over in fp32, and it is moved as a copy in fp32, which is rounded
+    into it at random (training/narrow/rounding.py)."""
+
+    def __init__(self, parameter: nn.Parameter, *, transposed: bool, key: int) -> None:
+        super().__init__(parameter, transposed=transposed)
+        self.dtype, self.key = torch.float32, key
+
+    def watch(self, take: Callable[[Tensor], None]) -> Callable[[], None]:
+        return super().watch(lambda grad_OI: take(grad_OI.float()))
+
+    def move(self, change: Callable[[Tensor], None], *, number: int = 0) -> None:
+        with moved(self.parameter, key=self.key, number=number) as weight:
+            change(self._oriented(weight))
 
 
 class CutMatrix(FloatMatrix):
@@ -68,12 +85,15 @@ class CutMatrix(FloatMatrix):
         self.parameter.requires_grad_(True)
         return self.parameter.register_post_accumulate_grad_hook(hook).remove
 
-    def move(self, change: Callable[[Tensor], None]) -> None:
+    def move(self, change: Callable[[Tensor], None], *, number: int = 0) -> None:
         with torch.no_grad():
             weight = whole(self.parameter)
             change(self._oriented(weight))
             put_whole(self.parameter, weight)
 
 
-def matrix_of(parameter: nn.Parameter, *, transposed: bool) -> FloatMatrix:
+def matrix_of(parameter: nn.Parameter, *, transposed: bool, key: int = 0) -> FloatMatrix:
+    """`key`: of the draws by which a narrow one is rounded."""
+    if is_narrow(parameter):
+        return NarrowMatrix(parameter, transposed=transposed, key=key)
     return (CutMatrix if is_cut(parameter) else FloatMatrix)(parameter, transposed=transposed)

@@ -8,7 +8,8 @@ tensors. This is exact as long as the basis is fixed.
 A basis that is due is found from the step's whole gradient, as in the authors' code. Of a step in one piece that is
 what backward brings. A step in several is looked at first: passes over its micro-batches that sum up whole gradients of
 as many matrices as there is room for (looks.py), find their bases and drop them. A driver that gives no looks gets
-bases from its first micro-batch.
+bases from its first micro-batch. A gradient that is not finite gives no basis: the step's norm is then not finite
+either, and whoever drives leaves the step out or ends the run; the basis stays due.
 """
 # O out, I in
 
@@ -27,10 +28,11 @@ from torch import Tensor, distributed, nn
 from tunelab.backend_contract import Updater
 from tunelab.config.schema import Optimizer
 from tunelab.contracts import OptimizerKind
+from tunelab.training.inner.low_rank import Inner, LowRankOptimizer
+from tunelab.training.inner.optimizers import make_optimizer, plain
 from tunelab.training.looks import Looks
-from tunelab.training.low_rank import Inner, LowRankOptimizer
 from tunelab.training.matrices import CutMatrix, Matrix
-from tunelab.training.optim import SharedRule, gradients, make_optimizer, plain
+from tunelab.training.optim import SharedRule, gradients
 from tunelab.training.ranks import clip, num_ranks, somewhere, sum_gradients, sum_over_ranks, total_norm
 
 if TYPE_CHECKING:
@@ -69,6 +71,8 @@ class Projected:
         self.low = LowRankOptimizer(projector.low_shape, dtype=matrix.dtype, device=matrix.device, inner=inner)
         self.gap, self.refreshed_at, self.step = settings.update_gap, -1, 0
         self.looked_in_vain_at = -1
+        self.is_broken = False
+        """Whether the step's gradient was not finite when a basis was to be found."""
         self.cosines: list[float] = []
 
     @property
@@ -92,18 +96,33 @@ class Projected:
             grad_OI = torch.zeros(self.matrix.shape, device=self.matrix.device) if grad_OI is None else grad_OI
             sum_over_ranks([grad_OI])
             grad_OI = grad_OI if grad_OI.any() else None
-        if grad_OI is None:
+        if grad_OI is None or not self._gives_basis(grad_OI):
             self.looked_in_vain_at = self.step
             return
         with torch.no_grad():
             self._refresh(grad_OI)
 
+    def _gives_basis(self, grad_OI: Tensor) -> bool:
+        """A step in which one did not gives none any more: what else comes is a part of it."""
+        if self.projector.follows_gradients and not self.is_broken:
+            self.is_broken = not grad_OI.isfinite().all()
+        return not self.is_broken
+
     def take(self, grad_OI: Tensor) -> None:
         """Project a micro-batch's gradient, onto a new basis where one is due, and add it to the step's."""
         with torch.no_grad():
+            if self.due and not self._gives_basis(grad_OI):
+                self.low.add(torch.full(self.projector.low_shape, math.nan, dtype=grad_OI.dtype, device=grad_OI.device))
+                return
             if self.due:
                 self._refresh(grad_OI)
             self.low.add(self.projector.project(grad_OI))
+
+    def forget(self) -> None:
+        """Begin the step again, with the bases that its gradients have given: a part of them would give others. A
+        basis that was found is that of the whole step, for one that is cut was looked at before."""
+        self.low.stand_in.grad = None
+        self.is_broken, self.looked_in_vain_at = False, -1
 
     def catch_up(self) -> None:
         """Draw the basis that is due where the step's gradient came on other ranks only: the same as theirs."""
@@ -139,7 +158,7 @@ class Projected:
         self.low.step(
             learning_rate=learning_rate,
             use=lambda step: self.matrix.move(
-                lambda weight_OI: self._move(weight_OI, step, learning_rate * weight_decay)
+                lambda weight_OI: self._move(weight_OI, step, learning_rate * weight_decay), number=self.step
             ),
         )
 
@@ -223,11 +242,21 @@ class ProjectedRule(Updater):
             self.others.sum_over_ranks()
         self._summed = True
 
-    def gradient_norm(self) -> float:
+    def gradient_norm(self) -> Tensor:
         """Of what the update sees: projected gradients of the matrices, whole ones of the rest. The full gradient's
         norm is at least this, and is never known: no full gradient outlives its layer."""
         self._sum_over_ranks()
-        return float(total_norm(gradients(self._tensors())))
+        return total_norm(gradients(self._tensors()))
+
+    def gradients(self) -> list[Tensor]:
+        return gradients(self._tensors())
+
+    def forget(self) -> None:
+        self._summed = False
+        for target in self.targets.values():
+            target.forget()
+        if self.others is not None:
+            self.others.forget()
 
     def update(self, *, learning_rate: float, max_norm: float | None) -> None:
         self._sum_over_ranks()

@@ -23,6 +23,7 @@ class RankAllocation(Updater):
 
     def __init__(self, shared: SharedRule, tuner: Any, *, adapter: str) -> None:
         self.shared, self.tuner, self.step = shared, tuner, 0
+        self._has_penalty = False
         self.config = tuner.peft_config[adapter]
         self.factors = {
             name: parameter
@@ -31,10 +32,15 @@ class RankAllocation(Updater):
         }
 
     def before_backward(self, *, last: bool) -> None:
-        """The penalty's gradient enters once a step, so how the step is cut does not count."""
         self.shared.before_backward(last=last)
-        if last and self.config.orth_reg_weight:
+        self._has_penalty = False
+
+    def _add_penalty(self) -> None:
+        """Its gradient enters once a step and when all else is there: neither how the step is cut nor a loss scale
+        counts."""
+        if self.config.orth_reg_weight and not self._has_penalty:
             (self.config.orth_reg_weight * self.penalty()).backward()
+        self._has_penalty = True
 
     def penalty(self) -> Tensor:
         """Mean over all A and B of the Frobenius norm of A A^T - I and B^T B - I, as AdaLoraModel.forward adds it."""
@@ -44,10 +50,18 @@ class RankAllocation(Updater):
             norms.append((gram_RR - torch.eye(len(gram_RR), device=gram_RR.device)).norm())
         return torch.stack(norms).mean()
 
-    def gradient_norm(self) -> float:
+    def gradient_norm(self) -> Tensor:
+        self._add_penalty()
         return self.shared.gradient_norm()
 
+    def gradients(self) -> list[Tensor]:
+        return self.shared.gradients()
+
+    def forget(self) -> None:
+        self.shared.forget()
+
     def update(self, *, learning_rate: float, max_norm: float | None) -> None:
+        self._add_penalty()
         gradients = {name: parameter.grad for name, parameter in self.shared.parameters.items()}
         self.shared.update(learning_rate=learning_rate, max_norm=max_norm)
         for name, parameter in self.shared.parameters.items():

@@ -123,6 +123,8 @@ def somewhere(flags: Sequence[bool]) -> list[bool]:
 def total_norm(tensors: Sequence[Tensor]) -> Tensor:
     """L2 norm over all of them. Of those that are cut the parts of all ranks count."""
     cut = [tensor for tensor in tensors if is_cut(tensor)]
+    if any(tensor.dtype == torch.bfloat16 for tensor in tensors):  # whose own norm would be in bf16 too
+        return torch.stack([torch.linalg.vector_norm(tensor, dtype=torch.float32) for tensor in tensors]).norm()
     if not cut:
         return nn.utils.get_total_norm(tensors)
     norm_of_cut = whole(nn.utils.get_total_norm(cut))

@@ -39,7 +39,7 @@ class SampledRule(Updater):
         if not self._begun:
             for parameter in self._resting():
                 parameter.requires_grad_(False)
-                self.shared.optimizer.state.pop(parameter, None)
+                self.shared.drop_state(parameter)
             self._begun = True
 
     def _resting(self) -> set[nn.Parameter]:
@@ -48,15 +48,27 @@ class SampledRule(Updater):
         training = {parameter for index in awake for parameter in self.parts[index]}
         return {parameter for part in self.parts for parameter in part} - training
 
-    def gradient_norm(self) -> float:
+    def gradient_norm(self) -> Tensor:
         """Over what trains at this step."""
         return self.shared.gradient_norm()
 
+    def gradients(self) -> list[Tensor]:
+        return self.shared.gradients()
+
+    def forget(self) -> None:
+        """The same parts are drawn when the step begins again."""
+        self.shared.forget()
+        self._wake()
+
     def update(self, *, learning_rate: float, max_norm: float | None) -> None:
         self.shared.update(learning_rate=learning_rate, max_norm=max_norm)
+        self._wake()
+        self.step += 1
+
+    def _wake(self) -> None:
         for parameter in self.shared.parameters.values():
             parameter.requires_grad_(True)
-        self.step, self._begun = self.step + 1, False
+        self._begun = False
 
     def state(self) -> dict[str, Tensor]:
         return {**self.shared.state(), _STEP: torch.tensor(self.step)}

@@ -75,6 +75,7 @@ class _Taken(NamedTuple):
     peak: float | None = None
     peak_all: float | None = None
     device_seconds: float = 0.0
+    reserved: float | None = None
 
     @property
     def is_spread(self) -> bool:
@@ -128,6 +129,7 @@ class Meter:
                 peak_method=self.memory.method,
                 peak_all_gib=taken.peak_all if taken.is_spread else None,
                 device_seconds=taken.device_seconds if taken.is_spread else None,
+                peak_reserved_gib=taken.reserved,
             )
             for name, taken in self._costs.items()
         }
@@ -144,10 +146,11 @@ class Meter:
         for name, cost in state.items():
             if len(cost) == 2:  # of an older version, which knew one device
                 cost = [*cost, cost[1], cost[0]]
-            seconds, peak, peak_all, device_seconds = cost
+            seconds, peak, peak_all, device_seconds, reserved = [*cost, *[None] * (5 - len(cost))]
             assert seconds is not None and device_seconds is not None, "a peak alone can be missing"
             before, again = _Taken(seconds, peak, peak_all, device_seconds), self._costs.get(name, _Taken())
             longer = before if before.seconds >= again.seconds else again
+            longer = longer._replace(reserved=_larger(reserved, again.reserved))
             self._costs[name] = longer.with_peaks((peak, peak_all), (again.peak, again.peak_all))
 
     def _start(self) -> None:
@@ -158,7 +161,15 @@ class Meter:
         taken = self._costs.get(self._open[-1], _Taken())
         peak = self.memory.peak_gib()  # waits for the device: before the clock is read
         peak_all = peak if self._num_devices == 1 else self.memory.peak_all_gib()
+        reserved = self.memory.peak_reserved_gib()
         seconds = time.perf_counter() - self._since
         self._costs[self._open[-1]] = taken.with_peaks((peak, peak_all))._replace(
-            seconds=taken.seconds + seconds, device_seconds=taken.device_seconds + seconds * self._num_devices
+            seconds=taken.seconds + seconds,
+            device_seconds=taken.device_seconds + seconds * self._num_devices,
+            reserved=_larger(taken.reserved, reserved),
         )
+
+
+def _larger(*peaks: float | None) -> float | None:
+    """Of those that there are."""
+    return max((peak for peak in peaks if peak is not None), default=None)

@@ -92,7 +92,7 @@ def test_a_step_of_packed_rows_has_the_loss_and_gradients_of_the_documents(famil
         session = make_session(Full(), toy(family))
         batch = Batch(tuple(rows))
         session.verify(verified_rows(rows))
-        loss = session.accumulate(batch, denominator=batch.num_supervised, last=True)
+        loss = float(session.accumulate(batch, denominator=batch.num_supervised, last=True))
         gradient = torch.cat([p.grad.flatten() for p in session.model.parameters() if p.grad is not None])
         found.append((loss, batch.num_supervised, gradient))
     assert found[0][:2] == pytest.approx(found[1][:2], rel=1e-6)

@@ -44,7 +44,7 @@ def test_the_head_in_blocks_gives_the_loss_and_gradients_of_full_logits(kind, sm
         session.verify(batch)
         assert session.plain_head
         session.plain_head = blocks
-        loss = session.accumulate(batch, denominator=batch.num_supervised, last=True)
+        loss = float(session.accumulate(batch, denominator=batch.num_supervised, last=True))
         gradient = torch.cat([p.grad.flatten() for p in session.model.parameters() if p.grad is not None])
         found.append((loss, gradient, [each.loss_sum for each in session.evaluate([batch])]))
     (loss, gradient, each), (full_loss, full_gradient, full_each) = found
@@ -152,7 +152,7 @@ def test_label_smoothing_is_in_the_training_loss_only():
         logits = plain._logits(plain._collate(batch)).log_softmax(-1)
     target = plain._collate(batch).target_S
     expected = -(0.9 * logits.gather(1, target[:, None]).sum() + 0.1 * logits.mean(1).sum())
-    assert smooth.accumulate(batch, denominator=1, last=True) == pytest.approx(expected.item(), rel=1e-5)
+    assert float(smooth.accumulate(batch, denominator=1, last=True)) == pytest.approx(expected.item(), rel=1e-5)
     assert smooth.evaluate([batch]) == plain.evaluate([batch])
 
 

@@ -29,6 +29,8 @@ class Jittor(Backend):
     def problems(self, study: StudyConfig) -> Iterator[tuple[str, str]]:
         if study.activation_checkpointing:
             yield "activation_checkpointing", "jittor has none; set it to false, or take torch alone"
+        if study.weights != "fp32":
+            yield "weights", f"jittor holds weights in fp32, not {study.weights}; leave it out, or take torch alone"
         if study.evaluation.engine != "torch":
             rule = "jittor runs generate by themselves (evaluation.engine: torch means the run's own back end)"
             yield "evaluation.engine", f"{study.evaluation.engine} needs torch; {rule}"

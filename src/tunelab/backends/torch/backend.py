@@ -19,10 +19,12 @@ from tunelab.records import Limits, Located, ParameterCount, TextSide
 class TorchHf(Backend):
     parallel = True
     forks = True
+    precisions = ("fp32", "bf16", "fp16")
 
     def resolve(self, *, precision: Precision, threads: int | None) -> tuple[Products, int]:
         if precision == "auto":
-            precision = "bf16" if device.has_bf16(device.chosen()) else "fp32"
+            without = "fp16" if device.on_gpu() else "fp32"
+            precision = "bf16" if device.has_bf16(device.chosen()) else without
         return precision, threads or _cores()
 
     def warm(self, model: ModelSource) -> None:

@@ -59,8 +59,8 @@ def collate(batch: Batch, model: Any, *, pad: int, apart: bool) -> Inputs:
     of_piece = np.repeat(np.arange(len(pieces)), [len(own) for own in pieces])
     row_S = np.repeat(of_piece, [len(places) for places in chosen])
     forward = _pairs(rows, model, pad=pad) if pairs else _joined(rows, pad=pad)
-    on_device = {key: torch.from_numpy(value).to(model.device) for key, value in forward.items()}
-    rest = (torch.from_numpy(value.astype(np.int64)).to(model.device) for value in (index_S, target_S, row_S))
+    on_device = {key: sent(value, model.device) for key, value in forward.items()}
+    rest = (sent(value.astype(np.int64), model.device) for value in (index_S, target_S, row_S))
     return Inputs(on_device, *rest)
 
 
@@ -82,7 +82,7 @@ def in_one_row(batch: Batch, model: Any, *, pad: int) -> Inputs:
     row_S = np.repeat(of_piece, [len(places) for places in chosen])
 
     def put(value: np.ndarray) -> Tensor:
-        return torch.from_numpy(value.astype(np.int64)).to(model.device)
+        return sent(value.astype(np.int64), model.device)
 
     groups = tuple(Documents(*map(put, group)) for group in _groups(starts.tolist(), lengths.tolist()))
     forward = {"input_ids": put(ids_N[None]), "position_ids": put(positions_N[None])}
@@ -101,6 +101,16 @@ def _groups(starts: Sequence[int], lengths: Sequence[int]) -> list[tuple[np.ndar
         tokens = np.array([starts[number] for number in own])[:, None] + within
         groups.append((np.where(there, tokens, 0), np.flatnonzero(there), tokens[there]))
     return groups
+
+
+def sent(value: np.ndarray, device: torch.device) -> Tensor:
+    """On its way to a GPU while this goes on: from pinned memory, which the allocator keeps until it has arrived. A
+    batch is assembled while the device still computes the one before, since nothing of a step waits for it; a thread
+    that assembles ahead brings nothing beyond (assembling takes less than 0.2 % of a micro-batch's time on a CPU)."""
+    tensor = torch.from_numpy(value)
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def _joined(rows: list[TokenRow], *, pad: int) -> dict[str, np.ndarray]:

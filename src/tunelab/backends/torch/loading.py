@@ -78,7 +78,9 @@ def open_session(
     if place.type == "cpu" and medium_is_exact():
         torch.set_float32_matmul_precision("medium")
     if run.precision == "bf16" and place.type == "cuda" and not device.has_bf16(place):
-        raise ModelError(f"precision: bf16, and {device.name(place)} has no bf16: set precision: fp32")
+        raise ModelError(f"precision: bf16, and {device.name(place)} has no bf16: set precision: fp16, or fp32")
+    if run.precision == "fp16" and place.type == "cpu":
+        notes.append("precision: fp16 on a CPU is slower than fp32: it is there to try a study for a GPU")
     if method is not None and method.base_storage == "nf4":
         require_nf4(place)
     peers = met()
@@ -111,7 +113,7 @@ def _attached_model(
     else:
         notes += method.remarks(model)
         model = method.attach(model, seed=run.seed)
-    set_storage(model, precision=run.precision)
+    set_storage(model, precision=run.precision, weights=run.weights, seed=run.seed)
     if run.activation_checkpointing and (method is None or method.trains):
         checkpoint_activations(model)
     return model

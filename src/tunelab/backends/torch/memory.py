@@ -24,6 +24,9 @@ class CudaMemory(Memory):
         torch.cuda.synchronize()
         return torch.cuda.max_memory_allocated() / GIB
 
+    def peak_reserved_gib(self) -> float:
+        return torch.cuda.max_memory_reserved() / GIB
+
     def current_gib(self) -> float:
         return torch.cuda.memory_allocated() / GIB
 

@@ -24,13 +24,14 @@ from torch.nn import functional as F
 from tunelab.backends.torch.faster import Faster
 from tunelab.backends.torch.head import before, difference
 from tunelab.backends.torch.inputs import APART, Inputs, collate, in_one_row
+from tunelab.backends.torch.storage import NARROW
 from tunelab.config.run import RunConfig
 from tunelab.kernels.linear_cross_entropy import linear_cross_entropy
 from tunelab.records import Batch
 
-TOLERANCE = {"fp32": 1e-4, "bf16": 5e-2}
+TOLERANCE = {"fp32": 1e-4, "bf16": 5e-2, "fp16": 1e-2}
 """Largest difference of fast and reference logits, as a share of the largest logit."""
-GRADIENT_TOLERANCE = {"fp32": 1e-3, "bf16": 1e-1}
+GRADIENT_TOLERANCE = {"fp32": 1e-3, "bf16": 1e-1, "fp16": 5e-2}
 """Norm of the difference of fast and reference gradients, as a share of the reference's."""
 MOST_COMPARED = 4
 """Trained tensors whose gradients are compared."""
@@ -140,12 +141,14 @@ class Paths:
         trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         return trained[:: max(1, len(trained) // MOST_COMPARED)] + trained[-1:] if trained else []
 
-    def _summed_loss(self, inputs: Inputs, *, label_smoothing: float = 0.0) -> Tensor:
-        """Over the supervised positions, in nats, by the path that is taken."""
+    def _summed_loss(self, inputs: Inputs, *, label_smoothing: float = 0.0, gradient_factor: float = 1.0) -> Tensor:
+        """Over the supervised positions, in nats, by the path that is taken. `gradient_factor`: as
+        linear_cross_entropy."""
         if self.plain_head:
             with self._autocast():
                 head = self._head_inputs(inputs)
-                return linear_cross_entropy(*head, inputs.target_S, label_smoothing=label_smoothing)
+                rest = {"label_smoothing": label_smoothing, "gradient_factor": gradient_factor}
+                return linear_cross_entropy(*head, inputs.target_S, **rest)
         logits_SV = self._logits(inputs)
         return F.cross_entropy(logits_SV, inputs.target_S, reduction="sum", label_smoothing=label_smoothing)
 
@@ -214,8 +217,8 @@ class Paths:
             return self.model(**forward, use_cache=False).logits.float()
 
     def _autocast(self, *, enabled: bool = True) -> torch.autocast:
-        enabled = enabled and self.run.precision == "bf16"
-        return torch.autocast(self.model.device.type, torch.bfloat16, enabled=enabled)
+        dtype = NARROW.get(self.run.precision)
+        return torch.autocast(self.model.device.type, dtype or torch.bfloat16, enabled=enabled and dtype is not None)
 
     def _collate(self, batch: Batch, *, apart: bool = False) -> Inputs:
         """Padded rows. `apart`: each document of a packed row as a row of its own."""

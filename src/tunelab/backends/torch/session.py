@@ -6,13 +6,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsFloat
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tunelab import device
 from tunelab.backend_contract import Session, Updater
 from tunelab.backends.torch.faster import Faster
 from tunelab.backends.torch.generation import GENERATION_BATCH, LIMITS, folded, largest_difference, probes
@@ -23,12 +24,14 @@ from tunelab.config.run import RunConfig
 from tunelab.config.schema import Generation
 from tunelab.contracts import Method
 from tunelab.data.tokens.encoded import label_edges
+from tunelab.errors import OutOfMemory, RunError
 from tunelab.kernels.linear_cross_entropy import token_losses
 from tunelab.models import inference
 from tunelab.models.generation_file import end_tokens, write_beside
 from tunelab.models.hiding import frozen_but
 from tunelab.records import Batch, Decoded, ParameterCount, TokenLoss
 from tunelab.training.composite import updater_of
+from tunelab.training.narrow.loss_scale import LossScale
 from tunelab.training.optim import trained_parameters
 from tunelab.training.ranks import put_whole
 
@@ -68,6 +71,8 @@ class TorchSession(Paths, Session):
 
     def restart(self) -> None:
         self._is_first, self._looks = True, False
+        self._scale = LossScale() if self.run.precision == "fp16" else None
+        self._is_scaled = False
         if self.method is not None and self.method.trains:
             self.updater = updater_of(self.method, self.model, self.run.optimizer)
 
@@ -98,17 +103,40 @@ class TorchSession(Paths, Session):
     def seed(self, *key: int) -> None:
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1))
 
-    def accumulate(self, batch: Batch, *, denominator: float, last: bool) -> float:
+    def accumulate(self, batch: Batch, *, denominator: float, last: bool) -> Tensor:
+        """The loss stays on the device."""
         self.model.train()
         self._generator = None
         if not self._looks:
             self._rule.before_backward(last=last)
+            self._is_scaled = self._scale is not None
         inputs = self._inputs(batch)
+        factor = (self.loss_scale or 1.0) / denominator
         with self.faster_at(inputs):
-            loss = self._summed_loss(inputs, label_smoothing=self.run.loss.label_smoothing)
+            loss = self._summed_loss(
+                inputs,
+                label_smoothing=self.run.loss.label_smoothing,
+                gradient_factor=1.0 if self.loss_scale is None else factor,
+            )
             if loss.requires_grad or not self._looks:  # what is looked for may have no part in this micro-batch
-                (loss / denominator).backward()
-        return loss.item()
+                (loss / denominator if self.loss_scale is None else loss * factor).backward()
+        return loss.detach().double()
+
+    def accumulate_shares(
+        self, shares: Sequence[Sequence[Batch]], *, denominator: int, key: tuple[int, ...], rank: int = 0
+    ) -> SupportsFloat:
+        found: list[SupportsFloat] = []
+
+        def work() -> None:
+            found.append(Session.accumulate_shares(self, shares, denominator=denominator, key=key, rank=rank))
+
+        if not device.fits(work, on=self.model.device):
+            raise OutOfMemory("memory ran out while a step was computed")
+        return found[0]
+
+    @property
+    def loss_scale(self) -> float | None:
+        return None if self._scale is None else self._scale.value
 
     def wants_look(self, *, num_batches: int) -> bool:
         return self._rule.wants_look(num_batches=num_batches)
@@ -122,13 +150,38 @@ class TorchSession(Paths, Session):
         finally:
             self._looks = False
 
+    def _unscale(self) -> None:
+        """Once a step: from here on its gradients are what they are without a loss scale, for whoever reads them."""
+        if self._is_scaled and (found := self._rule.gradients()):
+            torch._foreach_mul_(found, 1.0 / (self.loss_scale or 1.0))  # pyright: ignore[reportPrivateImportUsage]
+        self._is_scaled = False
+
     def gradient_norm(self) -> float:
-        return self._rule.gradient_norm()
+        self._unscale()
+        return float(self._rule.gradient_norm())
 
     def update(self, *, learning_rate: float, max_norm: float | None) -> None:
         self.notes += idle_notes(self.model) if self._is_first else ()
         self._is_first = False
-        self._rule.update(learning_rate=learning_rate, max_norm=max_norm)
+        self._unscale()
+
+        def work() -> None:
+            self._rule.update(learning_rate=learning_rate, max_norm=max_norm)
+
+        if not device.fits(work, on=self.model.device):
+            rule = "smaller batches do not help; an optimizer with smaller states (adamw8bit, adafactor) does"
+            raise RunError(f"memory ran out while the optimizer moved the weights: {rule}, or another method")
+        if self._scale is not None:
+            self._scale.step(overflowed=False)
+
+    def forget(self) -> None:
+        self._is_scaled = False
+        self._rule.forget()
+
+    def skip(self) -> None:
+        assert self._scale is not None, "gradients are not scaled"
+        self.forget()
+        self._scale.step(overflowed=True)
 
     def optimizer(self) -> list[dict[str, Any]]:
         return [*self._earlier, *([] if self.updater is None else self.updater.describe())]
@@ -209,7 +262,10 @@ class TorchSession(Paths, Session):
     def tensors(self) -> dict[str, dict[str, Tensor]]:
         """All that the next step depends on, by kind and name."""
         method, rule = self._attached.state(self.model), self._rule.state()
-        return {"parameters": dict(trained_parameters(self.model)), "method": method, "updater": rule}
+        own = {"most_tokens": torch.tensor(self.most_tokens or 0)}
+        if self._scale is not None:
+            own["loss_scale"] = torch.tensor([self._scale.value, self._scale.good_steps], dtype=torch.float64)
+        return {"parameters": dict(trained_parameters(self.model)), "method": method, "updater": rule, "session": own}
 
     def put_back(self, tensors: dict[str, dict[str, Tensor]]) -> None:
         """What `tensors` gave, whole ones."""
@@ -217,6 +273,10 @@ class TorchSession(Paths, Session):
         for name, parameter in trained_parameters(self.model).items():
             put_whole(parameter, tensors["parameters"][name])
         self._rule.load_state(tensors["updater"])
+        own = tensors.get("session", {})  # checkpoints of older versions have none
+        self.most_tokens = int(own.get("most_tokens", 0)) or None
+        if self._scale is not None and "loss_scale" in own:
+            self._scale.value, self._scale.good_steps = own["loss_scale"][0].item(), int(own["loss_scale"][1])
         self._generator = None
 
     def save(self, folder: Path) -> None:
@@ -226,8 +286,9 @@ class TorchSession(Paths, Session):
     def load(self, folder: Path) -> None:
         from safetensors.torch import load_file
 
-        kinds = ("parameters", "method", "updater")
-        self.put_back({kind: load_file(folder / f"{kind}.safetensors") for kind in kinds})
+        kinds = ("parameters", "method", "updater", "session")
+        files = {kind: folder / f"{kind}.safetensors" for kind in kinds}
+        self.put_back({kind: load_file(file) for kind, file in files.items() if kind != "session" or file.exists()})
 
     def write_model(self, folder: Path) -> float:
         self._attached.save(self.model, folder)

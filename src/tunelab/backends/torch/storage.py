@@ -8,7 +8,11 @@ from pathlib import Path
 import torch
 
 from tunelab.records import ParameterCount
+from tunelab.training.narrow.rounding import SEED
 from tunelab.training.ranks import rank, whole
+
+NARROW = {"bf16": torch.bfloat16, "fp16": torch.float16}
+"""Precisions of products beside fp32, by name."""
 
 
 def parameter_count(model: torch.nn.Module) -> ParameterCount:
@@ -19,12 +23,14 @@ def parameter_count(model: torch.nn.Module) -> ParameterCount:
     return ParameterCount(trained, sum(parameter.numel() for parameter in parameters) + quantised)
 
 
-def set_storage(model: torch.nn.Module, *, precision: str) -> None:
-    """Trained parameters in fp32 always; frozen matrices in the precision of the products, frozen vectors in fp32."""
+def set_storage(model: torch.nn.Module, *, precision: str, weights: str = "fp32", seed: int = 0) -> None:
+    """Frozen matrices in the precision of the products, trained ones in that of `weights`, vectors in fp32 always. By
+    the seed trained ones are rounded at random."""
+    setattr(model, SEED, seed)
     for parameter in model.parameters():
-        narrow = precision == "bf16" and not parameter.requires_grad and parameter.ndim >= 2
+        held = NARROW.get(weights if parameter.requires_grad else precision, torch.float32)
         if parameter.is_floating_point():
-            parameter.data = parameter.data.to(torch.bfloat16 if narrow else torch.float32)
+            parameter.data = parameter.data.to(held if parameter.ndim >= 2 else torch.float32)
 
 
 def write_tensors(file: Path, tensors: Mapping[str, torch.Tensor]) -> None:

@@ -144,7 +144,9 @@ def as_json(found: StepByStep) -> dict[str, Any]:
 
 
 def _read(steps: Mapping[int, StepRecord], field: str) -> dict[int, float]:
-    return {step: getattr(record, field) for step, record in steps.items()}
+    """Without steps that have none: of a step that was skipped there is no gradient norm."""
+    found = {step: getattr(record, field) for step, record in steps.items()}
+    return {step: value for step, value in found.items() if value is not None}
 
 
 def _gap(first: float, other: float, *, relative: bool) -> float:

@@ -22,7 +22,7 @@ from tunelab.records import Batch, Prediction, Provenance, RunResult, Score, Tex
 from tunelab.study.executing.again import missing
 from tunelab.study.executing.attempt import attempt
 from tunelab.study.executing.harness import harness_results
-from tunelab.study.executing.outcome import scored_result, speed, spread_of
+from tunelab.study.executing.outcome import scored_result, speed, spread_of, step_notes
 from tunelab.study.executing.parents import Parent, finished_parents, training_cost, training_note, training_spread
 from tunelab.study.executing.predict import Progress, general_losses, open_log, predictions
 from tunelab.study.executing.prepare import RunData, prepare, write_summary
@@ -142,7 +142,7 @@ def _train_and_evaluate(work: Work, where: Provenance) -> RunResult:
     if trainer is not None:
         _check_keep(run, data)
         state = _train(work, data, checkpoints)
-        notes += _keep_notes(session, state)
+        notes += [*_keep_notes(session, state), *step_notes(run, folder.steps())]
     elif method is not None:
         state = _combine(session, run, data, parents, meter)
         notes.append(training_note(parents))

@@ -29,7 +29,7 @@ def harness_results(session: Session, text: TextSide, run: RunConfig) -> dict[st
     from lm_eval.tasks import TaskManager  # pyright: ignore[reportMissingImports] optional, not installed here
 
     plain = session.plain_model()
-    mixed = "bfloat16" if plain is session.model and run.precision == "bf16" else None
+    mixed = {"bf16": "bfloat16", "fp16": "float16"}.get(run.precision) if plain is session.model else None
     model = HFLM(pretrained=plain, tokenizer=text.tokenizer, batch_size=BATCH, mixed_precision_dtype=mixed)
     tasks = run.evaluation.harness
     files = [Path(task).absolute() for task in tasks if Path(task).suffix in (".yaml", ".yml")]

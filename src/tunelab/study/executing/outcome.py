@@ -9,6 +9,8 @@ from tunelab.training.telemetry import Meter
 
 FIRST_STEPS = 3
 """Steps whose speed is told apart: allocation and kernel choice happen there."""
+MOST_NAMED = 8
+"""Of skipped steps, by their numbers."""
 
 
 def scored_result(
@@ -54,3 +56,22 @@ def speed(steps: list[StepRecord]) -> dict[str, float | None]:
         "tokens_per_second": rate(later or steps),
         "tokens_per_second_first": rate(steps[:FIRST_STEPS]) if later else None,
     }
+
+
+def step_notes(run: RunConfig, steps: list[StepRecord]) -> list[str]:
+    """What the steps' records say that a reader must know: steps that were skipped, memory that ran out."""
+    notes = []
+    if skipped := [record.step for record in steps if record.grad_norm is None]:
+        which = ", ".join(map(str, skipped[:MOST_NAMED])) + (", ..." if len(skipped) > MOST_NAMED else "")
+        rule = "their gradients overflowed at the loss scale, and nothing was trained on their examples"
+        last = f"the scale was {steps[-1].loss_scale:g} at the end"
+        notes.append(f"fp16: {len(skipped)} of {len(steps)} steps were skipped ({which}): {rule}; {last}")
+    smaller: dict[int, int] = {}
+    for record in steps:
+        if record.max_tokens is not None:
+            smaller.setdefault(record.max_tokens, record.step)
+    if smaller:
+        when = ", ".join(f"{most} from step {step}" for most, step in smaller.items())
+        same = "the same gradients up to the order of sums"
+        notes.append(f"memory ran out: micro-batches of at most {when}, not {run.batch.max_tokens} tokens; {same}")
+    return notes

@@ -53,6 +53,23 @@ def backend_problems(
             )
         yield from each.problems(study)
     yield from _devices_problems(study, methods, found)
+    if study.weights != "fp32":
+        yield from _weights_problems(study, methods)
+
+
+def _weights_problems(study: StudyConfig, methods: Sequence[PlannedMethod]) -> Iterator[tuple[str, str]]:
+    """Where trained matrices are to be held in bf16."""
+    if study.precision == "fp32":
+        yield "weights", "bf16 weights are multiplied in bf16 or fp16, and precision is fp32; set precision: bf16"
+    if study.launch.ranks.shard:
+        yield "weights", "bf16 weights cannot be cut over devices (launch.shard: true); set weights: fp32"
+    if not any(planned.method.narrow_weights for planned in methods):
+        yield "weights", "is for methods that train whole weights (full, galore, apollo, lisa), and there are none here"
+    for index, planned in enumerate(methods):
+        inside = [each for each in planned.method.members if each.narrow_weights]
+        if inside and planned.method.trains:
+            rule = "its parts hold their weights in fp32; give it a study of its own without weights: bf16"
+            yield f"methods.{index}.{planned.name}", rule
 
 
 def _devices_problems(

@@ -127,7 +127,7 @@ def recognise(folder: Path) -> tuple[str, Method] | None:
 
 def identity(run: RunConfig, *, revisions: bool = True) -> str:
     """Hash of everything that can change the run's numbers; without `revisions`, of what the study file says."""
-    facts = run.model_dump(mode="json", exclude=NOT_HASHED | (set() if run.parents else {"parents"}))
+    facts = run.model_dump(mode="json", exclude=NOT_HASHED | run.unsaid)
     options = facts["task_options"]
     metrics, _ = options.pop("metrics", ()), options.pop("generation", None)
     facts["task_options"] = names_of_paths(catalogue.load("tasks", _task_class(run.task, options)), options)

@@ -7,6 +7,7 @@ from typing import Any
 
 from tunelab.config.launch import Ranks
 from tunelab.config.run import ParentRun, RunConfig
+from tunelab.config.schema import Weights
 from tunelab.study.planning.frameworks import ranks_of, ranks_of_base
 from tunelab.study.planning.plan import identity, load_backend
 from tunelab.study.planning.planned import BASE, Candidate, Plan, PlannedMethod, PlannedTask, Revisions
@@ -15,7 +16,8 @@ from tunelab.study.planning.planned import BASE, Candidate, Plan, PlannedMethod,
 def base_run(plan: Plan, task: PlannedTask, backend: str, revisions: Revisions) -> RunConfig:
     """The untouched base model; greedy and beam decoding draw nothing, so one seed is enough; texts
     drawn at a temperature are those of the first seed."""
-    return _run(plan, task, backend, plan.study.seeds[0], dict(BASE), revisions, ranks=ranks_of_base(plan.study))
+    ranks = ranks_of_base(plan.study)
+    return _run(plan, task, backend, plan.study.seeds[0], dict(BASE), revisions, ranks=ranks, weights="fp32")
 
 
 def method_run(
@@ -32,7 +34,9 @@ def method_run(
     """The parents' ids are part of its identity, so that one that is trained otherwise gives another run."""
     made_of = tuple(ParentRun(id=parent.id, method=parent.method) for parent in parents)
     ranks = ranks_of(plan.study, candidate.method)
-    return _run(plan, task, backend, seed, method.fields(candidate), revisions, ranks=ranks, parents=made_of)
+    weights = plan.study.weights if candidate.method.narrow_weights else "fp32"
+    fields = method.fields(candidate)
+    return _run(plan, task, backend, seed, fields, revisions, ranks=ranks, weights=weights, parents=made_of)
 
 
 def cells(plan: Plan) -> Iterator[tuple[str, PlannedTask, PlannedMethod]]:
@@ -61,6 +65,7 @@ def _run(
     revisions: Revisions,
     *,
     ranks: Ranks,
+    weights: Weights,
     parents: tuple[ParentRun, ...] = (),
 ) -> RunConfig:
     study = plan.study
@@ -77,6 +82,7 @@ def _run(
         model_revision=revisions.model,
         data_revision=revisions.tasks.get(task.name, ""),
         precision=revisions.precision,
+        weights=weights,
         threads=revisions.threads,
         ranks=ranks,
         generation=task.task.generation,

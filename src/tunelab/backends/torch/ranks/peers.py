@@ -195,6 +195,9 @@ class RankedMemory(Memory):
         asked = zip(self.peers.peaks[1:], self.peers.held[1:], strict=True)
         return [self.own.peak_gib(), *(held if peak is None else peak for peak, held in asked)]
 
+    def peak_reserved_gib(self) -> float | None:
+        return self.own.peak_reserved_gib()
+
     def current_gib(self) -> float | None:
         return self.own.current_gib()
 

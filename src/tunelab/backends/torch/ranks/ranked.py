@@ -22,7 +22,7 @@ from tunelab.backends.torch.session import TorchSession
 from tunelab.config.schema import Generation
 from tunelab.contracts import Method
 from tunelab.data.tokens.batching import shares
-from tunelab.errors import RunError
+from tunelab.errors import OutOfMemory, RunError
 from tunelab.records import Batch, Decoded, ParameterCount, TokenLoss
 from tunelab.training import ranks
 
@@ -89,7 +89,10 @@ class RankedSession(Session):
     def accumulate_shares(
         self, shares: Sequence[Sequence[Batch]], *, denominator: int, key: tuple[int, ...], rank: int = 0
     ) -> float:
-        return math.fsum(self._all("accumulate", [list(share) for share in shares], denominator, key))
+        found = self._all("accumulate", [list(share) for share in shares], denominator, key)
+        if None in found:
+            raise OutOfMemory("memory ran out on a rank while a step was computed")
+        return math.fsum(found)
 
     def wants_look(self, *, num_batches: int) -> bool:
         return self.local.wants_look(num_batches=num_batches)
@@ -97,11 +100,33 @@ class RankedSession(Session):
     @contextmanager
     def look(self) -> Iterator[None]:
         self._all("begin_look")
-        yield
+        try:
+            yield
+        except OutOfMemory:
+            self._all("break_off_look")
+            raise
         self._all("end_look")
+
+    @property
+    def loss_scale(self) -> float | None:
+        return self.local.loss_scale
+
+    @property
+    def most_tokens(self) -> int | None:
+        return self.local.most_tokens
+
+    @most_tokens.setter
+    def most_tokens(self, value: int | None) -> None:
+        self.local.most_tokens = value
 
     def gradient_norm(self) -> float:
         return self._all("gradient_norm")
+
+    def forget(self) -> None:
+        self._all("forget")
+
+    def skip(self) -> None:
+        self._all("skip")
 
     def update(self, *, learning_rate: float, max_norm: float | None) -> None:
         self._all("update", learning_rate, max_norm)

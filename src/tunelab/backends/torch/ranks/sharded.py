@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsFloat
 
 import numpy as np
 import torch
@@ -25,7 +25,6 @@ from tunelab.config.run import RunConfig
 from tunelab.config.schema import Generation
 from tunelab.contracts import Method
 from tunelab.errors import RunError
-from tunelab.models.inference import out_of_memory
 from tunelab.records import Batch, Decoded, TokenLoss
 from tunelab.training.optim import trained_parameters
 from tunelab.training.ranks import put_whole, rank, whole
@@ -75,17 +74,18 @@ class ShardedSession(TorchSession):
 
     def accumulate_shares(
         self, shares: Sequence[Sequence[Batch]], *, denominator: int, key: tuple[int, ...], rank: int = 0
-    ) -> float:
+    ) -> SupportsFloat:
+        """Where memory runs out on one rank the others wait for it in a sum, and the run fails."""
         self._whole = None
         own, num_passes, filler = shares[rank], max(map(len, shares)), _smallest(shares)
-        loss_sum = 0.0
+        loss_sum: Any = 0.0
         for index in range(num_passes):
             self.seed(*key, rank, index)
             counts, last = index < len(own), index == num_passes - 1
             loss = self.accumulate(
                 own[index] if counts else filler, denominator=denominator if counts else math.inf, last=last
             )
-            loss_sum += loss if counts else 0.0
+            loss_sum = loss_sum + (loss if counts else 0.0)
             self._cut_again()
         return loss_sum
 
@@ -115,7 +115,7 @@ class ShardedSession(TorchSession):
             try:
                 model = self._load()
             except (RuntimeError, MemoryError) as error:
-                if not out_of_memory(error):
+                if not device.out_of_memory(error):
                     raise
                 rule = "text is generated and the result is written from the whole model, which every device must hold"
                 raise RunError(f"memory ran out while the whole model was loaded: {rule}") from None

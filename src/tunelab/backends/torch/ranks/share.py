@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ from torch import distributed
 from tunelab.backends.torch.ranks.peers import END, Peers, lost
 from tunelab.backends.torch.session import TorchSession
 from tunelab.config.schema import Generation
-from tunelab.errors import RankLost
+from tunelab.errors import OutOfMemory, RankLost
 from tunelab.records import Batch, Decoded, TokenLoss
 
 LISTEN_SECONDS = 0.05
@@ -59,9 +59,13 @@ class Share:
         """Nothing but to say what memory was used while rank 0 worked alone."""
         self.peers.answers(None)
 
-    def accumulate(self, cut: Sequence[Sequence[Batch]], denominator: int, key: tuple[int, ...]) -> list[float]:
-        rank = self.peers.rank
-        own = self.local.accumulate_shares(cut, denominator=denominator, key=key, rank=rank)
+    def accumulate(self, cut: Sequence[Sequence[Batch]], denominator: int, key: tuple[int, ...]) -> list[float | None]:
+        """None of a rank where memory ran out."""
+        try:
+            loss = self.local.accumulate_shares(cut, denominator=denominator, key=key, rank=self.peers.rank)
+            own = float(loss)
+        except OutOfMemory:
+            own = None
         return self.peers.answers(own)
 
     def begin_look(self) -> None:
@@ -70,8 +74,19 @@ class Share:
     def end_look(self) -> None:
         self._look.close()
 
+    def break_off_look(self) -> None:
+        """Nothing is found by it."""
+        with suppress(OutOfMemory), self._look:
+            raise OutOfMemory("on a rank")
+
     def gradient_norm(self) -> float:
         return self.local.gradient_norm()
+
+    def forget(self) -> None:
+        self.local.forget()
+
+    def skip(self) -> None:
+        self.local.skip()
 
     def update(self, learning_rate: float, max_norm: float | None) -> None:
         self.local.update(learning_rate=learning_rate, max_norm=max_norm)

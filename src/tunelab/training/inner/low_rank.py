@@ -1,4 +1,4 @@
-"""An optimizer of any kind on a projected gradient, whose step is taken elsewhere."""
+"""An optimizer of any kind on a projected gradient, or a whole one, whose step is taken elsewhere."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from tunelab.training.optim import load_optimizer_state, optimizer_state
+from tunelab.training.inner.optimizers import load_optimizer_state, optimizer_state
 
 Inner = Callable[[list[Tensor]], torch.optim.Optimizer]
 """Makes the inner optimizer over one low-rank tensor."""
@@ -15,9 +15,9 @@ Inner = Callable[[list[Tensor]], torch.optim.Optimizer]
 
 class LowRankOptimizer:
     """An inner optimizer over a stand-in of the projected shape: it starts each step at zero, so what it holds
-    afterwards is the step. Its memory is given back in between."""
+    afterwards is the step; or at a weight, and then holds that after the step. Its memory is given back in between."""
 
-    def __init__(self, shape: tuple[int, int], *, dtype: torch.dtype, device: torch.device, inner: Inner) -> None:
+    def __init__(self, shape: tuple[int, ...], *, dtype: torch.dtype, device: torch.device, inner: Inner) -> None:
         self.stand_in = nn.Parameter(torch.zeros(shape, dtype=dtype, device=device))
         self.inner = inner([self.stand_in])
         self._bytes = self.stand_in.untyped_storage().nbytes()
@@ -33,11 +33,14 @@ class LowRankOptimizer:
         else:
             self.stand_in.grad.add_(low)
 
-    def step(self, *, learning_rate: float, use: Callable[[Tensor], None]) -> None:
-        """Take the step, show it to `use` and forget it with its gradient."""
+    def step(self, *, learning_rate: float, use: Callable[[Tensor], None], start: Tensor | None = None) -> None:
+        """Take the step from `start` (None: zero), show `use` what is there then, and forget it with its gradient."""
         with torch.no_grad():
             self.stand_in.untyped_storage().resize_(self._bytes)
-            self.stand_in.zero_()
+            if start is None:
+                self.stand_in.zero_()
+            else:
+                self.stand_in.copy_(start)
             for group in self.inner.param_groups:
                 group["lr"] = learning_rate
             self.inner.step()
@@ -57,8 +60,9 @@ class LowRankOptimizer:
             if "right" in new:
                 moments[key] = moments[key] @ (old["right"].t() @ new["right"]).pow(power)
 
-    def state(self) -> dict[str, Tensor]:
-        return optimizer_state(self.inner, {"inner": self.stand_in})
+    def state(self, name: str = "inner") -> dict[str, Tensor]:
+        """'name.field' -> value."""
+        return optimizer_state(self.inner, {name: self.stand_in})
 
-    def load_state(self, state: dict[str, Tensor]) -> None:
-        load_optimizer_state(self.inner, {"inner": self.stand_in}, state)
+    def load_state(self, state: dict[str, Tensor], name: str = "inner") -> None:
+        load_optimizer_state(self.inner, {name: self.stand_in}, state)

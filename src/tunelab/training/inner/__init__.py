@@ -1,0 +1,1 @@
+"""Optimizers over any tensors, which the rules of training are made of."""

@@ -1,0 +1,47 @@
+"""Methods that trouble one rank of two: memory runs out there, or a gradient overflows; for tests' processes."""
+
+import math
+from typing import Any
+
+import torch
+
+from tunelab.methods.galore import Galore
+from tunelab.methods.lora import Lora
+from tunelab.training.ranks import rank
+
+MOST = 60
+"""Padded tokens of a micro-batch that fit."""
+OVERFLOWS = 3
+
+
+def limit(model: Any) -> Any:
+    def forward(module: Any, args: Any, given: dict[str, Any]) -> None:
+        if module.training and rank() == 1 and given["input_ids"].numel() > MOST:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+
+    model.register_forward_pre_hook(forward, with_kwargs=True)
+    return model
+
+
+class ShortLora(Lora):
+    def attach(self, model: Any, *, seed: int) -> Any:
+        return limit(super().attach(model, seed=seed))
+
+
+class ShortGalore(Galore):
+    def attach(self, model: Any, *, seed: int) -> Any:
+        return limit(super().attach(model, seed=seed))
+
+
+class OverflowingLora(Lora):
+    """The first gradients of one factor on one rank."""
+
+    def attach(self, model: Any, *, seed: int) -> Any:
+        model, seen = super().attach(model, seed=seed), []
+
+        def hook(gradient: torch.Tensor) -> torch.Tensor:
+            seen.append(1)
+            return gradient * math.inf if rank() == 1 and len(seen) <= OVERFLOWS else gradient
+
+        next(p for name, p in model.named_parameters() if name.endswith("lora_B")).register_hook(hook)
+        return model
