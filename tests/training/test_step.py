@@ -43,17 +43,18 @@ METHODS: dict[str, Any] = {
 }
 SETTINGS = {"batch": {"examples": 24, "max_tokens": 800}, "budget": {"steps": 4}}
 MOST = 200
-"""Padded tokens of a micro-batch that fit."""
+"""Tokens of a micro-batch that fit, padding counted where there is any."""
 
 
 def short_of_memory(session: TorchSession, *, most: int = MOST, error: type[Exception] = RuntimeError) -> TorchSession:
-    """A session on a device that computes micro-batches of at most so many padded tokens: of a larger one memory runs
+    """A session on a device that computes micro-batches of at most so many tokens: of a larger one memory runs
     out in the middle of the backward pass, when some gradients are there."""
     parameters = [parameter for parameter in session.model.parameters() if parameter.requires_grad]
     accumulate = session.accumulate
 
     def limited(batch: Any, *, denominator: float, last: bool) -> Any:
-        size = max(row.num_tokens for row in batch.rows) * len(batch.rows)
+        lengths = [row.num_tokens for row in batch.rows]
+        size = max(lengths) * len(lengths) if session.pads else sum(lengths)
         seen = []
 
         def hook(gradient: torch.Tensor) -> None:

@@ -195,7 +195,8 @@ class _Attention(torch.autograd.Function):
         given = q_BHTD.contiguous(), k_BGKD.contiguous(), v_BGKD.contiguous(), bias, mask
         ctx.save_for_backward(*given)
         ctx.rule = rule
-        return _values(*given, rule)
+        with torch.autocast(q_BHTD.device.type, enabled=False):
+            return _values(*given, rule)
 
     @staticmethod
     def backward(ctx, grad_BTHD: Tensor):
@@ -203,7 +204,8 @@ class _Attention(torch.autograd.Function):
         grad_bias = (
             torch.zeros_like(bias, dtype=torch.float32) if bias is not None and ctx.needs_input_grad[3] else None
         )
-        grads = _gradients(q_BHTD, k_BGKD, v_BGKD, bias, mask, ctx.rule, grad_BTHD, grad_bias)
+        with torch.autocast(q_BHTD.device.type, enabled=False):
+            grads = _gradients(q_BHTD, k_BGKD, v_BGKD, bias, mask, ctx.rule, grad_BTHD, grad_bias)
         grad_q, grad_k, grad_v = (grad.to(q_BHTD.dtype) for grad in grads)
         return grad_q, grad_k, grad_v, None if grad_bias is None else grad_bias.to(bias.dtype), None, None
 
@@ -233,7 +235,8 @@ class _DocumentAttention(torch.autograd.Function):
         ctx.groups, ctx.rule = groups, rule
         y_NHD = by_token[0].new_zeros(*by_token[0].shape[:2], v_GND.shape[-1])
         for number, group in enumerate(groups):
-            y_DTHD = _values(*_gathered(by_token, group), None, None, _of_group(rule, number))
+            with torch.autocast(q_HND.device.type, enabled=False):
+                y_DTHD = _values(*_gathered(by_token, group), None, None, _of_group(rule, number))
             y_NHD[group.token_M] = y_DTHD.flatten(0, 1)[group.place_M]
         return y_NHD
 
@@ -246,7 +249,9 @@ class _DocumentAttention(torch.autograd.Function):
             grad_MHD = grad_NHD[group.token_M]
             D, T = group.index_DT.shape
             grad_DTHD = grad_MHD.new_zeros(D * T, *grad_MHD.shape[1:]).index_copy_(0, group.place_M, grad_MHD)
-            found = _gradients(*_gathered(by_token, group), None, None, rule, grad_DTHD.view(D, T, *grad_MHD.shape[1:]))
+            grad_DTHD = grad_DTHD.view(D, T, *grad_MHD.shape[1:])
+            with torch.autocast(grad_MHD.device.type, enabled=False):
+                found = _gradients(*_gathered(by_token, group), None, None, rule, grad_DTHD)
             for grad, part_DHTD in zip(grads, found, strict=True):
                 part = part_DHTD.transpose(1, 2).flatten(0, 1)[group.place_M]
                 grad.index_copy_(0, group.token_M, part.to(grad.dtype))

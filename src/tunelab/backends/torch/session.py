@@ -100,6 +100,11 @@ class TorchSession(Paths, Session):
         self.notes += self._attached.combine(self.model, folders, seed=self.run.seed, validation_loss=validation_loss)
         self._generator = None
 
+    def verify(self, batch: Batch) -> None:
+        super().verify(batch)
+        if self.updater is not None:  # a layer may keep the gradient of its weight itself
+            self.forget()
+
     def seed(self, *key: int) -> None:
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1))
 
