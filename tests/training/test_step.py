@@ -91,7 +91,7 @@ def test_the_step_begins_again_in_halves_and_learns_the_same(name):
 
 
 def test_nothing_of_the_failed_pass_is_left_in_the_gradients():
-    session = short_of_memory(make_session(Full(learning_rate=RATE), tiny.model("llama"), **SETTINGS))
+    session = short_of_memory(make_session(Full(learning_rate=RATE), tiny.model("llama"), **SETTINGS), most=60)
     other = make_session(Full(learning_rate=RATE), tiny.model("llama"), **SETTINGS)
     rows = tiny.rows(24)
     found = []
