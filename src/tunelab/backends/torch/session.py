@@ -238,6 +238,7 @@ class TorchSession(Paths, Session):
 
     def read_model(self, folder: Path) -> None:
         self._attached.load(self.model, folder)
+        set_storage(self.model, precision=self.run.precision)  # what lies in files has the dtypes of its training
         self._generator = None
 
     def parameters(self) -> ParameterCount:
