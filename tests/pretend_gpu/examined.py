@@ -1,11 +1,12 @@
-"""Methods on the CPU and on the pretended device, through `tunelab run`'s own path; what speaks against them.
+"""Methods on the CPU and on another device, through `tunelab run`'s own path; what speaks against them.
 
 There a run is stopped after its second step and executed again; it writes texts and saves its model, which is read
 again, generates by beam search and by drawing, and is exported both ways. As a process of its own:
 
     python -m pretend_gpu.examined KIND PRECISION FOLDER NAME ...
 
-writes FOLDER/complaints.json: name -> what is wrong, empty where nothing is.
+examines them on the pretended device and writes FOLDER/complaints.json: name -> what is wrong, empty where nothing is.
+scripts/gpu_parts.py does the same on a GPU.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import json
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +23,6 @@ import torch
 import yaml
 
 import tiny
-from pretend_gpu.pretend import DEVICE, on_device, to_host
 from tunelab import catalogue, device
 from tunelab.backends.torch.session import TorchSession
 from tunelab.config.read import read_study
@@ -44,6 +44,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "q_galore, a basis that turns": {"q_galore": {"rank": 4, "update_gap": 2, "projector": "subspace"}},
     "lora, dropout": {"lora": {"dropout": 0.2}},
     "rosa over nf4": {"rosa": {"base": "nf4", "density": 0.05}},
+    "qlora, paged": {"qlora": {"rank": 4, "optimizer": "paged_adamw8bit"}},
     "adalora": {"peft_any": {"type": "ADALORA", "init_r": 4, "target_r": 2, "tinit": 0, "tfinal": 0}},
 }
 """Beside every trained file of methods/ by its own example."""
@@ -52,7 +53,7 @@ SIZES: dict[str, dict[str, int]] = {
     "llama": {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2, "num_key_value_heads": 1},
     "t5": {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_heads": 2},
 }
-LARGEST = {"fp32": 1e-5, "bf16": 3e-2}
+LARGEST = {"fp32": 1e-5, "bf16": 3e-2, "fp16": 1e-2}
 """Difference of two losses, as a share: what rounding may make of three steps."""
 COPIES = 4
 """To the host in a step: the loss of each of up to three micro-batches, and the norm of the gradient."""
@@ -70,7 +71,27 @@ DECODED = ("full", "qlora", "rosa over nf4")
 """Methods whose saved model is asked for texts in these ways too."""
 
 
-def every_entry(kind: str) -> dict[str, dict[str, Any]]:
+class Place(NamedTuple):
+    """A device that is not the CPU."""
+
+    device: torch.device
+    holds: Callable[[torch.Tensor], bool]
+    """Whether a tensor lies there."""
+    copies: Callable[[], int]
+    """To the host, so far; always 0 where nobody counts."""
+    largest: Mapping[str, float] = LARGEST
+    exact: bool = True
+    """Whether its kernels are the CPU's, so that texts of random models are the same."""
+
+
+def pretended() -> Place:
+    """Changes torch for the whole process."""
+    from pretend_gpu import pretend
+
+    return Place(pretend.DEVICE, pretend.on_device, pretend.to_host.total)
+
+
+def every_entry() -> dict[str, dict[str, Any]]:
     """Name -> as a study writes it."""
     classes = {name: catalogue.load("methods", name) for name in catalogue.names("methods")}
     trained = {name: {name: cls.example()} for name, cls in classes.items() if cls.trains}
@@ -90,38 +111,42 @@ class Seen(NamedTuple):
     """To the host, of a step."""
 
 
-def examine(folder: Path, kind: str, precision: str, names: Sequence[str]) -> dict[str, list[str]]:
+def examine(
+    folder: Path, kind: str, precision: str, names: Sequence[str], *, there: Place, told: Callable[[str], None] = print
+) -> dict[str, list[str]]:
     """Complaints by name; methods that others are made of come first."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    entries = every_entry(kind)
+    entries = every_entry()
     plain, varied = [name for name in names if name not in VARIANTS], [name for name in names if name in VARIANTS]
     complaints: dict[str, list[str]] = {}
     for number, group in enumerate((plain, varied)):
         if group:
             study = write_study(folder / str(number), kind, [entries[name] for name in group], precision=precision)
-            here, there = (runs_of(study, study.parent / place) for place in ("cpu", "pretended"))
-            for name, one, other in zip(group, here, there, strict=True):
-                on_cpu = seen(*one, place=torch.device("cpu"), name=name)
-                complaints[name] = list(complained(name, precision, on_cpu, seen(*other, place=DEVICE, name=name)))
+            here, away = (runs_of(study, study.parent / place) for place in ("cpu", "away"))
+            for name, one, other in zip(group, here, away, strict=True):
+                on_cpu = seen(*one, name=name, there=None)
+                away_from_it = seen(*other, name=name, there=there)
+                complaints[name] = list(complained(name, precision, on_cpu, away_from_it, there))
+                told(f"{kind} {precision} {name}: {complaints[name] or 'as on the CPU'}")
     return complaints
 
 
-def complained(name: str, precision: str, cpu: Seen, there: Seen) -> Iterator[str]:
+def complained(name: str, precision: str, cpu: Seen, away: Seen, there: Place) -> Iterator[str]:
     yield from (f"on the CPU: {error}" for error in cpu.errors)
-    yield from there.errors
-    if there.errors:
+    yield from away.errors
+    if away.errors or cpu.errors:
         return
-    differences = [abs(one / other - 1) for one, other in zip(cpu.losses, there.losses, strict=True)]
-    if not max(differences, default=0.0) <= LARGEST[precision]:
-        yield f"losses differ by {max(differences):.1e}: {cpu.losses} and {there.losses}"
-    if precision == "fp32" and cpu.texts != there.texts:
-        yield f"texts differ: {cpu.texts} and {there.texts}"
-    if there.left:
-        yield f"{len(there.left)} tensors are not on the device: {', '.join(there.left[:3])}"
+    differences = [abs(one / other - 1) for one, other in zip(cpu.losses, away.losses, strict=True)]
+    if not max(differences, default=0.0) <= there.largest[precision]:
+        yield f"losses differ by {max(differences):.1e}: {cpu.losses} and {away.losses}"
+    if there.exact and precision == "fp32" and cpu.texts != away.texts:
+        yield f"texts differ: {cpu.texts} and {away.texts}"
+    if away.left:
+        yield f"{len(away.left)} tensors are not on the device: {', '.join(away.left[:3])}"
     allowed = next((number for key, number in MORE_COPIES.items() if name.startswith(key)), COPIES)
-    if there.most_copies > allowed:
-        yield f"{there.most_copies} copies to the host in a step, {allowed} are known"
+    if away.most_copies > allowed:
+        yield f"{away.most_copies} copies to the host in a step, {allowed} are known"
 
 
 def write_study(folder: Path, kind: str, methods: list[dict[str, Any]], *, precision: str) -> Path:
@@ -170,36 +195,40 @@ def computing_on(place: torch.device) -> Iterator[None]:
         device.chosen = held
 
 
-def seen(run: Any, folder: RunFolder, *, place: torch.device, name: str) -> Seen:
-    """Execute it there; on the device it is stopped and resumed, and its model is exported."""
+def seen(run: Any, folder: RunFolder, *, name: str, there: Place | None) -> Seen:
+    """Execute it there (None: on the CPU); there it is stopped and resumed, and its model is exported."""
     folder.ensure_run(run)
-    whole, copies, left, errors = place.type == "cpu", [0], [], []
+    copies, left, errors = [0], [], []
     step, count = 0, 0
+
+    def counted() -> int:
+        return 0 if there is None else there.copies()
 
     def progress(event: dict[str, Any]) -> None:
         nonlocal step, count
         if event["event"] == "step":
             step = event["step"]
-            copies.append(to_host.total() - count)
+            copies.append(counted() - count)
         elif event["event"] == "failed":
             errors.append(event["error"])
-        count = to_host.total()
+        count = counted()
 
     def write_model(session: TorchSession, into: Path) -> float:
-        left.extend(not_there(session))
+        if there is not None:
+            left.extend(not_there(session, there.holds))
         return held(session, into)
 
     held, TorchSession.write_model = TorchSession.write_model, write_model
     texts: tuple[Any, ...] = ()
     try:
-        with computing_on(place):
-            status = work(folder, progress, stop=lambda: not whole and step == STOP_AFTER)
+        with computing_on(torch.device("cpu") if there is None else there.device):
+            status = work(folder, progress, stop=lambda: there is not None and step == STOP_AFTER)
             if status == STOPPED:
                 status = work(folder, progress)
             if status == 0:
                 texts = tuple(one.prediction for one in folder.read_predictions())
                 texts += tuple(decoded(folder, run)) if name in DECODED else ()
-                if not whole and name != "ensemble":
+                if there is not None and name != "ensemble":
                     for merge in (False, True):
                         export(folder.path, folder.path.parent / f"{folder.path.name}-{merge}", merge=merge)
     except Exception as error:
@@ -207,7 +236,7 @@ def seen(run: Any, folder: RunFolder, *, place: torch.device, name: str) -> Seen
     finally:
         TorchSession.write_model = held
     losses = [record.loss for record in folder.steps()] + list(validation_losses(folder))
-    return Seen(tuple(errors), tuple(losses), texts, () if whole else tuple(left), max(copies))
+    return Seen(tuple(errors), tuple(losses), texts, tuple(left), max(copies))
 
 
 def decoded(folder: RunFolder, run: Any) -> Iterator[list[list[int]]]:
@@ -225,17 +254,18 @@ def validation_losses(folder: RunFolder) -> Iterator[float]:
         yield json.loads(line)["loss"]
 
 
-def not_there(session: TorchSession) -> Iterator[str]:
+def not_there(session: TorchSession, holds: Callable[[torch.Tensor], bool]) -> Iterator[str]:
     """Every tensor of the model, and of what the next step depends on."""
     model = {**dict(session.model.named_parameters()), **dict(session.model.named_buffers())}
-    yield from (name for name, value in model.items() if not (on_device(value) or name.endswith(NUMBERS)))
+    yield from (name for name, value in model.items() if not (holds(value) or name.endswith(NUMBERS)))
     if session.method is not None and session.method.trains:
         for kind, tensors in session.tensors().items():
             for name, value in tensors.items():
-                if not on_device(value) and value.dim() > 0 and not name.endswith(NUMBERS):
+                if not holds(value) and value.dim() > 0 and not name.endswith(NUMBERS):
                     yield f"{kind}: {name}"
 
 
 if __name__ == "__main__":
     _folder = Path(sys.argv[3])
-    (_folder / "complaints.json").write_text(json.dumps(examine(_folder, *sys.argv[1:3], names=sys.argv[4:])))
+    _found = examine(_folder, *sys.argv[1:3], names=sys.argv[4:], there=pretended())
+    (_folder / "complaints.json").write_text(json.dumps(_found))

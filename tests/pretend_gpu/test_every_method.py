@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 TRAINED = [name for name in catalogue.names("methods") if catalogue.load("methods", name).trains]
 VARIANTS = [
     "full, 8-bit moments", "full, Adafactor", "galore, a basis that turns", "q_galore, a basis that turns",
-    "lora, dropout", "rosa over nf4", "adalora",
+    "lora, dropout", "rosa over nf4", "qlora, paged", "adalora",
 ]  # fmt: skip
 MADE_OF_RUNS = ["merge", "ensemble"]
 NARROW = ["full", "galore", "lora", "q_galore", "qlora", "rosa", "sequential"]
