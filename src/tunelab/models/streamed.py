@@ -1,14 +1,15 @@
 """A model read tensor by tensor, its linear layers quantised as they arrive: it never exists as a whole in float.
 
 Files are read and not mapped, because mapped pages count as this process's memory. The peak is the quantised model,
-one layer and the largest tensor. What is not plainly the model's own (renamed or fused weights, code of the model's
-repository, weights that no file holds) is left to transformers, which reads all of it first.
+one layer and the largest tensor. What is not plainly the model's own (weights that transformers makes of several while
+it loads, weights that no file holds, code of the model's repository) is left to transformers, which reads all first.
 """
 # I in, O out
 
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from math import prod
@@ -92,9 +93,12 @@ def _read(config: PretrainedConfig, folder: Path, place: torch.device) -> PreTra
     if getattr(config, "quantization_config", None) is not None:
         raise NotPlain("its files are quantised already")
     stored = headers(folder)
+    config.dtype = _dtype_of(config, stored)
     with torch.device("meta"):
-        model = automatic(config).from_config(config, dtype=_dtype_of(config, stored))
-    wanted = _wanted(model, stored)
+        model = automatic(config).from_config(config, dtype=config.dtype)
+    if _has_wide_modules(model, config.dtype):
+        raise NotPlain("some of its modules are wanted in fp32 beside narrower ones")
+    own, names = model.state_dict(), _names(model, stored)
     _fill_buffers(model, place)
     kept = kept_float(model)
     for name, layer in linear_layers(model).items():
@@ -102,12 +106,13 @@ def _read(config: PretrainedConfig, folder: Path, place: torch.device) -> PreTra
             model.set_submodule(name, Nf4Linear(layer, transposed=is_transposed(layer)))
     began = time.perf_counter()
     with stage("loading in 4 bits") as say:
-        for number, (name, tensor) in enumerate(_tensors({name: stored[name] for name in wanted}), 1):
+        for number, (name, tensor) in enumerate(_tensors({name: stored[held] for name, held in names.items()}), 1):
             if number % TOLD_EVERY == 0:
-                say(f"loading in 4 bits: {number} of {len(wanted)} tensors")
-            _put(model, name, tensor, dtype=wanted[name], place=place)
-        say(f"loaded in 4 bits: {len(wanted)} tensors, {time.perf_counter() - began:.1f} s")
-    model.tie_weights()
+                say(f"loading in 4 bits: {number} of {len(names)} tensors")
+            _put(model, name, tensor, dtype=own[name].dtype, place=place)
+        say(f"loaded in 4 bits: {len(names)} tensors, {time.perf_counter() - began:.1f} s")
+    # what its files hold twice is tied if it is equal there, as transformers does
+    model.tie_weights(missing_keys=own.keys() - names.keys(), recompute_mapping=False)
     left = [name for name, value in model.state_dict().items() if value.device.type == "meta"]
     assert not left, f"nothing was read for {left[:3]}"
     return_freed_memory()
@@ -152,42 +157,65 @@ def _dtype_of(config: PretrainedConfig, stored: Mapping[str, Stored]) -> torch.d
     return found.pop()
 
 
-def _wanted(model: PreTrainedModel, stored: Mapping[str, Stored]) -> dict[str, torch.dtype]:
-    """What is to be read, and the dtype in which the model holds it."""
+def _has_wide_modules(model: PreTrainedModel, dtype: torch.dtype) -> bool:
+    """Whether transformers would load some of its modules in fp32 (T5's wo); of which types differs by release."""
+    if dtype not in (torch.float16, torch.bfloat16):
+        return False
+    plan: Any = getattr(model, "_get_dtype_plan", None)
+    wide = (getattr(model, name, None) for name in ("_keep_in_fp32_modules", "_keep_in_fp32_modules_strict"))
+    return bool(plan(dtype)) if plan is not None else any(wide)
+
+
+def _names(model: PreTrainedModel, stored: Mapping[str, Stored]) -> dict[str, str]:
+    """Name in the model -> name in the files, of all that is to be read.
+
+    Raises:
+        NotPlain: transformers would do more than rename, or would read less or more than the model has.
+    """
     own = model.state_dict()
-    if any(value.dtype == torch.float16 for value in own.values()) and getattr(model, "_keep_in_fp32_modules", None):
-        raise NotPlain("some of its modules are wanted in fp32 when the others are fp16")
-    if getattr(model, "_keep_in_fp32_modules_strict", None):
-        raise NotPlain("some of its modules are wanted in fp32")
-    tied = set(getattr(model, "all_tied_weights_keys", None) or ())
-    missing, unknown = own.keys() - tied - stored.keys(), stored.keys() - own.keys()
-    if missing or unknown:
-        name, what = (min(missing), "is in no file") if missing else (min(unknown), "is not the model's")
-        raise NotPlain(f"its files name weights otherwise than the model does ({name} {what})")
-    if twice := sorted(tied & stored.keys()):
-        raise NotPlain(f"{twice[0]} is in its files, though it is tied")
-    if wrong := [name for name in own.keys() - tied if tuple(own[name].shape) != stored[name].shape]:
+    needless = "|".join(getattr(model, "_keys_to_ignore_on_load_unexpected", None) or ["(?!)"])
+    names: dict[str, str] = {}
+    for name in stored:
+        renamed = _renamed(name, model, own)
+        if renamed in names:
+            raise NotPlain(f"{names[renamed]} and {name} are one weight of the model")
+        if renamed in own:
+            names[renamed] = name
+        elif not re.search(rf"{needless}|rotary_emb\.inv_freq", renamed):
+            raise NotPlain(f"{name} in its files is not the model's")
+    if wrong := [name for name, held in names.items() if tuple(own[name].shape) != stored[held].shape]:
         raise NotPlain(f"{min(wrong)} has another shape in its files")
-    if name := next(_converted(model, stored), None):
-        raise NotPlain(f"transformers converts {name} while it loads")
-    return {name: value.dtype for name, value in own.items() if name not in tied}
+    tied = getattr(model, "all_tied_weights_keys", None) or {}
+    together = {name: {source, *(each for each in tied if tied[each] == source)} for name, source in tied.items()}
+    together |= {source: together[name] for name, source in tied.items()}
+    if lacking := [name for name in own if name not in names and not together.get(name, set()) & names.keys()]:
+        raise NotPlain(f"{min(lacking)} is in no file")
+    return names
 
 
-def _converted(model: PreTrainedModel, names: Mapping[str, Any]) -> Iterator[str]:
-    """Names that transformers would make others of, or whose values it would change."""
+def _renamed(name: str, model: PreTrainedModel, own: dict[str, Tensor]) -> str:
+    """As transformers names a weight of the files in the model."""
+    rules, converted = _rules(model)
+    from transformers.core_model_loading import rename_source_key
+
+    prefix = model.base_model_prefix
+    renamed, pattern = rename_source_key(name, rules, converted, prefix, own)
+    if renamed not in own and name in own:
+        renamed, pattern = rename_source_key(name, [], [], prefix, own)
+    if pattern is not None:
+        raise NotPlain(f"transformers makes other weights of {name} while it loads")
+    return renamed
+
+
+def _rules(model: PreTrainedModel) -> tuple[list[Any], list[Any]]:
+    """How transformers renames and how it converts what is in files."""
     try:
         from transformers.conversion_mapping import get_model_conversion_mapping
-        from transformers.core_model_loading import WeightConverter, WeightRenaming, rename_source_key
-    except ImportError:  # another release keeps them elsewhere: nothing can be said of any name
-        yield from names
-        return
+        from transformers.core_model_loading import WeightConverter, WeightRenaming
+    except ImportError:
+        raise NotPlain("this release of transformers does not say what it converts while it loads") from None
     rules = get_model_conversion_mapping(model)
-    renamings = [rule for rule in rules if isinstance(rule, WeightRenaming)]
-    converters = [rule for rule in rules if isinstance(rule, WeightConverter)]
-    for name in names:
-        renamed, pattern = rename_source_key(name, renamings, converters)
-        if renamed != name or pattern is not None:
-            yield name
+    return tuple([rule for rule in rules if isinstance(rule, kind)] for kind in (WeightRenaming, WeightConverter))
 
 
 def _fill_buffers(model: PreTrainedModel, place: torch.device) -> None:
