@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal -o faulthandler_timeout=300
 
-.PHONY: demo test test-fast test-versions lint types docs bench benchmarks java chromium tmux slurm jittor
+.PHONY: demo test test-fast test-versions lint types docs bench benchmarks gpu-check gpu-wheels java chromium tmux slurm jittor
 
 # The embedded quickstart, to a finished report under results/quickstart.
 demo: $(VENV)/.tunelab
@@ -69,6 +69,14 @@ bench: $(VENV)/.tunelab-bench
 # What other measurements there are, with their commands and tables.
 benchmarks: $(VENV)/.tunelab-dev
 	@$(BIN)/python scripts/list_benchmarks.py
+
+# On a machine with a GPU, at most seven minutes, with the Python there that has torch; what it lacks is read from
+# build/gpu-wheels, which `make gpu-wheels` fills where there is a network.
+gpu-check:
+	@$(PYTHON) scripts/gpu_check.py $(if $(wildcard build/gpu-wheels/*.whl),--wheels build/gpu-wheels) $(GPU_CHECK)
+
+gpu-wheels: $(VENV)/.tunelab
+	@$(BIN)/python scripts/gpu_check.py --carry build/gpu-wheels $(GPU_WHEELS)
 
 $(VENV)/.tunelab: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -298,6 +298,10 @@ class Backend(ABC):
     def resolve(self, *, precision: Precision, threads: int | None) -> tuple[Products, int]:
         """Replace 'auto' by what this machine should use, from flags and a fixed accuracy check, never a timing."""
 
+    def max_tokens(self) -> int:
+        """Of a micro-batch on this machine, for `batch.max_tokens: auto`."""
+        return 4096
+
     @abstractmethod
     def count(self, model: ModelSource, method: AnyMethod | None) -> ParameterCount | None:
         """Parameters from the configuration alone: no weights, no hub. None where the configuration is not here, or

@@ -80,6 +80,12 @@ def test_what_a_run_prepares_is_told_where_nothing_else_is():
     assert out.getvalue() == "test: tokenising train: 5,000 rows\n"
 
 
+def test_a_log_tells_how_long_loading_took():
+    out = io.StringIO()
+    PlainView(Console(file=out, width=200)).event(RUN, {"event": "loaded", "seconds": 3.14159})
+    assert out.getvalue() == "test: loaded in 3.1 s\n"
+
+
 def test_a_phase_is_named_where_nothing_was_said_for_a_while():
     out = io.StringIO()
     view = PlainView(Console(file=out, width=200))

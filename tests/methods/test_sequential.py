@@ -9,6 +9,7 @@ from training_harness import NoMemory, Records, Stopped, make_session, run_train
 from tunelab.config.schema import Budget
 from tunelab.data.tokens.batching import Order
 from tunelab.errors import ConfigError
+from tunelab.records import Batch
 from tunelab.study.executing.execute import verified_rows
 from tunelab.study.planning.plan import build_method
 from tunelab.training.loop import Loop, train
@@ -121,6 +122,16 @@ def test_in_bf16_products_trained_weights_are_fp32_in_every_part():
     assert session.model.model.layers[0].mlp.up_proj.base.weight.dtype == torch.bfloat16
     session.enter(1, Order(tiny.rows(20), seed=0, examples=6, budget=Budget(steps=4)))
     assert {value.dtype for value in session.model.parameters()} == {torch.float32}
+
+
+def test_what_was_trained_in_bf16_products_is_read_again_in_fp32(tmp_path):
+    rows, method = tiny.rows(6), sequential("full", "lora")
+    run_training(method, tiny.model("llama"), rows, budget={"steps": 2}, precision="bf16").session.write_model(tmp_path)
+    again = make_session(method, tiny.model("llama"))
+    again.read_model(tmp_path)
+    assert {parameter.dtype for parameter in again.model.parameters()} == {torch.float32}
+    (loss,) = again.evaluate([Batch((rows[0],))])
+    assert loss.loss_sum > 0
 
 
 def test_a_part_of_0_steps_is_refused_before_step_1():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from pydantic import PositiveInt
+
 from tunelab.config.launch import Ranks
 from tunelab.config.schema import (
     BatchSettings,
@@ -32,6 +34,11 @@ class ParentRun(Section):
     """name, label and its own fields, as in its own run.json."""
 
 
+class RunBatch(BatchSettings):
+    max_tokens: PositiveInt = 4096  # pyright: ignore[reportIncompatibleVariableOverride]
+    """As `BatchSettings`, with a number for auto."""
+
+
 class RunConfig(Section):
     """One run, whole: what `run.json` holds and a worker executes."""
 
@@ -52,7 +59,7 @@ class RunConfig(Section):
     data_revision: str
     """The task's fingerprint."""
     budget: Budget
-    batch: BatchSettings
+    batch: RunBatch
     data: DataSettings
     precision: Products
     weights: Weights = "fp32"

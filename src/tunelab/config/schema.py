@@ -78,8 +78,9 @@ class BatchSettings(Section):
     examples: PositiveInt = 16
     """Examples per optimizer step."""
 
-    max_tokens: PositiveInt = 4096
-    """Padded tokens per micro-batch: bounds memory and changes no gradient. A longer row goes alone."""
+    max_tokens: PositiveInt | Literal["auto"] = "auto"
+    """Tokens per micro-batch, padding counted: bounds memory and changes no gradient. A longer row goes alone. auto:
+    4096 on a GPU, on a CPU what its cache holds of a layer; written down before the first run."""
 
     max_length: PositiveInt = 512
     """Tokens per row, prompt and target together; `data.overlong` says what happens to a longer one."""

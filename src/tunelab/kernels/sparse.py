@@ -60,7 +60,9 @@ def _gathered(grad_NO: Tensor, x_NI: Tensor, index_K: Tensor) -> Tensor:
     """Block after block of the dense product, the wanted entries taken out of each."""
     inputs, taken = x_NI.shape[1], []
     firsts = range(0, grad_NO.shape[1], _rows_of_a_block(inputs))
-    begins = torch.searchsorted(index_K, index_K.new_tensor([first * inputs for first in firsts])).tolist()
+    begins = [0]
+    if len(firsts) > 1:  # asking a device where they begin waits for it
+        begins = torch.searchsorted(index_K, index_K.new_tensor([first * inputs for first in firsts])).tolist()
     ends = [*begins[1:], len(index_K)]
     for (first, block_MI), begin, end in zip(row_blocks(grad_NO, x_NI), begins, ends, strict=True):
         taken.append(block_MI.view(-1)[index_K[begin:end] - first * inputs])

@@ -218,7 +218,12 @@ def settle(plan: Plan, store: Store, *, slurm: Slurm | None = None, view: View |
     located = backend.locate(study.model)
     pinned = study.model if located.revision.startswith("sha256:") else {"revision": located.revision}
     model = study.model.model_copy(update=pinned) if isinstance(pinned, dict) else pinned
-    study = study.model_copy(update={"precision": precision, "threads": threads, "model": model})
+    tokens = study.batch.max_tokens
+    if tokens == "auto":
+        before = earlier.get("batch", {}).get("max_tokens", tokens)
+        tokens = backend.max_tokens() if before == "auto" else int(before)
+    batch = study.batch.model_copy(update={"max_tokens": tokens})
+    study = study.model_copy(update={"precision": precision, "threads": threads, "model": model, "batch": batch})
     fingerprints = {task.name: task.task.fingerprint() for task in plan.tasks}
     return plan._replace(study=study), Revisions(located.revision, fingerprints, precision, threads)
 

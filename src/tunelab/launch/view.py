@@ -116,6 +116,8 @@ def _plain(event: dict[str, Any]) -> str | None:
         return f"generated {event['done']}/{event['total']} texts {event['tokens_per_second']:,.0f} tokens/s"
     if kind == "validation":
         return f"step {event['step']} validation loss {event['loss']:.4f}"
+    if kind == "loaded":
+        return f"loaded in {event['seconds']:.1f} s"
     if kind == "resumed":
         return f"resumed at step {event['step']}"
     if kind in ("failed", "busy"):

@@ -65,12 +65,20 @@ class Int8Linear(nn.Module):
         codes, scales = quantise(weight_OI, draw=None)
         self.register_buffer("codes", codes)
         self.register_buffer("scales", scales)
-        self.register_buffer("num_moves", torch.zeros((), dtype=torch.int64, device=codes.device))
+        self.register_buffer("num_moves", torch.zeros((), dtype=torch.int64))
         self.take: Callable[[Tensor], None] | None = None
 
     def __getstate__(self) -> dict:
         """A copy is not trained along with the layer."""
         return {**self.__dict__, "take": None}
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Int8Linear:
+        """Moves between devices; the count stays where a draw's seed is made of it without waiting for a GPU."""
+        counted = self.num_moves
+        super()._apply(fn, recurse)
+        if "meta" not in (counted.device.type, self.num_moves.device.type):
+            self.num_moves = counted
+        return self
 
     @property
     def quantised_weights(self) -> int:

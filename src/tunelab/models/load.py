@@ -192,7 +192,7 @@ def build(config: PretrainedConfig, *, tied: bool | None) -> PreTrainedModel:
     construction, while a checkpoint with its own head loads untied."""
     import torch
 
-    model = _automatic(config).from_config(config)
+    model = automatic(config).from_config(config)
     head = model.get_output_embeddings()
     if tied is False and head is not None and head.weight is model.get_input_embeddings().weight:
         head.weight = torch.nn.Parameter(torch.empty_like(head.weight).normal_(std=0.02))
@@ -213,9 +213,9 @@ def load_model(source: ModelSource, located: Located, *, seed: int) -> PreTraine
         config = AutoConfig.from_pretrained(located.folder, trust_remote_code=source.trust_remote_code)
         if source.initialize == "random":
             torch.manual_seed(seed)
-            model = _automatic(config).from_config(config, dtype=torch.float32)
+            model = automatic(config).from_config(config, dtype=torch.float32)
         else:
-            model = _automatic(config).from_pretrained(
+            model = automatic(config).from_pretrained(
                 located.folder,
                 config=config,
                 dtype="auto",
@@ -316,7 +316,8 @@ def _as_transformers_reads(model: PreTrainedModel, folder: Path) -> dict[str, to
     return None if misfits else again.state_dict()
 
 
-def _automatic(config: Any) -> Any:
+def automatic(config: Any) -> Any:
+    """transformers' class for models of this kind."""
     from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
     return AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM

@@ -82,6 +82,11 @@ class Nf4Linear(nn.Module):
         for name, value in state.items():
             self.register_buffer(name, value)
 
+    def hold(self, weight_OI: Tensor) -> None:
+        """This weight, contiguous, in place of the present one."""
+        for name, value in quantise(weight_OI).items():
+            self._buffers[name] = value
+
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Nf4Linear:
         """Moves between devices; scales keep their dtype, because narrower ones would make another weight."""
         exact = {"scales_of_scales": self.scales_of_scales, "offset": self.offset}

@@ -57,9 +57,8 @@ def _compile() -> None:
 
 def _exercise(network: Any, method: Any, *, source: Any, located: Any, tokenizer: Any) -> None:
     from tunelab.backends.jittor.session import JittorSession
-    from tunelab.config.run import RunConfig
+    from tunelab.config.run import RunBatch, RunConfig
     from tunelab.config.schema import (
-        BatchSettings,
         Budget,
         Checkpoint,
         DataSettings,
@@ -74,7 +73,7 @@ def _exercise(network: Any, method: Any, *, source: Any, located: Any, tokenizer
     run = RunConfig(
         id="", backend="jittor", task="", task_options={}, seed=0, method={}, model=source, model_revision="",
         data_revision="", precision="fp32", threads=1, activation_checkpointing=False, budget=Budget(steps=1),
-        batch=BatchSettings(), data=DataSettings(), optimizer=Optimizer(weight_decay=0.1), schedule=Schedule(),
+        batch=RunBatch(), data=DataSettings(), optimizer=Optimizer(weight_decay=0.1), schedule=Schedule(),
         loss=Loss(label_smoothing=0.1), validation=Validation(), generation=Generation(), checkpoint=Checkpoint(),
     )  # fmt: skip
     trained = JittorSession(network, method, run, located=located, tokenizer=tokenizer, notes=[])

@@ -14,6 +14,11 @@ from tunelab.config.schema import ModelSource, Precision, Products
 from tunelab.contracts import Method
 from tunelab.records import Limits, Located, ParameterCount, TextSide
 
+BYTES_OF_TOKEN = 32 * 1024
+CACHE_BYTES = 32 * 1024**2
+"""Where the machine does not say."""
+LEAST_TOKENS = 256
+
 
 @final
 class TorchHf(Backend):
@@ -26,6 +31,13 @@ class TorchHf(Backend):
             without = "fp16" if device.on_gpu() else "fp32"
             precision = "bf16" if device.has_bf16(device.chosen()) else without
         return precision, threads or _cores()
+
+    def max_tokens(self) -> int:
+        """On a CPU as many as have 32 KiB of its cache each: about what a layer's widest product takes, in and out."""
+        if device.on_gpu():
+            return 4096
+        held = (device.cache_bytes() or CACHE_BYTES) // BYTES_OF_TOKEN
+        return min(max(held, LEAST_TOKENS), 4096)
 
     def warm(self, model: ModelSource) -> None:
         from tunelab.backends.torch.loading import warm

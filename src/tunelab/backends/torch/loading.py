@@ -21,6 +21,7 @@ from tunelab.models.limits import limit_problems, limits_of
 from tunelab.models.load import load_model, load_text, local_folder, read_configuration, skeleton
 from tunelab.models.quantise import require_nf4
 from tunelab.models.reach import base_of, num_reached, reached, reached_together
+from tunelab.models.streamed import load_quantised
 from tunelab.records import Limits, Located, ParameterCount, TextSide
 
 
@@ -101,7 +102,11 @@ def open_session(
 def _attached_model(
     run: RunConfig, method: Method | None, notes: list[str], place: torch.device, *, located: Located, text: TextSide
 ) -> Any:
-    model: Any = load_model(run.model, located, seed=run.seed)
+    model: Any = None
+    if method is not None and method.base_storage == "nf4" and not method.members:  # parts may begin in float
+        model = load_quantised(run.model, located, place=place, note=notes.append)
+    if model is None:
+        model = load_model(run.model, located, seed=run.seed)
     limits = limits_of(model)
     for key, problem in limit_problems(limits, max_length=run.batch.max_length, num_tokens=num_tokens(text)):
         raise ModelError(f"model '{run.model.name}': {key}: {problem}")

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from tunelab import device
 from tunelab.backend_contract import Session, Updater
 from tunelab.backends.torch.faster import Faster
-from tunelab.backends.torch.generation import GENERATION_BATCH, LIMITS, folded, largest_difference, probes
+from tunelab.backends.torch.generation import LIMITS, folded, generation_tokens, largest_difference, probes
 from tunelab.backends.torch.idle import idle_notes
 from tunelab.backends.torch.paths import Paths
 from tunelab.backends.torch.storage import parameter_count, set_storage, write_tensors
@@ -243,7 +243,7 @@ class TorchSession(Paths, Session):
                 ends=end_tokens(self.model, self.tokenizer),
                 first=label_edges(self.tokenizer).start if self.pairs else (),
                 pad=self.tokenizer.pad_token_id,
-                max_tokens=GENERATION_BATCH * self.run.batch.max_tokens,
+                max_tokens=generation_tokens(self.run.batch.max_tokens, self.model.device),
                 progress=progress,
                 note=self.notes.append,
             )
@@ -302,6 +302,7 @@ class TorchSession(Paths, Session):
 
     def read_model(self, folder: Path) -> None:
         self._attached.load(self.model, folder)
+        set_storage(self.model, precision=self.run.precision)  # what lies in files has the dtypes of its training
         self._generator = None
 
     def parameters(self) -> ParameterCount:

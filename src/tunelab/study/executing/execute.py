@@ -121,6 +121,7 @@ def _load(
         process_gib = meter.memory.current_gib()
         session = parts.backend.session(run, parts.method, located=located, text=text, notes=notes)
         loaded_gib = meter.memory.current_gib()
+    progress({"event": "loaded", "seconds": meter.costs()["load"].seconds})
     return Work(run, parts, folder, session, text, meter, progress, stop, notes, process_gib, loaded_gib)
 
 

@@ -96,3 +96,5 @@ class Revisions(NamedTuple):
     tasks: dict[str, str] = {}
     precision: Products = "fp32"
     threads: int = 1
+    max_tokens: int = 4096
+    """Of a micro-batch, where the study leaves it to the machine."""

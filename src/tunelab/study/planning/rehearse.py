@@ -109,7 +109,7 @@ def _smaller_study(plan: Plan, folder: Path, model: StandIn) -> dict[str, Any]:
         "budget": {"steps": NUM_STEPS},
         "batch": batch.model_dump() | {
             "examples": min(batch.examples, NUM_EXAMPLES),
-            "max_tokens": min(batch.max_tokens, MAX_TOKENS),
+            "max_tokens": MAX_TOKENS if batch.max_tokens == "auto" else min(batch.max_tokens, MAX_TOKENS),
             "max_length": min(batch.max_length, MAX_LENGTH),
         },
         "threads": 1,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tunelab.config.launch import Ranks
-from tunelab.config.run import ParentRun, RunConfig
+from tunelab.config.run import ParentRun, RunBatch, RunConfig
 from tunelab.config.schema import Weights
 from tunelab.study.planning.frameworks import ranks_of, ranks_of_base
 from tunelab.study.planning.plan import identity, load_backend
@@ -69,7 +69,10 @@ def _run(
     parents: tuple[ParentRun, ...] = (),
 ) -> RunConfig:
     study = plan.study
-    sections = ("budget", "batch", "data", "activation_checkpointing", "optimizer", "schedule", "loss", "validation")
+    sections = ("budget", "data", "activation_checkpointing", "optimizer", "schedule", "loss", "validation")
+    batch = study.batch.model_dump()
+    if batch["max_tokens"] == "auto":
+        batch["max_tokens"] = revisions.max_tokens
     run = RunConfig(
         id="",
         backend=backend,
@@ -88,6 +91,7 @@ def _run(
         generation=task.task.generation,
         evaluation=study.evaluation,
         checkpoint=study.checkpoint,
+        batch=RunBatch(**batch),
         **{name: getattr(study, name) for name in sections},
     )
     place = "" if backend == "torch" else f"--{backend}"

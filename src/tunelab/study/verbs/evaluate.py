@@ -198,7 +198,8 @@ def _run(saved: Saved, plan: Plan) -> tuple[RunConfig, RunParts]:
     threads = None if plan.study.threads == "auto" else plan.study.threads
     precision, threads = backend.resolve(precision=plan.study.precision, threads=threads)
     revision = backend.locate(plan.study.model).revision
-    revisions = Revisions(revision, {task.name: task.task.fingerprint()}, precision, threads)
+    prints = {task.name: task.task.fingerprint()}
+    revisions = Revisions(revision, prints, precision, threads, backend.max_tokens())
     run = base_run(plan, task, name, revisions)
     seed = saved.run.seed if saved.run else run.seed
     identity = f"{saved.facts['label']}--{task.name}--seed{seed}--evaluated".replace(" ", "-")

@@ -8,9 +8,8 @@ import numpy as np
 from pydantic import ValidationError
 
 from tunelab.config.explain import Problem, explain
-from tunelab.config.run import RunConfig
+from tunelab.config.run import RunBatch, RunConfig
 from tunelab.config.schema import (
-    BatchSettings,
     Budget,
     Checkpoint,
     DataSettings,
@@ -203,7 +202,7 @@ def _settings(saved: Saved, *, chat: bool, options: Mapping[str, float | None]) 
         model_revision="",
         data_revision="",
         budget=Budget(epochs=1),
-        batch=BatchSettings(),
+        batch=RunBatch(),
         # Whoever asks a model without a study writes its format himself, unless its chat template does.
         data=DataSettings(special_tokens="text" if chat else "control"),
         precision=precision,

@@ -151,11 +151,12 @@ def show_file(path: Path) -> ShownFile:
 def _first_step(plan: Plan, data: RunData) -> FirstStep:
     study = plan.study
     order = Order(data.train, seed=study.seeds[0], examples=study.batch.examples, budget=study.budget)
-    rows = order.step(1)
+    rows, most = order.step(1), study.batch.max_tokens
+    most = load_backend(study.backends[0]).max_tokens() if most == "auto" else most
     return FirstStep(
         examples=tuple(_id(row, data) for row in rows),
         num_steps=order.num_steps,
-        num_micro_batches=len(micro_batches(rows, max_tokens=study.batch.max_tokens)),
+        num_micro_batches=len(micro_batches(rows, max_tokens=most)),
         num_tokens=sum(row.num_tokens for row in rows),
         num_supervised=sum(row.num_supervised for row in rows),
     )
