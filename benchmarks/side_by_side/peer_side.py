@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 
 from side_by_side.measure import Clock, give_back, held_weights_mib, import_model_code, summary, warm_libraries
 from side_by_side.prepare import read_steps, same_products, work_folder
-from side_by_side.workloads import ALL_LINEAR, Mode, Workload
+from side_by_side.workloads import ALL_LINEAR, GALORE_EPS, Mode, Workload
 
 
 def train(
@@ -208,11 +209,12 @@ def causal_trainer(work: Work, **options: Any) -> Any:
 def galore_trainer(work: Work) -> Any:
     """Trainer with galore-torch's GaLoreAdamW, its groups as galore-torch's README makes them.
 
-    Its eps is added before the second moment's bias is corrected, which makes it 32 times as large at step 1; tunelab's
-    is torch's. 4e-10 there is what 1e-8 is here in the first steps; with its own 1e-6, losses are 0.01 apart after two.
+    Its eps is added before the second moment's bias is corrected, torch's and tunelab's after that; before each step it
+    gets the one that amounts to theirs. Neither side clips: Trainer would by the norm of whole gradients, tunelab by that
+    of the projected ones.
     """
     from galore_torch import GaLoreAdamW
-    from transformers import get_constant_schedule
+    from transformers import TrainerCallback, get_constant_schedule
 
     about = json.loads((work.place / "method.json").read_text())["galore"]
     projected = [module.weight for name, module in work.network.named_modules() if name.split(".")[-1] in ALL_LINEAR]
@@ -222,8 +224,17 @@ def galore_trainer(work: Work) -> Any:
         {"params": [weight for weight in work.network.parameters() if id(weight) not in ids]},
         {"params": projected, **options, "proj_type": "std"},
     ]
-    optimizer = GaLoreAdamW(groups, lr=work.arguments["learning_rate"], eps=4e-10, no_deprecation_warning=True)
-    return causal_trainer(work, optimizers=(optimizer, get_constant_schedule(optimizer)))
+    optimizer = GaLoreAdamW(groups, lr=work.arguments["learning_rate"], eps=GALORE_EPS, no_deprecation_warning=True)
+
+    class Alike(TrainerCallback):
+        def on_step_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+            for group in optimizer.param_groups:
+                group["eps"] = GALORE_EPS * math.sqrt(1 - group["betas"][1] ** (state.global_step + 1))
+
+    work.arguments["max_grad_norm"] = 0.0
+    trainer = causal_trainer(work, optimizers=(optimizer, get_constant_schedule(optimizer)))
+    trainer.add_callback(Alike())
+    return trainer
 
 
 def pairs_trainer(work: Work) -> Any:

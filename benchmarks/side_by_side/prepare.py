@@ -103,6 +103,7 @@ def study(
         "schedule": {"kind": "constant", "warmup": 0},
         "validation": {"every": 1000},
         "checkpoint": {"seconds": 100000},
+        "optimizer": workload.optimizer,
     }
     file = place / f"{content['name']}.yaml"
     file.write_text(yaml.safe_dump(content, sort_keys=False))

@@ -59,6 +59,8 @@ class Workload(NamedTuple):
     bars: Bars
     other: dict[str, Any] = {}
     """The method of the other side, where that is tunelab too."""
+    optimizer: dict[str, Any] = {}
+    """Of our study, where its defaults cannot be the peer's."""
     modes: tuple[Mode, ...] = MODES
     learning_rate: float = 2e-4
     equal_losses: bool = True
@@ -102,6 +104,7 @@ LORA_8 = {"lora": {"rank": 8, "alpha": 32, "targets": ["c_attn"]}}
 LORA_16 = {"lora": {"rank": 16, "alpha": 32, "targets": "all-linear"}}
 FULL = {"full": {}}
 GALORE: dict[str, Any] = {"galore": {"rank": 128, "update_gap": 200, "scale": 0.25, "projector": "svd"}}
+GALORE_EPS = 1e-6
 QLORA_16 = {"qlora": {"rank": 16, "alpha": 32, "targets": "all-linear"}}
 ROSA = {"rosa": {"rank": 12, "density": 0.006, "warmup_steps": 2, "mask_examples": 8}}
 GSM8K = Rows("gsm8k")
@@ -134,6 +137,7 @@ WORKLOADS: tuple[Workload, ...] = (
     Workload(
         "W4-galore", "GaLore (rank 128, gap 200) against galore-torch, LLaMA-shaped 8 x 512", LLAMA, GSM8K,
         GALORE, "galore", Bars(fp32=2), learning_rate=1e-4,
+        optimizer={"eps": GALORE_EPS, "clip": None},
     ),
     Workload(
         "W4-galore-full", "GaLore (rank 128, gap 200) against full fine-tuning, both tunelab's, LLaMA-shaped 8 x 512",
