@@ -210,8 +210,8 @@ def galore_trainer(work: Work) -> Any:
     """Trainer with galore-torch's GaLoreAdamW, its groups as galore-torch's README makes them.
 
     Its eps is added before the second moment's bias is corrected, torch's and tunelab's after that; before each step it
-    gets the one that amounts to theirs. Neither side clips: Trainer would by the norm of whole gradients, tunelab by that
-    of the projected ones.
+    gets the one that amounts to theirs. Neither side clips: Trainer would by the norm of whole gradients, tunelab by
+    that of the projected ones.
     """
     from galore_torch import GaLoreAdamW
     from transformers import TrainerCallback, get_constant_schedule
