@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from side_by_side.compare import Comparison, compare
@@ -41,7 +42,7 @@ def run_side(side: str, workload: Workload, mode: Mode, folder: Path, given: arg
         command += ["--steps", str(given.steps), "--warm-up", str(given.warm_up), "--threads", str(given.threads)]
         wanted = {"tiny": given.tiny, "profile": given.profile, "floor": side == "ours" and not given.no_floor}
         command += [f"--{name}" for name, on in wanted.items() if on]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment(given))
+        done = subprocess.run(command, capture_output=True, text=True, env=environment(side, given))
     if done.returncode:
         raise SystemExit(f"{workload.name} {mode}, {side} failed:\n{done.stderr[-4000:]}")
     if given.profile and side != "prepare":
@@ -49,12 +50,16 @@ def run_side(side: str, workload: Workload, mode: Mode, folder: Path, given: arg
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def environment(given: argparse.Namespace) -> dict[str, str]:
-    """The same for both sides, as tunelab sets it for its workers."""
+def environment(side: str, given: argparse.Namespace) -> dict[str, str]:
+    """Threads are the same for both sides; ours has all else that tunelab sets for its workers, too."""
+    from tunelab.launch.executor import worker_environment
+
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"), str(given.threads))
-    paths = [str(ROOT / "benchmarks"), str(given.src.absolute()), os.environ.get("PYTHONPATH", "")]
+    worker: Any = SimpleNamespace(threads=given.threads)
     found = {**os.environ, **threads, "OMP_WAIT_POLICY": "passive", "HF_HUB_OFFLINE": "1"}
-    return {**found, "PYTHONPATH": os.pathsep.join(path for path in paths if path), "TOKENIZERS_PARALLELISM": "false"}
+    found |= {} if side == "peer" else worker_environment(worker)
+    paths = [str(ROOT / "benchmarks"), str(given.src.absolute()), os.environ.get("PYTHONPATH", "")]
+    return {**found, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
 
 
 def measure(workload: Workload, mode: Mode, folder: Path, given: argparse.Namespace) -> Comparison:
@@ -87,6 +92,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench")
     given = parser.parse_args()
     chosen = named(given.workloads)
+    sys.path.insert(0, str(given.src.absolute()))
     modes = given.precision or [mode for mode in MODES if mode != "bf16" or has_bf16()]
     with tempfile.TemporaryDirectory(prefix="tunelab-peers-") as temporary:
         folder = given.folder or Path(temporary)

@@ -176,11 +176,17 @@ def test_every_benchmark_finds_what_it_imports_of_tunelab():
     assert not missing
 
 
-def test_both_sides_get_the_same_environment(tmp_path):
+def test_both_sides_have_the_same_threads_and_ours_what_a_worker_is_given(tmp_path, monkeypatch):
+    from tunelab.launch import executor
+
     given = argparse.Namespace(threads=2, src=tmp_path)
-    found = peers.environment(given)
-    assert found["OMP_NUM_THREADS"] == "2" and found["OMP_WAIT_POLICY"] == "passive"
-    assert re.match(rf"{re.escape(str(BENCHMARKS))}:{re.escape(str(tmp_path))}", found["PYTHONPATH"])
+    as_it_is = executor.worker_environment
+    monkeypatch.setattr(executor, "worker_environment", lambda run: {**as_it_is(run), "ALLOCATOR": "its own"})
+    mine, other = peers.environment("ours", given), peers.environment("peer", given)
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_WAIT_POLICY", "HF_HUB_OFFLINE"):
+        assert mine[name] == other[name]
+    assert mine["OMP_NUM_THREADS"] == "2" and mine["ALLOCATOR"] == "its own" and "ALLOCATOR" not in other
+    assert re.match(rf"{re.escape(str(BENCHMARKS))}:{re.escape(str(tmp_path))}", mine["PYTHONPATH"])
 
 
 def test_tokens_of_pairs_are_those_of_both_halves():
