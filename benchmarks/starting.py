@@ -150,18 +150,18 @@ def write_records(folder: Path, study: Path) -> None:
     print(len(list((folder / "runs").iterdir())), "runs")
 
 
-def executed_runs(bench: Bench) -> dict[str, Seconds]:
-    """A study of 30 two-step runs and the base: a run's share of all that the command costs."""
-    seeds = ", ".join(map(str, range(15)))
+def executed_runs(bench: Bench, number: int) -> dict[str, Seconds]:
+    """A study of two-step runs and the base: a run's share of all that the command costs."""
+    seeds = ", ".join(map(str, range(number // 2)))
     (bench.folder / "thirty.yaml").write_text(STUDY.format(name="thirty", more="", seeds=seeds))
     shutil.rmtree(bench.folder / "thirty", ignore_errors=True)
     whole = bench.tunelab("run", "thirty.yaml", "--out", "thirty")
     results = [json.loads(path.read_text()) for path in (bench.folder / "thirty" / "runs").glob("*/result.json")]
     trained = [result["phases"]["train"]["seconds"] for result in results if "train" in result["phases"]]
-    assert len(trained) == 30
+    assert len(trained) == number // 2 * 2
     runs = len(results)
     share = Seconds(whole.processor / runs, whole.wall / runs)
-    return {f"a run of 30 of two steps, which take {statistics.mean(trained):.2f} s on the clock": share}
+    return {f"a run of {len(trained)} of two steps, which take {statistics.mean(trained):.2f} s on the clock": share}
 
 
 def measurements(bench: Bench) -> dict[str, Callable[[], Seconds]]:
@@ -205,6 +205,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", type=Path, default=ROOT)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--runs", type=int, default=30, help="of two steps")
     parser.add_argument("--only", default="", help="rows with this text in their names")
     parser.add_argument("--records", nargs=2, type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -219,8 +220,8 @@ def main() -> None:
                 found = [measure() for _ in range(given.repeats)]
                 processor, wall = (statistics.median(column) for column in zip(*found, strict=True))
                 print(f"| {name} | {processor:.2f} | {wall:.2f} |", flush=True)
-        if given.only in "a run of the 30":
-            for name, seconds in executed_runs(bench).items():
+        if given.only in "a run of 30 of two steps":
+            for name, seconds in executed_runs(bench, given.runs).items():
                 print(f"| {name} | {seconds.processor:.2f} | {seconds.wall:.2f} |", flush=True)
 
 
