@@ -5,7 +5,8 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal -o faulthandler_timeout=300
 
-.PHONY: demo test test-fast test-versions lint types docs bench benchmarks gpu-check gpu-wheels java chromium tmux slurm jittor
+.PHONY: demo test test-fast test-versions test-vllm lint types docs bench benchmarks gpu-check gpu-wheels
+.PHONY: java chromium tmux slurm jittor
 
 # The embedded quickstart, to a finished report under results/quickstart.
 demo: $(VENV)/.tunelab
@@ -22,6 +23,12 @@ test-fast: $(VENV)/.tunelab-dev
 # The wheel on every promised Python that is found, each in a fresh environment of gigabytes: minutes each.
 test-versions: $(VENV)/.tunelab-dev
 	$(BIN)/python scripts/try_versions.py
+
+# vLLM's texts against our own, on a CPU: an environment of its own of 4 GB under .vllm, then some minutes.
+test-vllm:
+	$(PYTHON) scripts/vllm_environment.py .vllm
+	VLLM_CPU_KVCACHE_SPACE=1 VLLM_CPU_OMP_THREADS_BIND=nobind \
+	  .vllm/bin/python -m pytest -p no:cacheprovider -s tests/models/with_vllm.py
 
 # METEOR and the E2E script's tokeniser are Java programs. Where it is missing and cannot be installed their tests skip.
 java:

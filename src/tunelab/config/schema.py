@@ -212,7 +212,7 @@ class Evaluation(Section):
     """What evaluates beside this program's own likelihoods and texts. No part of a run's identity, as `generation`."""
 
     engine: Literal["torch", "vllm"] = "torch"
-    """What generates texts. vllm: on CUDA, from merged weights, greedy or drawn; never executed by this project."""
+    """What generates texts. vllm: from merged weights, greedy or drawn; executed on a CPU alone so far."""
 
     harness: tuple[str, ...] = ()
     """Tasks of lm-evaluation-harness (extra `harness`): its names, or YAML files by their path from the working folder.

@@ -1,5 +1,5 @@
 """vLLM and lm-evaluation-harness at their boundary: stand-ins of their interfaces, and the harness itself where it is
-installed. No machine of the project has vLLM: what is checked here is what it would be handed, not what it answers."""
+installed. What vLLM answers is checked by tests/models/with_vllm.py, in an environment of its own."""
 
 import importlib.util
 import json
@@ -100,12 +100,12 @@ def vllm(monkeypatch):
             self.options = options
 
     class LLM:
-        def __init__(self, model, *, dtype, seed):
+        def __init__(self, model, *, dtype, seed, enforce_eager):
             from transformers import AutoModelForCausalLM, AutoTokenizer
 
             made.models.append(AutoModelForCausalLM.from_pretrained(model, dtype="auto").state_dict())
             assert AutoTokenizer.from_pretrained(model).eos_token_id == 1
-            assert (dtype, seed) == ("float32", 3)
+            assert (dtype, seed, enforce_eager) == ("float32", 3, True)  # eager: on a CPU
 
         def generate(self, prompts, sampling, *, use_tqdm):
             assert len(prompts) == len(sampling) and not use_tqdm

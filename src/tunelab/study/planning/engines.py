@@ -10,7 +10,7 @@ from tunelab.contracts import Method
 from tunelab.study.planning.planned import PlannedMethod
 
 INSTALL = {
-    "vllm": "pip install vllm (Linux with CUDA), or set evaluation.engine: torch",
+    "vllm": "pip install vllm (Linux with CUDA; for a CPU see docs/generation.md), or set evaluation.engine: torch",
     "lm_eval": "pip install 'tunelab[harness]', or leave evaluation.harness out",
 }
 
