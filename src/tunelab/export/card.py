@@ -171,7 +171,8 @@ def _facts(run: RunConfig, result: RunResult, licence: str | None) -> Table:
         "task": run.task,
         "revision of the data": run.data_revision,
         "seed": str(run.seed),
-        "precision of training": run.precision,
+        "precision of training": run.precision
+        + (f", trained matrices held in {run.weights}" if run.weights != "fp32" else ""),
         "run": run.id,
         "made with": f"tunelab {where.tunelab}, Python {where.python}, {packages}",
         "on": f"{where.device}; {where.hardware}",

@@ -135,7 +135,9 @@ def test_a_step_that_overflows_changes_nothing_and_the_next_ones_learn(name, max
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stop", [2, 9, 12])
-@pytest.mark.parametrize("name", ["full", "lora", "rosa", "lisa", "galore", "q_galore", "adalora", "layerwise"])
+@pytest.mark.parametrize(
+    "name", ["full", "lora", "rosa", "lisa", "galore", "q_galore", "adalora", "layerwise", "sequential"]
+)
 def test_resumed_equals_not_stopped_bit_for_bit(name, stop, tmp_path, monkeypatch):
     """Among steps that are skipped, and where the scale has grown again."""
     overflowing(monkeypatch, first=2.0**36)

@@ -15,6 +15,7 @@ from tunelab.methods.apollo import Apollo
 from tunelab.methods.full import Full
 from tunelab.methods.galore import Galore
 from tunelab.methods.lisa import Lisa
+from tunelab.training.narrow import rounding
 from tunelab.training.narrow.rounding import moved, round_into
 
 RATE = 3e-3
@@ -61,6 +62,15 @@ def test_draws_depend_on_key_and_number_alone():
         round_into(found[-1], values.clone(), key=key, number=number)
     assert found[0].equal(found[1])
     assert not found[0].equal(found[2]) and not found[0].equal(found[3]) and not found[2].equal(found[3])
+
+
+def test_a_weight_larger_than_is_drawn_for_at_a_time_and_one_that_lies_across(monkeypatch):
+    monkeypatch.setattr(rounding, "AT_ONCE", 7)
+    values = torch.randn(6, 5)
+    for wide in (values.clone(), values.t().contiguous().t()):
+        narrow = torch.empty(6, 5, dtype=torch.bfloat16)
+        round_into(narrow, wide, key=1, number=1)
+        assert ((narrow.float() - values).abs() <= values.abs() * 2**-7).all() and not narrow.equal(values.bfloat16())
 
 
 def test_what_is_not_finite_stays():

@@ -135,7 +135,7 @@ class TorchSession(Paths, Session):
         def work() -> None:
             found.append(Session.accumulate_shares(self, shares, denominator=denominator, key=key, rank=rank))
 
-        if not device.fits(work, on=self.model.device):
+        if not device.fits(work, on=device.chosen()):
             raise OutOfMemory("memory ran out while a step was computed")
         return found[0]
 
@@ -173,7 +173,7 @@ class TorchSession(Paths, Session):
         def work() -> None:
             self._rule.update(learning_rate=learning_rate, max_norm=max_norm)
 
-        if not device.fits(work, on=self.model.device):
+        if not device.fits(work, on=device.chosen()):
             rule = "smaller batches do not help; an optimizer with smaller states (adamw8bit, adafactor) does"
             raise RunError(f"memory ran out while the optimizer moved the weights: {rule}, or another method")
         if self._scale is not None:

@@ -25,6 +25,8 @@ HELD = "bf16, rounded at random"
 """What an optimizer says of such weights."""
 LOWER_BITS = 16
 """Of fp32, which bf16 does not have."""
+AT_ONCE = 2**22
+"""Values of which draws are held at a time."""
 
 
 def is_narrow(tensor: Tensor) -> bool:
@@ -54,8 +56,9 @@ def round_into(parameter: Tensor, wide: Tensor, *, key: int, number: int) -> Non
     seed = np.random.SeedSequence([key, number]).generate_state(1, np.uint64)[0] >> 1
     draw = torch.Generator(wide.device).manual_seed(int(seed))
     bits = wide.view(torch.int32)
-    noise = torch.empty_like(bits).random_(0, 1 << LOWER_BITS, generator=draw)
-    noise.masked_fill_(~wide.isfinite(), 0)
-    # Sign and magnitude: what is added to the bits moves away from zero, and what is cut off moves towards it.
-    bits.add_(noise).bitwise_and_(-1 << LOWER_BITS)
+    for part in bits.view(-1).split(AT_ONCE) if bits.is_contiguous() else (bits,):
+        noise = torch.empty_like(part).random_(0, 1 << LOWER_BITS, generator=draw)
+        noise.masked_fill_(~part.view(torch.float32).isfinite(), 0)
+        # Sign and magnitude: what is added to the bits moves away from zero, and what is cut off moves towards it.
+        part.add_(noise).bitwise_and_(-1 << LOWER_BITS)
     parameter.copy_(wide)
