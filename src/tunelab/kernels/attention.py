@@ -159,7 +159,7 @@ def _gradients(
             used = probabilities * factors
             grad_scores.mul_(factors)
         grad_v = _added(grad_v, block, used, grad_NQD)
-        grad_scores = torch._softmax_backward_data(grad_scores, probabilities, -1, torch.float32)
+        grad_scores = torch.ops.aten._softmax_backward_data(grad_scores, probabilities, -1, torch.float32)
         if grad_bias is not None:
             by_head = grad_scores.view(B, -1, block.queries.stop - block.queries.start, grad_scores.shape[-1])
             part = block.of(grad_bias)
@@ -201,13 +201,13 @@ class _Attention(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad_BTHD: Tensor):
         q_BHTD, k_BGKD, v_BGKD, bias, mask = ctx.saved_tensors
-        grad_bias = (
-            torch.zeros_like(bias, dtype=torch.float32) if bias is not None and ctx.needs_input_grad[3] else None
-        )
+        grad_bias = None
+        if bias is not None and ctx.needs_input_grad[3]:
+            grad_bias = torch.zeros_like(bias, dtype=torch.float32)
         with torch.autocast(q_BHTD.device.type, enabled=False):
             grads = _gradients(q_BHTD, k_BGKD, v_BGKD, bias, mask, ctx.rule, grad_BTHD, grad_bias)
         grad_q, grad_k, grad_v = (grad.to(q_BHTD.dtype) for grad in grads)
-        return grad_q, grad_k, grad_v, None if grad_bias is None else grad_bias.to(bias.dtype), None, None
+        return grad_q, grad_k, grad_v, grad_bias, None, None  # autograd rounds that of the bias itself
 
 
 class Documents(NamedTuple):

@@ -131,8 +131,13 @@ def _walk(
         if grad_SH is not None:
             grad_SH.mul_(shrunk_S1)
             _add_product(grad_SH, p_ST.to(dtype), weight_TH)
+    there = slice(0, S - more)
     return _Walked(
-        *(None if each is None else each[: S - more] for each in (largest_S1, others_S1, own_S1, mean_S1, grad_SH))
+        largest_S1[there],
+        others_S1[there],
+        own_S1[there],
+        None if mean_S1 is None else mean_S1[there],
+        None if grad_SH is None else grad_SH[there],
     )
 
 

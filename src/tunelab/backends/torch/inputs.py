@@ -60,8 +60,8 @@ def collate(batch: Batch, model: Any, *, pad: int, apart: bool) -> Inputs:
     row_S = np.repeat(of_piece, [len(places) for places in chosen])
     forward = _pairs(rows, model, pad=pad) if pairs else _joined(rows, pad=pad)
     on_device = {key: sent(value, model.device) for key, value in forward.items()}
-    rest = (sent(value.astype(np.int64), model.device) for value in (index_S, target_S, row_S))
-    return Inputs(on_device, *rest)
+    index, target, row = (sent(value.astype(np.int64), model.device) for value in (index_S, target_S, row_S))
+    return Inputs(on_device, index, target, row)
 
 
 def in_one_row(batch: Batch, model: Any, *, pad: int) -> Inputs:
