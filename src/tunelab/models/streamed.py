@@ -215,7 +215,8 @@ def _rules(model: PreTrainedModel) -> tuple[list[Any], list[Any]]:
     except ImportError:
         raise NotPlain("this release of transformers does not say what it converts while it loads") from None
     rules = get_model_conversion_mapping(model)
-    return tuple([rule for rule in rules if isinstance(rule, kind)] for kind in (WeightRenaming, WeightConverter))
+    renamings = [rule for rule in rules if isinstance(rule, WeightRenaming)]
+    return renamings, [rule for rule in rules if isinstance(rule, WeightConverter)]
 
 
 def _fill_buffers(model: PreTrainedModel, place: torch.device) -> None:
@@ -241,7 +242,7 @@ def _tensors(stored: Mapping[str, Stored]) -> Iterator[tuple[str, Tensor]]:
     for name, each in sorted(stored.items(), key=lambda item: (item[1].file, item[1].start)):
         with each.file.open("rb", buffering=0) as opened:
             opened.seek(each.start)
-            view, done = memoryview(memory.numpy())[: each.num_bytes], 0
+            view, done = memory.numpy().data[: each.num_bytes], 0
             while done < each.num_bytes:
                 read = opened.readinto(view[done:])
                 if not read:
