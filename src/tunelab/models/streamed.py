@@ -242,7 +242,7 @@ def _tensors(stored: Mapping[str, Stored]) -> Iterator[tuple[str, Tensor]]:
     for name, each in sorted(stored.items(), key=lambda item: (item[1].file, item[1].start)):
         with each.file.open("rb", buffering=0) as opened:
             opened.seek(each.start)
-            view, done = memoryview(memory.numpy().data)[: each.num_bytes], 0
+            view, done = memory.numpy().data[: each.num_bytes], 0
             while done < each.num_bytes:
                 read = opened.readinto(view[done:])
                 if not read:

@@ -135,7 +135,7 @@ def identity(run: RunConfig, *, revisions: bool = True) -> str:
         facts["data"].pop("special_tokens")
     if facts["validation"]["keep"] == Validation().keep:
         facts["validation"].pop("keep")
-    facts["batch"]["max_tokens"] = 4096  # younger studies leave it to the machine; it changes no gradient
+    facts["batch"]["max_tokens"] = 4096  # what studies had before they could leave it to the machine
     facts["model"]["name"] = facts["model"]["name"].rsplit("/", 1)[-1]
     facts["reads"] = sorted({metric_of(name).reads for name in metrics})  # a further metric is scored, not trained for
     if not revisions:
