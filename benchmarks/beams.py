@@ -4,8 +4,7 @@
 
 Models: GPT-2-shaped (6 layers of 384, vocabulary 50,257), LLaMA-shaped (8 of 512, 32,000), flan-t5-small-shaped;
 random, with a head whose scores spread by 2.5 and an end token that comes after some tokens. Prompts of 18 to 60 random
-tokens. Both ways in one process, interleaved, one thread; processor seconds, and the median over `--rounds` (3) of their
-ratio.
+tokens. Both ways in one process, interleaved, one thread; processor seconds, and their ratio's median over `--rounds`.
 """
 
 from __future__ import annotations

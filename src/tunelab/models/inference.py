@@ -130,7 +130,7 @@ def _with_rows(
         NotShared: with `shares`, of a model whose beams cannot share their prompt's keys and values.
     """
     write, rows = decode if choose.settings.beams == 1 else search, rows_of(model, pad)
-    sharing = shared_rows(model, pad) if shares else None
+    sharing = shared_rows(model, pad, longest=len(texts[0].prompt)) if shares else None
     try:
         write(sharing or rows, texts, choose, max_tokens=max_tokens, told=told)
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
