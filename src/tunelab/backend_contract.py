@@ -43,8 +43,7 @@ class Updater(ABC):
     """Turns the accumulated gradients of one step into an update of the trained parameters."""
 
     def before_backward(self, *, last: bool) -> None:
-        """Called before each micro-batch's forward and backward; `last` says that the step's update follows it. Not in
-        a look."""
+        """Called before each micro-batch's forward pass, `last` the step's last one; not in a look."""
 
     def wants_look(self, *, num_batches: int) -> bool:
         """Whether it must see what the whole step's gradients are before the pass over these micro-batches in which
@@ -88,18 +87,14 @@ class Updater(ABC):
 class Session(ABC):
     """One model being trained by one backend. `training/loop.py` drives it and knows nothing else."""
 
-    model: Any
-    """The framework's own, method attached."""
+    model: Any  # the framework's own, method attached
     notes: list[str]
     loss_scale: float | None = None
     """Of fp16: what losses are multiplied by before the backward pass, and gradients divided by after it."""
     most_tokens: int | None = None  # padded ones of a micro-batch, where memory has run out
-    part: int = 0
-    """Which part of a method of several is attached."""
-    pads: bool = True
-    """Whether the rows of a micro-batch are padded to the longest; known when `verify` has been asked."""
-    num_ranks: int = 1
-    """Processes that make each step together (launch.devices x launch.nodes)."""
+    part: int = 0  # which one of a method of several is attached
+    pads: bool = True  # the rows of a micro-batch, to the longest; known when `verify` has been asked
+    num_ranks: int = 1  # processes that make each step together (launch.devices x launch.nodes)
 
     def part_at(self, number: int, num_steps: int) -> int:
         return 0
@@ -107,8 +102,7 @@ class Session(ABC):
     def enter(self, part: int, order: Order, *, resumed: bool = False) -> None:
         """Go on to a later part and, unless a checkpoint of it is loaded next (`resumed`), prepare it."""
 
-    def rate(self) -> float:
-        """Method.rate_in of the present part."""
+    def rate(self) -> float:  # Method.rate_in of the present part
         return 1.0
 
     def combine(self, folders: Sequence[Path], *, validation_loss: Callable[[], float]) -> None: ...
@@ -123,8 +117,7 @@ class Session(ABC):
 
     @abstractmethod
     def accumulate(self, batch: Batch, *, denominator: float, last: bool) -> SupportsFloat:
-        """Forward and backward of (summed token loss / denominator); returns the summed token loss in nats: to read it
-        may mean to wait for the device."""
+        """Forward and backward of (summed token loss / denominator); returns the sum in nats. Reading it may wait."""
 
     def accumulate_shares(
         self, shares: Sequence[Sequence[Batch]], *, denominator: int, key: tuple[int, ...], rank: int = 0
@@ -220,18 +213,16 @@ class Session(ABC):
 class Memory(Protocol):
     """Measures this process on one device, or a run over several on all of them."""
 
-    method: str
-    """vmhwm-reset, sampled, cuda-allocator: how peaks are read."""
+    method: str  # vmhwm-reset, sampled, cuda-allocator: how peaks are read
 
     def reset(self) -> None:
         """Forget the peak."""
 
     def peak_gib(self) -> float | None:
-        """Highest use since `reset`, of a run's several devices the largest; None where it cannot be measured."""
+        """Highest use since `reset`, of several devices the largest; None where it cannot be measured."""
 
     def peak_all_gib(self) -> float | None:
-        """Each device's highest use since `reset`, added over the run's devices; asked only where there are several.
-        None: it cannot be measured."""
+        """Each device's highest use since `reset`, added up; asked only where there are several. None: not measured."""
         return None
 
     def peak_reserved_gib(self) -> float | None:
@@ -259,8 +250,7 @@ class Backend(ABC):
         return True
 
     def problems(self, study: StudyConfig) -> Iterator[tuple[str, str]]:
-        """Keys of a study and what of them it cannot do; asked while planning, like `count`, which says what does not
-        fit a model or a method."""
+        """Keys of a study and what of them it cannot do; asked while planning, like `count`."""
         return iter(())
 
     def command(self, module: str, *arguments: str) -> list[str]:
@@ -290,8 +280,7 @@ class Backend(ABC):
         yield 0
 
     def serve(self, run: RunConfig, method: AnyMethod | None) -> None:
-        """On every rank but 0: load the same model, do this rank's share of what rank 0's session is asked, until it
-        says that this is all."""
+        """On every rank but 0: load the same model, do its share of what rank 0's session is asked, to its end."""
         raise NotImplementedError(f"{type(self).__name__} trains on one device")
 
     @abstractmethod
@@ -331,8 +320,7 @@ class Backend(ABC):
         """'cpu' or the GPU's name."""
 
     def num_gpus(self) -> int:
-        """Of this machine that this process may use: runs at the same time get GPUs of their own. 0: they share the
-        processor."""
+        """That this process may use: runs at the same time get GPUs of their own. 0: they share the processor."""
         return 0
 
     @abstractmethod

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import tiny
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-sys.path.insert(0, str(BENCHMARKS))
+sys.path.append(str(BENCHMARKS))
 
 import peers  # noqa: E402
 from side_by_side import floor, measure, rows, workloads  # noqa: E402

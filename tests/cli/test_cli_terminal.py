@@ -118,6 +118,7 @@ def test_a_wrong_listing_is_one_line(command, tmp_path, monkeypatch, arguments, 
     assert answer.status == 2 and message in answer.err and answer.err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_doctor_prints_what_it_has_found_before_it_looks_further(command, monkeypatch, capsys):
     seen = []
 

@@ -104,6 +104,7 @@ class TorchSession(Paths, Session):
         super().verify(batch)
         if self.updater is not None:  # a layer may keep the gradient of its weight itself
             self.forget()
+        device.release(self.model.device)  # full logits, which training never has
 
     def seed(self, *key: int) -> None:
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1))

@@ -86,8 +86,7 @@ def tracker_of(name: str) -> type[Tracker]:
 
 def parts(run: RunConfig) -> RunParts:
     """The objects of one run, from its folder's run.json alone."""
-    task_class = catalogue.load("tasks", _task_class(run.task, run.task_options))
-    task = task_class(**{"name": run.task, **run.task_options})
+    task = catalogue.load("tasks", _task_class(run.task, run.task_options))(**{"name": run.task, **run.task_options})
     method = method_of(run.method, [_described(parent.method) for parent in run.parents])
     return RunParts(load_backend(run.backend), task, {name: metric_of(name) for name in task.metrics}, method)
 
@@ -135,7 +134,7 @@ def identity(run: RunConfig, *, revisions: bool = True) -> str:
         facts["data"].pop("special_tokens")
     if facts["validation"]["keep"] == Validation().keep:
         facts["validation"].pop("keep")
-    facts["batch"]["max_tokens"] = 4096  # what studies had before they could leave it to the machine
+    facts["batch"]["max_tokens"] = 4096  # as before it could be left to the machine
     facts["model"]["name"] = facts["model"]["name"].rsplit("/", 1)[-1]
     facts["reads"] = sorted({metric_of(name).reads for name in metrics})  # a further metric is scored, not trained for
     if not revisions:

@@ -1,6 +1,6 @@
 """Data preparation: seconds of the first and the second start, and the memory that rows take, each in its own process.
 
-    python benchmarks/data.py FOLDER [--rows 50000 ...] [--timed 50000] [--length 300] [--steps 200]
+    python benchmarks/reading.py FOLDER [--rows 50000 ...] [--timed 50000] [--length 300] [--steps 200]
 
 Generated jsonl (about `--length` bytes a row, 1,000 test rows) goes through tunelab's own preparation with
 tunelab/tiny's tokenizer: read and checked, 500 rows held out for validation, compared with test, tokenised, kept. Then
