@@ -11,6 +11,9 @@ from tunelab.kernels.linear_cross_entropy import linear_cross_entropy, token_los
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     monkeypatch.setattr(kernel, "BLOCK_NUMBERS", 4 * 29)  # 4 of 11 positions
+    monkeypatch.setattr(kernel, "GRID", 4)  # 11 are filled up to 12
+    monkeypatch.setattr(kernel, "LEAST_COLUMNS", 1)
+    monkeypatch.setitem(kernel.TILE_NUMBERS, "cpu", 12 * 8)  # 8 of 29 columns
 
 
 def problem(*, bias: bool = True, dtype: torch.dtype = torch.float64):
@@ -34,6 +37,37 @@ def test_loss_and_gradients_equal_those_of_full_logits(bias, label_smoothing):
     assert torch.allclose(ours, theirs, rtol=1e-6)
     for one, other in zip(torch.autograd.grad(3 * ours, wanted), torch.autograd.grad(3 * theirs, wanted), strict=True):
         assert torch.allclose(one, other, atol=1e-5)
+
+
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_frozen_heads_tiles_give_the_loss_and_gradient_of_full_logits(bias, label_smoothing):
+    hidden, *frozen, target = problem(bias=bias, dtype=torch.float32)
+    weight, bias_V = (None if tensor is None else tensor.detach() for tensor in frozen)
+    ours = linear_cross_entropy(hidden, weight, bias_V, target, label_smoothing=label_smoothing)
+    theirs = reference(hidden, weight, bias_V, target, label_smoothing=label_smoothing)
+    assert torch.allclose(ours, theirs, rtol=1e-6)
+    (one,), (other,) = torch.autograd.grad(3 * ours, hidden), torch.autograd.grad(3 * theirs, hidden)
+    assert (one - other).norm() <= 1e-6 * other.norm()
+
+
+@pytest.mark.parametrize("trained", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_gradients_of_what_is_nearly_certain_are_exact(dtype, trained):
+    """p - 1 of about -1e-4, where bf16 has three digits: the target counts as the others' sum, not as 1 less p."""
+    torch.manual_seed(0)
+    target = torch.randint(29, (11,))
+    weight = F.normalize(torch.randn(29, 64), dim=1).to(dtype)
+    hidden = (13 * weight[target].float()).to(dtype)
+    exact_hidden, exact_weight = (value.double().requires_grad_() for value in (hidden, weight))
+    reference(exact_hidden, exact_weight, None, target).backward()
+    assert 1e-5 < exact_hidden.grad.abs().max() < 1e-3, "the case is not the one that is meant"
+    hidden.requires_grad_(), weight.requires_grad_(trained)
+    linear_cross_entropy(hidden, weight, None, target).backward()
+    pairs = [(hidden, exact_hidden), *([(weight, exact_weight)] if trained else [])]
+    for one, other in pairs:
+        share = (one.grad.double() - other.grad).norm() / other.grad.norm()
+        assert share <= (1e-5 if dtype == torch.float32 else 2e-2)
 
 
 def test_token_losses_equal_those_of_full_logits():

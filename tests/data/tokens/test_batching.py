@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tunelab.config.schema import Budget
-from tunelab.data.tokens.batching import Order, micro_batches, ranks_batches, shares
+from tunelab.data.tokens.batching import MOST_WEIGHED, Order, micro_batches, ranks_batches, shares
 from tunelab.records import TokenRow
 
 
@@ -100,3 +100,19 @@ def test_a_rank_may_have_nothing_and_one_rank_has_what_it_always_had():
 
 def test_shares_are_the_same_wherever_they_are_made():
     assert shares([5, 5, 5, 5, 20], 2) == shares([5, 5, 5, 5, 20], 2) == [[4], [0, 1, 2, 3]]
+
+
+def test_a_steps_rows_are_cut_with_the_least_padding():
+    lengths = [70, 69, 68, 30, 29, 28, 27, 3]
+    rows = [row(number, length) for number, length in enumerate(lengths)]
+    batches = micro_batches(rows, max_tokens=400)
+    assert [len(batch.rows) for batch in batches] == [3, 4, 1]
+    assert sum(map(padded, batches)) == 210 + 120 + 3
+    greedy = micro_batches([*rows, *(row(100 + n, 1) for n in range(MOST_WEIGHED))], max_tokens=400)
+    assert len(greedy[0].rows) == 5, "of many rows each micro-batch takes what it holds"
+
+
+def test_rows_without_padding_fill_a_micro_batch():
+    rows = [row(number, length) for number, length in enumerate([5, 90, 40, 60, 120])]
+    batches = micro_batches(rows, max_tokens=100, padded=False)
+    assert [[each.num_tokens for each in batch.rows] for batch in batches] == [[120], [90], [60, 40], [5]]
