@@ -7,6 +7,7 @@ import torch
 
 import tiny
 from training_harness import make_session
+from tunelab import device
 from tunelab.backends.torch.backend import TorchHf
 from tunelab.backends.torch.loading import checkpoint_activations
 from tunelab.methods.full import Full
@@ -45,3 +46,21 @@ def test_threads_are_all_cores_where_the_system_tells_of_no_others(monkeypatch):
     monkeypatch.delattr(os, "sched_getaffinity")
     assert backend.resolve(precision="fp32", threads=None) == ("fp32", 6)
     assert backend.resolve(precision="fp32", threads=2) == ("fp32", 2)
+
+
+def test_a_micro_batch_is_what_the_cache_of_a_cpu_holds(monkeypatch):
+    backend = TorchHf()
+    for held, tokens in ((32 * 2**20, 1024), (None, 1024), (2**20, 256), (2**30, 4096)):
+        monkeypatch.setattr(device, "cache_bytes", lambda held=held: held)
+        assert backend.max_tokens() == tokens
+    monkeypatch.setattr(device, "on_gpu", lambda: True)
+    assert backend.max_tokens() == 4096
+
+
+def test_the_largest_cache_is_read_from_the_machine(monkeypatch, tmp_path):
+    monkeypatch.setattr(device, "CACHES", tmp_path)
+    assert device.cache_bytes() is None
+    for number, size in enumerate(("48K", "1024K", "16M")):
+        (tmp_path / f"index{number}").mkdir()
+        (tmp_path / f"index{number}" / "size").write_text(size + "\n")
+    assert device.cache_bytes() == 16 * 2**20
