@@ -10,9 +10,7 @@ from tunelab.study.planning.plan import make_plan
 from tunelab.study.planning.runs import study_runs
 from tunelab.study.store import Store
 
-STUDY = (
-    "model: {name: tunelab/tiny}\ntasks: [{name: restaurants, size: 40}]\nmethods: [{full: {}}]\nbudget: {steps: 1}\n"
-)
+STUDY = "model: {name: tunelab/tiny}\ntasks: [{name: restaurants}]\nmethods: [{full: {}}]\nbudget: {steps: 1}\n"
 
 
 @pytest.fixture
