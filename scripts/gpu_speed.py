@@ -109,12 +109,13 @@ def ours(shape: Shape, given: Any) -> tuple[Any, Iterator[tuple[float, float]]]:
     def steps() -> Iterator[tuple[float, float]]:
         for number in range(shape.steps):
             began = synchronised(given)
-            batches = micro_batches(rows[number * shape.examples :][: shape.examples], max_tokens=run.batch.max_tokens)
+            chosen = rows[number * shape.examples :][: shape.examples]
+            batches = micro_batches(chosen, max_tokens=run.batch.max_tokens, padded=session.pads)
             count = sum(each.num_supervised for each in batches)
             loss = session.accumulate_shares([batches], denominator=count, key=(0, number))
             session.gradient_norm()
             session.update(learning_rate=RATE, max_norm=1.0)
-            yield synchronised(given) - began, loss / count
+            yield synchronised(given) - began, float(loss) / count
 
     return attached, steps()
 

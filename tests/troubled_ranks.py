@@ -9,8 +9,8 @@ from tunelab.methods.galore import Galore
 from tunelab.methods.lora import Lora
 from tunelab.training.ranks import rank
 
-MOST = 60
-"""Padded tokens of a micro-batch that fit."""
+MOST = 64
+"""Tokens of a micro-batch that fit: documents in one row are filled up to 64 at least."""
 OVERFLOWS = 3
 
 

@@ -47,7 +47,7 @@ FAULTS = (
     ),
     Fault(
         "supervised positions and targets on the CPU", "backends/torch/inputs.py",
-        "torch.from_numpy(value.astype(np.int64)).to(model.device)", "torch.from_numpy(value.astype(np.int64))",
+        "sent(value.astype(np.int64), model.device) for", "torch.from_numpy(value.astype(np.int64)) for",
         "full", MIXED,
     ),
     Fault(

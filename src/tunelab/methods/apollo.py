@@ -189,7 +189,10 @@ class ScaledRule(Updater):
             matrix.projector.refresh(grad_OI)
         grad_OI.mul_(matrix.channel_scaling(grad_OI))
         length = grad.norm().double() / matrix.bias_correction(self.rule)
-        most = torch.as_tensor(GROWTH * self.lengths[name], dtype=torch.float64, device=length.device)
+        before = self.lengths[name]
+        if not isinstance(before, torch.Tensor):
+            before = torch.full((), before, dtype=torch.float64, device=length.device)
+        most = GROWTH * before.to(length.device)
         is_long = (most > 0.0) & (most < length)
         grad.mul_(torch.where(is_long, most / length, 1.0))
         self.lengths[name] = torch.where(is_long, most, length)

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tunelab import device
 from tunelab.backends.torch.faster import Faster
 from tunelab.backends.torch.head import before, difference
 from tunelab.backends.torch.inputs import APART, Inputs, collate, in_one_row
@@ -33,6 +34,8 @@ TOLERANCE = {"fp32": 1e-4, "bf16": 5e-2, "fp16": 1e-2}
 """Largest difference of fast and reference logits, as a share of the largest logit."""
 GRADIENT_TOLERANCE = {"fp32": 1e-3, "bf16": 1e-1, "fp16": 5e-2}
 """Norm of the difference of fast and reference gradients, as a share of the reference's."""
+FAILURES = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""Of a way that is not a model's own: another way is taken."""
 MOST_COMPARED = 4
 """Trained tensors whose gradients are compared."""
 
@@ -70,8 +73,10 @@ class Paths:
             self.one_row, self.faster = one_row, faster
             try:
                 reason = self._difference(batch, reference)
-            except NotImplementedError as error:  # an attention of a kind that the faster one is not
-                reason = str(error)
+            except FAILURES as error:  # a model that needs its mask, an attention of another kind
+                if faster is None or device.out_of_memory(error):
+                    raise
+                reason = f"{type(error).__name__}: {error}".splitlines()[0]
             if reason is None:
                 return
             self.notes.append(f"reference path: {instead}; {reason}")

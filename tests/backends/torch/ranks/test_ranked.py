@@ -59,7 +59,7 @@ def test_the_first_steps_gradient_and_twenty_losses_are_those_of_one_process(pai
     norm = torch.stack([value.norm() for value in single["gradient"].values()]).norm()
     assert norm > 0 and off <= 1e-6 * norm
     assert len(single["losses"]) == 20 and single["losses"][-1] < single["losses"][0]
-    assert ranked["losses"] == pytest.approx(single["losses"], abs=1e-5 if name in ADAPTERS else 1e-4)
+    assert ranked["losses"] == pytest.approx(single["losses"], abs=5e-5 if name in ADAPTERS else 1e-4)
     sums = [loss for loss, _ in single["scored"]["losses"]]
     assert [loss for loss, _ in ranked["scored"]["losses"]] == pytest.approx(sums, rel=1e-4)
 
