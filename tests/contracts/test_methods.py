@@ -146,7 +146,7 @@ def test_losses_do_not_depend_on_how_a_step_is_cut(name, kind):
     settings["batch"]["max_tokens"] = 64
     cut = run_training(method, tiny.model(kind), rows, **settings)
     frozen = [key for key, parameter in cut.model.named_parameters() if not parameter.requires_grad]
-    limit = 1e-5 if frozen else 1e-4
+    limit = 2e-5 if frozen else 1e-4  # 20 steps of AdamW on gradients that differ by 1e-6
     assert max(abs(a - b) for a, b in zip(whole.records.losses, cut.records.losses, strict=True)) <= limit
 
 

@@ -24,6 +24,7 @@ import yaml
 
 import tiny
 from tunelab import catalogue, device
+from tunelab.backends.torch import faster
 from tunelab.backends.torch.session import TorchSession
 from tunelab.config.read import read_study
 from tunelab.config.schema import Generation
@@ -56,9 +57,10 @@ SIZES: dict[str, dict[str, int]] = {
 LARGEST = {"fp32": 1e-5, "bf16": 3e-2, "fp16": 1e-2}
 """Difference of two losses, as a share: what rounding may make of three steps."""
 COPIES = 6
-"""To the host in a step: what transformers asks of each of up to four micro-batches, the norm of the gradient, the loss."""
+"""To the host in a step: what transformers asks of each of up to four micro-batches, the gradient's norm, the loss."""
 MORE_COPIES = {
-    "apollo": 80, "galore, a basis": 48, "q_galore, a basis": 48, "layerwise": 12, "full, Adafactor": 120, "adalora": 44,
+    "apollo": 80, "galore, a basis": 90, "q_galore, a basis": 90, "layerwise": 12, "full, Adafactor": 120,
+    "adalora": 44,
 }  # fmt: skip
 """Of methods that ask every matrix something; torch's Adafactor asks every parameter, PEFT's AdaLoRA every rank."""
 NUMBERS = (".step", "/own.counts", "/own.cosines", "step_and_lengths", "num_moves", ".rank_pattern")
@@ -188,6 +190,16 @@ def runs_of(study: Path, out: Path) -> list[tuple[Any, RunFolder]]:
 
 
 @contextmanager
+def padded() -> Iterator[None]:
+    """As on a device: dropout draws a number a place, so that rows must lie alike. Layers stay the CPU's faster ones."""
+    held, faster.LONGEST = faster.LONGEST, 0
+    try:
+        yield
+    finally:
+        faster.LONGEST = held
+
+
+@contextmanager
 def computing_on(place: torch.device) -> Iterator[None]:
     held, device.chosen = device.chosen, lambda: place
     try:
@@ -222,7 +234,7 @@ def seen(run: Any, folder: RunFolder, *, name: str, there: Place | None) -> Seen
     held, TorchSession.write_model = TorchSession.write_model, write_model
     texts: tuple[Any, ...] = ()
     try:
-        with computing_on(torch.device("cpu") if there is None else there.device):
+        with computing_on(torch.device("cpu") if there is None else there.device), padded():
             status = work(folder, progress, stop=lambda: there is not None and step == STOP_AFTER)
             if status == STOPPED:
                 status = work(folder, progress)

@@ -77,7 +77,7 @@ FAULTS = (
         "value.to(device, copy=True) for key", "value.clone() for key", "q_galore, a basis that turns", MIXED,
     ),
     Fault(
-        "moments that resuming leaves on the CPU", "training/optim.py",
+        "moments that resuming leaves on the CPU", "training/inner/optimizers.py",
         'place = "cpu" if field == "step" and not counts_beside else parameter.device', 'place = "cpu"', "full", MIXED,
     ),
     Fault(
@@ -99,7 +99,7 @@ FAULTS = (
     ),
     Fault(
         "scores of beams that are not moved", "models/torch_scores.py",
-        "torch.from_numpy(running_B).to(logs_BV.device)", "torch.from_numpy(running_B)", "full", MIXED,
+        "torch.from_numpy(running).to(values_BK.device)", "torch.from_numpy(running)", "full", MIXED,
     ),
     Fault(
         "draws made without device=", "models/torch_scores.py",
