@@ -191,7 +191,7 @@ def runs_of(study: Path, out: Path) -> list[tuple[Any, RunFolder]]:
 
 @contextmanager
 def padded() -> Iterator[None]:
-    """As on a device: dropout draws a number a place, so that rows must lie alike. Layers stay the CPU's faster ones."""
+    """Rows lie as on a device, since dropout draws a number a place. Layers stay the CPU's faster ones."""
     held, faster.LONGEST = faster.LONGEST, 0
     try:
         yield
