@@ -58,6 +58,10 @@ def logits(model, kind: str = "llama") -> torch.Tensor:
         return model.eval()(input_ids=ids, **extra).logits
 
 
+MERGED = {"FOURIERFT": 5e-4, "FROD": 1e-4}
+"""Difference of logits after merging: changes of the one are scaled by 150, the other's come of a decomposition."""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["llama", "gpt2", "t5"])
 @pytest.mark.parametrize("name", INSTALLED)
@@ -80,7 +84,7 @@ def test_trains_saves_loads_and_merges(name, kind, tmp_path):
     reference = peft.PeftModel.from_pretrained(tiny.model(kind), tmp_path)
     assert torch.allclose(logits(reference, kind), wanted, atol=1e-6)
     plain = method.merged(model)
-    assert torch.allclose(logits(plain, kind), wanted, atol=5e-4 if name == "FOURIERFT" else 1e-5)  # scaled by 150
+    assert torch.allclose(logits(plain, kind), wanted, atol=MERGED.get(name, 1e-5))
     assert {key for key, _ in plain.named_parameters()} == {key for key, _ in tiny.model(kind).named_parameters()}
     assert logits(model, kind).equal(wanted), "merging changed the model"
     if name != "LORA":
