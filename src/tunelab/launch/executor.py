@@ -26,8 +26,8 @@ Events = Callable[[RunConfig, dict[str, Any]], None]
 GRACE_SECONDS = 60.0
 """For a running step and its checkpoint, when runs are asked to stop."""
 KERNELS = "96"
-"""Products of different sizes that oneDNN keeps a compiled kernel of, close to a megabyte each: of its own 1,024 the run
-of a small model held 0.4 GiB more, and was no faster."""
+"""Products of different sizes that oneDNN keeps a compiled kernel of, close to a megabyte each: with its own 1,024 a
+small model's run held 0.4 GiB more, and was no faster."""
 IN_PROCESS_NOTE = "in-process: memory peaks include what earlier runs of this process left behind"
 
 
