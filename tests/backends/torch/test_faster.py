@@ -99,19 +99,25 @@ def test_documents_that_are_not_kept_apart_are_padded(monkeypatch):
 def test_layers_that_compute_something_else_are_not_used(monkeypatch):
     monkeypatch.setattr(faster, "_gelu_tanh", torch.nn.functional.relu)
     session = verified(tiny.model("gpt2"), tiny.rows(4))
-    assert len(session.notes) == 2 and "the model's own layers, because with faster ones" in session.notes[1]
+    (note,) = session.notes
+    assert "the model's own layers, because with faster ones" in note
     assert session.pads and session.faster is None and session.fast and session.plain_head
 
 
-def test_a_wrong_gradient_is_found_where_the_logits_are_right(monkeypatch):
+@pytest.mark.parametrize("factor", [2.0, float("nan")])
+@pytest.mark.parametrize("method", [Full(), Lora(rank=2)], ids=["full", "lora"])
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_a_wrong_gradient_is_found_where_the_logits_are_right(monkeypatch, kind, method, factor):
     gradients = attention._gradients
 
     def doubled(*arguments):
-        return tuple(2 * gradient for gradient in gradients(*arguments))
+        return tuple(factor * gradient for gradient in gradients(*arguments))
 
     monkeypatch.setattr(attention, "_gradients", doubled)
-    session = verified(tiny.model("llama"), tiny.rows(4))
-    assert len(session.notes) == 2 and all("gradients differ by" in note for note in session.notes)
+    layers = {"num_hidden_layers": 8} if kind == "llama" else {"n_layer": 8}  # LoRA's factors: every other one is zero
+    session = verified(tiny.model(kind, **layers), tiny.rows(4), method)
+    (note,) = session.notes
+    assert "the model's own layers" in note and "gradients differ by" in note
     assert session.faster is None and session.fast
     assert all(parameter.grad is None for parameter in session.model.parameters())
 

@@ -23,8 +23,6 @@ NAME = "tunelab_products"
 """Of our attention in transformers' registry."""
 MOST_QUERIES = 768
 """Of a causal row; of longer ones the flash kernel, which leaves out what lies behind the diagonal, is as fast."""
-
-
 LONGEST = 1024
 """Tokens of a document among several in one row, for the same reason."""
 WINDOWS = ("sliding_window", "attention_chunk_size")
@@ -44,6 +42,7 @@ class Faster:
         windows = [getattr(config, name, None) for config in self._configs for name in WINDOWS]
         self.longest = min([LONGEST, *(window for window in windows if window)]) if self._configs else 0
         """Tokens of a document that may lie in one row with others; 0: none may."""
+        self._depth = 0
         if self._configs:
             _register()
 
@@ -55,15 +54,16 @@ class Faster:
     def at(self, groups: Sequence[Documents] | None) -> Iterator[None]:
         """The layers are in place, for a row with these documents or for rows of one each. May be entered inside
         itself."""
-        first = not _groups
-        _groups.append(groups)
-        if first:
+        if self._depth == 0:
             self._put()
+        self._depth += 1
+        _groups.append(groups)
         try:
             yield
         finally:
             _groups.pop()
-            if first:
+            self._depth -= 1
+            if self._depth == 0:
                 self._take_away()
 
     def _put(self) -> None:

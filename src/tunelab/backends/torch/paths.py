@@ -13,6 +13,7 @@ so and takes the reference path.
 from __future__ import annotations
 
 import inspect
+import math
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
@@ -36,8 +37,6 @@ GRADIENT_TOLERANCE = {"fp32": 1e-3, "bf16": 1e-1, "fp16": 5e-2}
 """Norm of the difference of fast and reference gradients, as a share of the reference's."""
 FAILURES = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 """Of a way that is not a model's own: another way is taken."""
-MOST_COMPARED = 4
-"""Trained tensors whose gradients are compared."""
 
 
 class Way(NamedTuple):
@@ -69,6 +68,7 @@ class Paths:
         with torch.no_grad():
             reference = self._reference_logits(self._collate(batch, apart=True))
             self._verify_packing(batch, reference)
+        note = ""  # of the last way that is not gone: it says what is done instead
         for one_row, faster, instead in self._ways():
             self.one_row, self.faster = one_row, faster
             try:
@@ -78,9 +78,11 @@ class Paths:
                     raise
                 reason = f"{type(error).__name__}: {error}".splitlines()[0]
             if reason is None:
-                return
-            self.notes.append(f"reference path: {instead}; {reason}")
-        self.fast = self.plain_head = False
+                break
+            note = f"reference path: {instead}; {reason}"
+        else:
+            self.fast = self.plain_head = False
+        self.notes += [note] if note else []
 
     @property
     def way(self) -> Way:
@@ -135,16 +137,26 @@ class Paths:
             logits_SV = self._reference_logits(apart)
             loss = F.cross_entropy(logits_SV, apart.target_S, reduction="sum")
             reference = torch.autograd.grad(loss, trained, allow_unused=True)
-        shares = [0.0]
+        largest = 0.0
         for left, right in zip(fast, reference, strict=True):
-            if left is not None and right is not None and (norm := float(right.float().norm())) > 0:
-                shares.append(float((left.float() - right.float()).norm()) / norm)
-        return max(shares)
+            if left is None or right is None:
+                share = 0.0 if left is right else math.inf
+            else:
+                norm, apart_by = float(right.float().norm()), float((left.float() - right.float()).norm())
+                share = apart_by / norm if norm else (math.inf if apart_by else 0.0)
+            if not share <= largest:  # one that is no number stays
+                largest = share
+                if math.isnan(share):
+                    break
+        return largest
 
     def compared_parameters(self) -> list[nn.Parameter]:
-        """Trained tensors whose gradients say whether a path is right, the first and the last among them."""
+        """Trained tensors whose gradients say whether a path is right: two neighbours each at the model's beginning, in
+        its middle and at its end, since of LoRA's two factors the first has no gradient while the second is zero."""
         trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        return trained[:: max(1, len(trained) // MOST_COMPARED)] + trained[-1:] if trained else []
+        starts = (0, len(trained) // 2, len(trained) - 2)
+        places = {place for start in starts for place in (start, start + 1) if 0 <= place < len(trained)}
+        return [trained[place] for place in sorted(places)]
 
     def _summed_loss(self, inputs: Inputs, *, label_smoothing: float = 0.0, gradient_factor: float = 1.0) -> Tensor:
         """Over the supervised positions, in nats, by the path that is taken. `gradient_factor`: as
