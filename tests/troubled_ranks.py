@@ -34,14 +34,17 @@ class ShortGalore(Galore):
 
 
 class OverflowingLora(Lora):
-    """The first gradients of one factor on one rank."""
+    """The first gradients of one factor on one rank: those that reach its `.grad`, not those only looked at before."""
 
     def attach(self, model: Any, *, seed: int) -> Any:
         model, seen = super().attach(model, seed=seed), []
 
-        def hook(gradient: torch.Tensor) -> torch.Tensor:
+        def hook(parameter: torch.Tensor) -> None:
             seen.append(1)
-            return gradient * math.inf if rank() == 1 and len(seen) <= OVERFLOWS else gradient
+            if rank() == 1 and len(seen) <= OVERFLOWS:
+                parameter.grad.mul_(math.inf)
 
-        next(p for name, p in model.named_parameters() if name.endswith("lora_B")).register_hook(hook)
+        next(p for name, p in model.named_parameters() if name.endswith("lora_B")).register_post_accumulate_grad_hook(
+            hook
+        )
         return model
