@@ -25,9 +25,10 @@ Events = Callable[[RunConfig, dict[str, Any]], None]
 
 GRACE_SECONDS = 60.0
 """For a running step and its checkpoint, when runs are asked to stop."""
-KERNELS = "96"
-"""Products of different sizes that oneDNN keeps a compiled kernel of, close to a megabyte each: with its own 1,024 a
-small model's run held 0.4 GiB more, and was no faster."""
+KERNELS = dict.fromkeys(("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"), "64")
+"""Products of different sizes that a compiled kernel is kept of, half a megabyte each, by oneDNN and again by what calls
+it in torch. With their own 1,024 a small model's run held half a GiB more and the more the longer it ran; it was no
+faster."""
 IN_PROCESS_NOTE = "in-process: memory peaks include what earlier runs of this process left behind"
 
 
@@ -183,9 +184,8 @@ def worker_environment(run: RunConfig, gpus: Sequence[str] = ()) -> dict[str, st
     Of the GPUs the worker sees its own."""
     threads = str(run.threads)
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
-    found = {**os.environ, **dict.fromkeys(names, threads)}
+    found = {**KERNELS, **os.environ, **dict.fromkeys(names, threads)}
     found |= {"OMP_WAIT_POLICY": "passive", "PYTHONUNBUFFERED": "1"}
-    found.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", KERNELS)
     return found | ({"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {})
 
 

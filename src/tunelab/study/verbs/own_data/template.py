@@ -175,8 +175,9 @@ decision: {{margin: 10 %, cost: memory}}
 # epochs, steps, tokens (supervised): any of them; the first one reached ends a run.
 budget: {{epochs: 3}}
 
-# examples: per optimizer step. max_tokens: per micro-batch, bounds memory only. max_length: of a row.
-batch: {{examples: 16, max_tokens: 4096, max_length: 512}}
+# examples: per optimizer step. max_length: of a row. Also max_tokens: per micro-batch, bounds memory and changes no
+# gradient; left out, what suits this machine.
+batch: {{examples: 16, max_length: 512}}
 
 # overlong: rows longer than max_length; also truncate, drop, error. packing: short plain texts share training rows.
 data: {{overlong: truncate_prompt, packing: true}}
