@@ -26,9 +26,8 @@ Events = Callable[[RunConfig, dict[str, Any]], None]
 GRACE_SECONDS = 60.0
 """For a running step and its checkpoint, when runs are asked to stop."""
 KERNELS = dict.fromkeys(("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"), "64")
-"""Products of different sizes that a compiled kernel is kept of, half a megabyte each, by oneDNN and again by what calls
-it in torch. With their own 1,024 a small model's run held half a GiB more and the more the longer it ran; it was no
-faster."""
+"""Products of different sizes that a compiled kernel is kept of, half a megabyte each, by oneDNN and then by its user
+it. With their own 1,024 a small model's run held half a GiB more, the more the longer it ran, and was no faster."""
 IN_PROCESS_NOTE = "in-process: memory peaks include what earlier runs of this process left behind"
 
 

@@ -7,7 +7,7 @@ from transformers import Gemma3ForCausalLM, Gemma3TextConfig
 
 import tiny
 from training_harness import make_session
-from tunelab.backends.torch import faster
+from tunelab.backends.torch import faster, layers
 from tunelab.backends.torch.faster import NAME, Faster
 from tunelab.kernels import attention
 from tunelab.methods.full import Full
@@ -67,8 +67,8 @@ def test_a_document_longer_than_a_window_lies_in_a_padded_row():
     torch.manual_seed(0)
     sizes = dict(hidden_size=32, intermediate_size=64, num_hidden_layers=3, num_attention_heads=4, head_dim=8)
     rest = dict(num_key_value_heads=2, vocab_size=tiny.VOCABULARY, pad_token_id=0, sliding_window=8)
-    layers = dict(layer_types=["sliding_attention", "full_attention", "sliding_attention"])
-    model = Gemma3ForCausalLM(Gemma3TextConfig(**sizes, **rest, **layers))
+    windows = dict(layer_types=["sliding_attention", "full_attention", "sliding_attention"])
+    model = Gemma3ForCausalLM(Gemma3TextConfig(**sizes, **rest, **windows))
     long = np.arange(2, 22).astype(np.int32)
     rows = [TokenRow(0, long[:6], np.arange(6) > 0), TokenRow(1, long[:7], np.arange(7) > 0)]
     session = verified(model, rows)
@@ -97,7 +97,7 @@ def test_documents_that_are_not_kept_apart_are_padded(monkeypatch):
 
 
 def test_layers_that_compute_something_else_are_not_used(monkeypatch):
-    monkeypatch.setattr(faster, "_gelu_tanh", torch.nn.functional.relu)
+    monkeypatch.setattr(layers, "_gelu_tanh", torch.nn.functional.relu)
     session = verified(tiny.model("gpt2"), tiny.rows(4))
     (note,) = session.notes
     assert "the model's own layers, because with faster ones" in note
@@ -114,8 +114,8 @@ def test_a_wrong_gradient_is_found_where_the_logits_are_right(monkeypatch, kind,
         return tuple(factor * gradient for gradient in gradients(*arguments))
 
     monkeypatch.setattr(attention, "_gradients", doubled)
-    layers = {"num_hidden_layers": 8} if kind == "llama" else {"n_layer": 8}  # LoRA's factors: every other one is zero
-    session = verified(tiny.model(kind, **layers), tiny.rows(4), method)
+    depth = {"num_hidden_layers": 8} if kind == "llama" else {"n_layer": 8}  # LoRA's factors: every other one is zero
+    session = verified(tiny.model(kind, **depth), tiny.rows(4), method)
     (note,) = session.notes
     assert "the model's own layers" in note and "gradients differ by" in note
     assert session.faster is None and session.fast
@@ -133,7 +133,7 @@ def test_dropout_of_the_models_own_is_a_function_of_the_seed():
 
 
 def test_a_model_of_another_attention_has_no_row_of_several_documents():
-    model = tiny.model("llama")
+    model = tiny.model("gpt2", activation_function="relu")
     model.set_attn_implementation("eager")
     assert Faster(model).longest == 0 and not Faster(model)
     session = verified(model, tiny.rows(4))

@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from tunelab.backends.torch.layers import replacements
 from tunelab.kernels.attention import Documents, Rule, attention, document_attention
 
 NAME = "tunelab_products"
@@ -35,7 +35,8 @@ _groups: list[Sequence[Documents] | None] = []
 class Faster:
     def __init__(self, model: nn.Module) -> None:
         parts = list(model.modules())
-        self._forwards = [(part, _gelu_tanh) for part in parts if type(part).__name__ == "NewGELUActivation"]
+        self._replaced = replacements(model)
+        self._own: list[Any] = []
         on_cpu = all(parameter.device.type == "cpu" for parameter in model.parameters())
         configs = {id(part.config): part.config for part in parts if hasattr(part, "config")}.values() if on_cpu else ()
         self._configs: list[Any] = [one for one in configs if getattr(one, "_attn_implementation", None) == "sdpa"]
@@ -48,7 +49,7 @@ class Faster:
 
     def __bool__(self) -> bool:
         """Whether anything would be another layer."""
-        return bool(self._forwards or self._configs)
+        return bool(self._replaced or self._configs)
 
     @contextmanager
     def at(self, groups: Sequence[Documents] | None) -> Iterator[None]:
@@ -67,20 +68,20 @@ class Faster:
                 self._take_away()
 
     def _put(self) -> None:
-        for part, forward in self._forwards:
-            part.forward = forward
+        self._own = [vars(owner).get(name) for owner, name, _ in self._replaced]
+        for owner, name, value in self._replaced:
+            setattr(owner, name, value)
         for config in self._configs:
             config._attn_implementation = NAME
 
     def _take_away(self) -> None:
-        for part, _ in self._forwards:
-            del part.forward
+        for (owner, name, _), own in zip(self._replaced, self._own, strict=True):
+            if own is None:
+                delattr(owner, name)
+            else:
+                setattr(owner, name, own)
         for config in self._configs:
             config._attn_implementation = "sdpa"
-
-
-def _gelu_tanh(x: Tensor) -> Tensor:
-    return F.gelu(x, approximate="tanh")
 
 
 def _register() -> None:
