@@ -32,6 +32,8 @@ class Rule(NamedTuple):
     """Share of the probabilities that is dropped."""
     key: int = 0
     """Of dropout's draws."""
+    certain: int = 0
+    """The first so many keys are seen whatever a mask says, which is not looked at there."""
 
 
 def attention(
@@ -93,7 +95,7 @@ def _probabilities(
     if bias is not None:
         by_head.add_(block.of(bias))
     if mask is not None:
-        by_head.masked_fill_(block.of(mask).logical_not(), NEVER)
+        by_head[..., rule.certain :].masked_fill_(block.of(mask)[..., rule.certain :].logical_not(), NEVER)
     if rule.causal:
         by_head.add_(_later(block, by_head))
     return torch.softmax(scores, dim=-1, out=scores)
@@ -236,7 +238,8 @@ class _DocumentAttention(torch.autograd.Function):
         y_NHD = by_token[0].new_zeros(*by_token[0].shape[:2], v_GND.shape[-1])
         for number, group in enumerate(groups):
             with torch.autocast(q_HND.device.type, enabled=False):
-                y_DTHD = _values(*_gathered(by_token, group), None, None, _of_group(rule, number))
+                given = [_gathered(value, group) for value in by_token]
+                y_DTHD = _values(*given, None, None, _of_group(rule, number))
             y_NHD[group.token_M] = y_DTHD.flatten(0, 1)[group.place_M]
         return y_NHD
 
@@ -251,17 +254,17 @@ class _DocumentAttention(torch.autograd.Function):
             grad_DTHD = grad_MHD.new_zeros(D * T, *grad_MHD.shape[1:]).index_copy_(0, group.place_M, grad_MHD)
             grad_DTHD = grad_DTHD.view(D, T, *grad_MHD.shape[1:])
             with torch.autocast(grad_MHD.device.type, enabled=False):
-                found = _gradients(*_gathered(by_token, group), None, None, rule, grad_DTHD)
+                given = [_gathered(value, group) for value in by_token]
+                found = _gradients(*given, None, None, rule, grad_DTHD)
             for grad, part_DHTD in zip(grads, found, strict=True):
                 part = part_DHTD.transpose(1, 2).flatten(0, 1)[group.place_M]
                 grad.index_copy_(0, group.token_M, part.to(grad.dtype))
         return *(grad.transpose(0, 1) for grad in grads), None, None
 
 
-def _gathered(by_token: Sequence[Tensor], group: Documents) -> tuple[Tensor, Tensor, Tensor]:
-    """q, k and v of a group's documents, each of shape (D, heads, T, size of a head)."""
-    q, k, v = (value[group.index_DT].transpose(1, 2) for value in by_token)
-    return q, k, v
+def _gathered(value_NHD: Tensor, group: Documents) -> Tensor:
+    """Of a group's documents, shape (D, heads, T, size of a head)."""
+    return value_NHD[group.index_DT].transpose(1, 2)
 
 
 def _of_group(rule: Rule, number: int) -> Rule:
