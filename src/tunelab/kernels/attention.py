@@ -238,8 +238,7 @@ class _DocumentAttention(torch.autograd.Function):
         y_NHD = by_token[0].new_zeros(*by_token[0].shape[:2], v_GND.shape[-1])
         for number, group in enumerate(groups):
             with torch.autocast(q_HND.device.type, enabled=False):
-                given = [_gathered(value, group) for value in by_token]
-                y_DTHD = _values(*given, None, None, _of_group(rule, number))
+                y_DTHD = _values(*_gathered(by_token, group), None, None, _of_group(rule, number))
             y_NHD[group.token_M] = y_DTHD.flatten(0, 1)[group.place_M]
         return y_NHD
 
@@ -254,16 +253,21 @@ class _DocumentAttention(torch.autograd.Function):
             grad_DTHD = grad_MHD.new_zeros(D * T, *grad_MHD.shape[1:]).index_copy_(0, group.place_M, grad_MHD)
             grad_DTHD = grad_DTHD.view(D, T, *grad_MHD.shape[1:])
             with torch.autocast(grad_MHD.device.type, enabled=False):
-                given = [_gathered(value, group) for value in by_token]
-                found = _gradients(*given, None, None, rule, grad_DTHD)
+                found = _gradients(*_gathered(by_token, group), None, None, rule, grad_DTHD)
             for grad, part_DHTD in zip(grads, found, strict=True):
                 part = part_DHTD.transpose(1, 2).flatten(0, 1)[group.place_M]
                 grad.index_copy_(0, group.token_M, part.to(grad.dtype))
         return *(grad.transpose(0, 1) for grad in grads), None, None
 
 
-def _gathered(value_NHD: Tensor, group: Documents) -> Tensor:
-    """Of a group's documents, shape (D, heads, T, size of a head)."""
+def _gathered(by_token: Sequence[Tensor], group: Documents) -> tuple[Tensor, Tensor, Tensor]:
+    """q, k and v of a group's documents."""
+    q, k, v = (_of_documents(value, group) for value in by_token)
+    return q, k, v
+
+
+def _of_documents(value_NHD: Tensor, group: Documents) -> Tensor:
+    """Shape (D, heads, T, size of a head)."""
     return value_NHD[group.index_DT].transpose(1, 2)
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from tunelab.kernels.attention import Documents, Rule, _gathered, _gradients, _of_group, _values
+from tunelab.kernels.attention import Documents, Rule, _gradients, _of_documents, _of_group, _values
 
 
 class Alone(NamedTuple):
@@ -131,7 +131,7 @@ def _taken(value_NHD: Tensor, side: Documents | Alone) -> Tensor:
     """Shape (D, heads, T, size of a head); behind a document's end any values of the row."""
     if isinstance(side, Alone):
         return value_NHD[None, side.start : side.start + side.width].transpose(1, 2).contiguous()
-    return _gathered(value_NHD, side)
+    return _of_documents(value_NHD, side)
 
 
 def _alone(grad_NHD: Tensor, side: Documents | Alone) -> Tensor:

@@ -114,6 +114,7 @@ def _seen(lengths: np.ndarray, keys: Documents | Alone, put: Put) -> tuple[Tenso
 def replacements(model: nn.Module, now: Callable[[], Any]) -> list[Replacement] | None:
     """What makes positions those within documents, while `now()` gives a PairRows; None: the model's cannot be told."""
     found: list[Replacement] = []
+    part: Any
     for part in model.modules():
         if hasattr(part, "compute_bias") and hasattr(part, "relative_attention_bias"):
             found.append((part, "compute_bias", _bias_of_widest(part.compute_bias, now)))
@@ -163,4 +164,5 @@ def pairs_attended(
     if bias is not None and tuple(bias.shape[-2:]) != between.widths:
         raise NotImplementedError("a bias that is not of positions within a document")
     rule = rule._replace(causal=between.causal)
-    return pair_attention(*(part.squeeze(0) for part in (query, key, value)), bias, between.groups, rule)[None]
+    y_NHD = pair_attention(query.squeeze(0), key.squeeze(0), value.squeeze(0), bias, between.groups, rule)
+    return y_NHD[None]

@@ -1,12 +1,12 @@
 """A model's forward pass in two ways, and which of the two a session takes.
 
-Fast path: all documents of a micro-batch lie in one row, where attention can be told so; else rows are padded on the
-right without a mask (a causal model never looks there), and documents packed into one are kept apart by positions that
-begin again, from which transformers makes the mask. The output head sees only the supervised positions; where it is a
-plain linear layer with nothing behind it, a tile of the vocabulary or a block of positions at a time. Some layers are
-replaced by faster ones meanwhile (faster.py). Reference path: the model's own forward with its own layers, mask and
-full logits. `verify` compares logits and gradients on real rows before the first step; where they disagree the run says
-so and takes the reference path.
+Fast path: all documents of a micro-batch lie in one row (an encoder-decoder's sources in one, its targets in another),
+where attention can be told so; else rows are padded on the right without a mask (a causal model never looks there), and
+documents packed into one are kept apart by positions that begin again, from which transformers makes the mask. The
+output head sees only the supervised positions; where it is a plain linear layer with nothing behind it, a tile of the
+vocabulary or a block of positions at a time. Some layers are replaced by faster ones meanwhile (faster.py). Reference
+path: the model's own forward with its own layers, mask and full logits. `verify` compares logits and gradients on real
+rows before the first step; where they disagree the run says so and takes the reference path.
 """
 # B batch, T tokens, N = B * T, S supervised positions of the batch, H hidden, V vocabulary
 
