@@ -79,8 +79,9 @@ class BatchSettings(Section):
     """Examples per optimizer step."""
 
     max_tokens: PositiveInt | Literal["auto"] = "auto"
-    """Tokens per micro-batch, padding counted: bounds memory and changes no gradient. A longer row goes alone. auto:
-    4096 on a GPU, on a CPU what its cache holds of a layer; written down before the first run."""
+    """Tokens per micro-batch, padding counted (of an encoder-decoder that is not padded: of its sources, and as many of
+    its targets): bounds memory and changes no gradient. A longer row goes alone. auto: 4096 on a GPU, on a CPU what its
+    cache holds of a layer; written down before the first run."""
 
     max_length: PositiveInt = 512
     """Tokens per row, prompt and target together; `data.overlong` says what happens to a longer one."""

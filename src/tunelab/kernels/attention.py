@@ -32,6 +32,8 @@ class Rule(NamedTuple):
     """Share of the probabilities that is dropped."""
     key: int = 0
     """Of dropout's draws."""
+    certain: int = 0
+    """The first so many keys are seen whatever a mask says, which is not looked at there."""
 
 
 def attention(
@@ -93,7 +95,7 @@ def _probabilities(
     if bias is not None:
         by_head.add_(block.of(bias))
     if mask is not None:
-        by_head.masked_fill_(block.of(mask).logical_not(), NEVER)
+        by_head[..., rule.certain :].masked_fill_(block.of(mask)[..., rule.certain :].logical_not(), NEVER)
     if rule.causal:
         by_head.add_(_later(block, by_head))
     return torch.softmax(scores, dim=-1, out=scores)
@@ -259,9 +261,14 @@ class _DocumentAttention(torch.autograd.Function):
 
 
 def _gathered(by_token: Sequence[Tensor], group: Documents) -> tuple[Tensor, Tensor, Tensor]:
-    """q, k and v of a group's documents, each of shape (D, heads, T, size of a head)."""
-    q, k, v = (value[group.index_DT].transpose(1, 2) for value in by_token)
+    """q, k and v of a group's documents."""
+    q, k, v = (_of_documents(value, group) for value in by_token)
     return q, k, v
+
+
+def _of_documents(value_NHD: Tensor, group: Documents) -> Tensor:
+    """Shape (D, heads, T, size of a head)."""
+    return value_NHD[group.index_DT].transpose(1, 2)
 
 
 def _of_group(rule: Rule, number: int) -> Rule:

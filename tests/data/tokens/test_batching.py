@@ -115,4 +115,17 @@ def test_a_steps_rows_are_cut_with_the_least_padding():
 def test_rows_without_padding_fill_a_micro_batch():
     rows = [row(number, length) for number, length in enumerate([5, 90, 40, 60, 120])]
     batches = micro_batches(rows, max_tokens=100, padded=False)
-    assert [[each.num_tokens for each in batch.rows] for batch in batches] == [[120], [90], [60, 40], [5]]
+    assert [[each.num_tokens for each in batch.rows] for batch in batches] == [[120], [90, 5], [60, 40]]
+
+
+def test_sources_and_targets_in_rows_of_their_own_are_counted_alone():
+    rows = [row(number, length, source) for number, (length, source) in enumerate([(10, 50), (50, 40), (60, 20)])]
+    batches = micro_batches(rows, max_tokens=100, padded=False)
+    assert [[each.example for each in batch.rows] for batch in batches] == [[1, 0], [2]]
+
+
+def test_of_many_rows_without_padding_each_micro_batch_takes_the_next_ones():
+    rows = [row(number, length) for number, length in enumerate([90, 40, *[20] * MOST_WEIGHED])]
+    batches = micro_batches(rows, max_tokens=100, padded=False)
+    assert [len(batch.rows) for batch in batches[:3]] == [1, 4, 5]
+    assert sorted(each.example for batch in batches for each in batch.rows) == list(range(len(rows)))

@@ -16,8 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tunelab.backends.torch.layers import replacements
+from tunelab.backends.torch import pairs_in_one_row
+from tunelab.backends.torch.layers import Replaced, replacements
 from tunelab.kernels.attention import Documents, Rule, attention, document_attention
+from tunelab.kernels.document_pairs import PairRows
 
 NAME = "tunelab_products"
 """Of our attention in transformers' registry."""
@@ -28,7 +30,10 @@ LONGEST = 1024
 WINDOWS = ("sliding_window", "attention_chunk_size")
 """Of configurations: how far a token sees, if not to the first."""
 
-_groups: list[Sequence[Documents] | None] = []
+Places = Sequence[Documents] | PairRows
+"""Where the documents of a row lie, or those of an encoder's row and a decoder's."""
+
+_groups: list[Places | None] = []
 """Where the documents of the pass that is made now lie: attention functions are given a layer, and no session."""
 
 
@@ -43,6 +48,10 @@ class Faster:
         windows = [getattr(config, name, None) for config in self._configs for name in WINDOWS]
         self.longest = min([LONGEST, *(window for window in windows if window)]) if self._configs else 0
         """Tokens of a document that may lie in one row with others; 0: none may."""
+        told = pairs_in_one_row.replacements(model, lambda: _groups[-1]) if self._configs else None
+        self.pairs = told is not None and bool(model.config.is_encoder_decoder)  # pyright: ignore
+        """Whether sources may lie in one row, and targets in another."""
+        self._replaced += [Replaced(*each) for each in told or ()] if self.pairs else []
         self._depth = 0
         if self._configs:
             _register()
@@ -52,7 +61,7 @@ class Faster:
         return bool(self._replaced or self._configs)
 
     @contextmanager
-    def at(self, groups: Sequence[Documents] | None) -> Iterator[None]:
+    def at(self, groups: Places | None) -> Iterator[None]:
         """The layers are in place, for a row with these documents or for rows of one each. May be entered inside
         itself."""
         if self._depth == 0:
@@ -123,10 +132,17 @@ def _products(
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     draws = int(torch.randint(2**62, ())) if dropout else 0
     special = others.get("softcap") is not None or others.get("s_aux") is not None
-    if (groups := _groups[-1]) is not None:
+    if isinstance(groups := _groups[-1], PairRows):
+        if special:
+            raise NotImplementedError("documents in one row, and an attention that does more than to look")
+        rule = Rule(scale, causal, dropout, draws)
+        return pairs_in_one_row.pairs_attended(query, key, value, attention_mask, position_bias, groups, rule), None
+    if groups is not None:
         if not causal or position_bias is not None or special:
             raise NotImplementedError("documents in one row, and an attention that does more than to look back")
-        y_NHD = document_attention(query[0], key[0], value[0], groups, Rule(scale, True, dropout, draws))
+        y_NHD = document_attention(
+            query.squeeze(0), key.squeeze(0), value.squeeze(0), groups, Rule(scale, True, dropout, draws)
+        )
         return y_NHD[None], None
     bare = attention_mask is None and position_bias is None
     unlike = causal and num_queries != key.shape[2]  # torch's causal rule counts from the first key

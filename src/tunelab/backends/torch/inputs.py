@@ -14,6 +14,7 @@ from torch import Tensor
 
 from tunelab.data.tokens.packing import documents, positions
 from tunelab.kernels.attention import Documents
+from tunelab.kernels.document_pairs import PairRows
 from tunelab.records import Batch, TokenRow
 
 APART = (
@@ -37,8 +38,8 @@ class Inputs(NamedTuple):
     target_S: Tensor
     row_S: Tensor
     """Which row of the batch each supervised token belongs to."""
-    groups: tuple[Documents, ...] | None = None
-    """Of one row that has all documents; None: each row is a row."""
+    groups: tuple[Documents, ...] | PairRows | None = None
+    """Of one row that has all documents, or all sources and all targets; None: each row is a row."""
 
 
 def collate(batch: Batch, model: Any, *, pad: int, apart: bool) -> Inputs:

@@ -1,12 +1,12 @@
 """A model's forward pass in two ways, and which of the two a session takes.
 
-Fast path: all documents of a micro-batch lie in one row, where attention can be told so; else rows are padded on the
-right without a mask (a causal model never looks there), and documents packed into one are kept apart by positions that
-begin again, from which transformers makes the mask. The output head sees only the supervised positions; where it is a
-plain linear layer with nothing behind it, a tile of the vocabulary or a block of positions at a time. Some layers are
-replaced by faster ones meanwhile (faster.py). Reference path: the model's own forward with its own layers, mask and
-full logits. `verify` compares logits and gradients on real rows before the first step; where they disagree the run says
-so and takes the reference path.
+Fast path: all documents of a micro-batch lie in one row (an encoder-decoder's sources in one, its targets in another),
+where attention can be told so; else rows are padded on the right without a mask (a causal model never looks there), and
+documents packed into one are kept apart by positions that begin again, from which transformers makes the mask. The
+output head sees only the supervised positions; where it is a plain linear layer with nothing behind it, a tile of the
+vocabulary or a block of positions at a time. Some layers are replaced by faster ones meanwhile (faster.py). Reference
+path: the model's own forward with its own layers, mask and full logits. `verify` compares logits and gradients on real
+rows before the first step; where they disagree the run says so and takes the reference path.
 """
 # B batch, T tokens, N = B * T, S supervised positions of the batch, H hidden, V vocabulary
 
@@ -26,10 +26,11 @@ from tunelab import device
 from tunelab.backends.torch.faster import Faster
 from tunelab.backends.torch.head import before, difference
 from tunelab.backends.torch.inputs import APART, Inputs, collate, in_one_row
+from tunelab.backends.torch.pairs_in_one_row import pairs_in_one_row
 from tunelab.backends.torch.storage import NARROW
 from tunelab.config.run import RunConfig
 from tunelab.kernels.linear_cross_entropy import linear_cross_entropy
-from tunelab.records import Batch
+from tunelab.records import Batch, TokenRow
 
 TOLERANCE = {"fp32": 1e-4, "bf16": 5e-2, "fp16": 1e-2}
 """Largest difference of fast and reference logits, as a share of the largest logit."""
@@ -103,7 +104,7 @@ class Paths:
         fastest first."""
         ways: list[tuple[bool, Faster | None, str]] = []
         faster = Faster(self.model)
-        if faster.longest and self.packs and not self.pairs:
+        if faster.longest and (faster.pairs if self.pairs else self.packs):
             ways.append((True, faster, "rows are padded, because documents in one row are not kept apart"))
         if faster:
             ways.append((False, faster, "the model's own layers, because with faster ones it is another model"))
@@ -244,7 +245,14 @@ class Paths:
     def _inputs(self, batch: Batch) -> Inputs:
         """Of the fast path; long documents lie in padded rows."""
         if self.one_row and self.faster is not None:
-            longest = max(int(np.diff((*(row.starts or (0,)), len(row.ids))).max()) for row in batch.rows)
-            if longest <= self.faster.longest:
-                return in_one_row(batch, self.model, pad=self.tokenizer.pad_token_id)
+            lengths = [_lengths(row) for row in batch.rows]
+            if max(map(max, lengths)) <= self.faster.longest and min(map(min, lengths)):
+                lay = pairs_in_one_row if self.pairs else in_one_row
+                return lay(batch, self.model, pad=self.tokenizer.pad_token_id)
         return self._collate(batch)
+
+
+def _lengths(row: TokenRow) -> list[int]:
+    """Of a row's documents, and of what its encoder reads."""
+    own = np.diff((*(row.starts or (0,)), len(row.ids))).tolist()
+    return own if row.source is None else [*own, len(row.source)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -87,29 +88,43 @@ def micro_batches(rows: Sequence[TokenRow], *, max_tokens: int, padded: bool = T
 
     A row longer than that is a micro-batch alone. Longest first: the memory peak comes at once. Cut by the rows'
     lengths; a batch is made when it is asked for. Of a step's padded rows the cuts are those with the least padding,
-    each micro-batch counting as much as `max_tokens` / 16 padded tokens; of more rows than `MOST_WEIGHED`, whose
-    lengths lie close together, each micro-batch takes what it can hold.
+    each micro-batch counting as much as `max_tokens` / 16 padded tokens; rows that are not padded go to the first
+    micro-batch that has room, sources and targets each counted alone. Of more rows than `MOST_WEIGHED`, whose lengths
+    lie close together, each micro-batch takes what it can hold of the next ones.
     """
     lengths = sizes(rows)
     order = np.lexsort((lengths.example, -lengths.num_tokens))
     pairs = list(zip(lengths.ids[order].tolist(), lengths.source[order].tolist(), strict=True))
     if not padded:
-        cuts = _joined(pairs, max_tokens)
+        members = _joined(pairs, max_tokens)
+        order, cuts = order[[place for own in members for place in own]], _starts(members)
     else:
         cuts = _least_padding(pairs, max_tokens) if len(pairs) <= MOST_WEIGHED else _filled(pairs, max_tokens)
     return _Batches(rows, order, [*cuts, len(order)])
 
 
-def _joined(pairs: Sequence[tuple[int, int]], max_tokens: int) -> list[int]:
-    """First places of the micro-batches, whose rows lie one behind the other."""
-    cuts: list[int] = []
-    total = 0
-    for place, size in enumerate(map(sum, pairs)):
-        if not cuts or total + size > max_tokens:
-            cuts.append(place)
-            total = 0
-        total += size
-    return cuts
+def _joined(pairs: Sequence[tuple[int, int]], max_tokens: int) -> list[list[int]]:
+    """Places of the rows of each micro-batch, which lie one behind the other. An encoder's and a decoder's tokens are
+    never in a layer together, so that the more of them are what a micro-batch holds."""
+    members: list[list[int]] = []
+    sums: list[tuple[int, int]] = []
+    for place, (ids, source) in enumerate(pairs):
+        looked_at = range(len(sums)) if len(pairs) <= MOST_WEIGHED else range(max(len(sums) - 1, 0), len(sums))
+        for number in looked_at:
+            joined = (sums[number][0] + ids, sums[number][1] + source)
+            if max(joined) <= max_tokens:
+                members[number].append(place)
+                sums[number] = joined
+                break
+        else:
+            members.append([place])
+            sums.append((ids, source))
+    return members
+
+
+def _starts(members: Sequence[Sequence[int]]) -> list[int]:
+    """First places of the micro-batches."""
+    return [0, *itertools.accumulate(map(len, members[:-1]))] if members else []
 
 
 def _filled(pairs: Sequence[tuple[int, int]], max_tokens: int) -> list[int]:
