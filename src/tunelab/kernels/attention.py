@@ -11,6 +11,7 @@ softmax are fp32 whatever comes in.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -53,15 +54,17 @@ class _Heads(NamedTuple):
     """fp32, the heads of all rows one behind the other."""
 
     q_NPTD: Tensor
+    """Scaled: there are fewer of its numbers than scores."""
     k_NKD: Tensor
     v_NKD: Tensor
 
     @classmethod
-    def of(cls, q_BHTD: Tensor, k_BGKD: Tensor, v_BGKD: Tensor) -> _Heads:
-        """Views of contiguous ones that are fp32 already."""
+    def of(cls, q_BHTD: Tensor, k_BGKD: Tensor, v_BGKD: Tensor, scale: float) -> _Heads:
+        """k and v: views of contiguous ones that are fp32 already."""
         (B, H, T, D), (_, G, K, _) = q_BHTD.shape, k_BGKD.shape
+        scaled = torch.mul(q_BHTD.float(), scale) if scale != 1.0 else q_BHTD.float()
         values = v_BGKD.float().reshape(B * G, K, v_BGKD.shape[-1])
-        return cls(q_BHTD.float().reshape(B * G, H // G, T, D), k_BGKD.float().reshape(B * G, K, D), values)
+        return cls(scaled.reshape(B * G, H // G, T, D), k_BGKD.float().reshape(B * G, K, D), values)
 
 
 class _Block(NamedTuple):
@@ -89,22 +92,21 @@ def _probabilities(
     """Shape (N, P * Q, L)."""
     q_NQD, k_NLD = _queries(heads.q_NPTD, block), heads.k_NKD[:, block.keys]
     scores = torch.bmm(q_NQD, k_NLD.transpose(1, 2))
-    if rule.scale != 1.0:
-        scores.mul_(rule.scale)
     by_head = scores.view(batch, -1, block.queries.stop - block.queries.start, scores.shape[-1])  # (B, H, Q, L)
     if bias is not None:
         by_head.add_(block.of(bias))
     if mask is not None:
         by_head[..., rule.certain :].masked_fill_(block.of(mask)[..., rule.certain :].logical_not(), NEVER)
     if rule.causal:
-        by_head.add_(_later(block, by_head))
+        own = by_head[..., block.queries.start :]  # of keys before the block every query sees all
+        own.add_(_later(BLOCK, scores.device)[: own.shape[-2], : own.shape[-1]])
     return torch.softmax(scores, dim=-1, out=scores)
 
 
-def _later(block: _Block, scores_BHQL: Tensor) -> Tensor:
-    """What keeps queries from later keys, shape (Q, L). It is added: a masked fill takes many times as long."""
-    Q, L = scores_BHQL.shape[-2:]
-    return torch.full((Q, L), NEVER, device=scores_BHQL.device).triu_(1 + block.queries.start)
+@lru_cache
+def _later(size: int, device: torch.device) -> Tensor:
+    """What keeps a block's queries from later keys, shape (Q, Q). It is added: a masked fill takes many times longer."""
+    return torch.full((size, size), NEVER, device=device).triu_(1)
 
 
 def _queries(value_NPTD: Tensor, block: _Block) -> Tensor:
@@ -124,7 +126,7 @@ def _values(
 ) -> Tensor:
     """Shape (B, T, H, D)."""
     B, H, T, _ = q_BHTD.shape
-    heads = _Heads.of(q_BHTD, k_BGKD, v_BGKD)
+    heads = _Heads.of(q_BHTD, k_BGKD, v_BGKD, rule.scale)
     y_BTHD = q_BHTD.new_empty(B, T, H, v_BGKD.shape[-1])
     for block in _blocks(T, k_BGKD.shape[2], rule):
         probabilities = _probabilities(heads, block, bias, mask, rule, B)
@@ -147,7 +149,7 @@ def _gradients(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """fp32, of the shapes of q, k and v; that of the bias is added to `grad_bias`."""
     B = len(q_BHTD)
-    heads = _Heads.of(q_BHTD, k_BGKD, v_BGKD)
+    heads = _Heads.of(q_BHTD, k_BGKD, v_BGKD, rule.scale)
     grad_NPTD = grad_BTHD.transpose(1, 2).float().reshape(*heads.q_NPTD.shape[:3], -1)
     grad_q, grad_k, grad_v = torch.empty_like(heads.q_NPTD), None, None
     for block in _blocks(q_BHTD.shape[2], k_BGKD.shape[2], rule):
@@ -161,17 +163,17 @@ def _gradients(
             used = probabilities * factors
             grad_scores.mul_(factors)
         grad_v = _added(grad_v, block, used, grad_NQD)
-        grad_scores = torch.ops.aten._softmax_backward_data(grad_scores, probabilities, -1, torch.float32)
+        torch.ops.aten._softmax_backward_data.out(grad_scores, probabilities, -1, torch.float32, grad_input=grad_scores)
         if grad_bias is not None:
             by_head = grad_scores.view(B, -1, block.queries.stop - block.queries.start, grad_scores.shape[-1])
             part = block.of(grad_bias)
             part += by_head.sum_to_size(part.shape)
-        if rule.scale != 1.0:
-            grad_scores.mul_(rule.scale)
         part_q = torch.bmm(grad_scores, k_NLD)
         grad_q[:, :, block.queries] = part_q.view(*grad_q.shape[:2], -1, part_q.shape[-1])
         grad_k = _added(grad_k, block, grad_scores, q_NQD)
     assert grad_k is not None and grad_v is not None, "a row without tokens"
+    if rule.scale != 1.0:
+        grad_q.mul_(rule.scale)
     return grad_q.view(q_BHTD.shape), grad_k.view(k_BGKD.shape), grad_v.view(v_BGKD.shape)
 
 
