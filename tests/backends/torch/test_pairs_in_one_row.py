@@ -6,6 +6,7 @@ import torch
 from transformers import (
     AutoModelForSeq2SeqLM,
     BartConfig,
+    LongT5Config,
     M2M100Config,
     MarianConfig,
     MBartConfig,
@@ -131,10 +132,12 @@ def test_texts_and_the_models_own_parts_are_as_before(name):
     assert not any({"compute_bias", "forward"} & set(part.__dict__) for part in session.model.modules())
 
 
-def test_positions_that_cannot_be_told_are_padded_without_a_word():
-    model = AutoModelForSeq2SeqLM.from_config(M2M100Config(**SIZES)).eval()
-    session = verified(model)
-    assert session.pads and session.notes == [] and session.faster is not None
+@pytest.mark.parametrize("name", ["m2m_100", "longt5"])
+def test_positions_that_cannot_be_told_are_padded_without_a_word(name):
+    long = LongT5Config(**FAMILIES["umt5"].to_diff_dict() | {"model_type": "longt5", "local_radius": 4})
+    config = long if name == "longt5" else M2M100Config(**SIZES)
+    session = verified(AutoModelForSeq2SeqLM.from_config(config).eval())
+    assert session.pads and session.notes == [] and session.fast
 
 
 def test_a_long_or_an_empty_source_is_padded():

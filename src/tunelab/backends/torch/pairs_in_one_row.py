@@ -117,6 +117,8 @@ def replacements(model: nn.Module, now: Callable[[], Any]) -> list[Replacement] 
     part: Any
     for part in model.modules():
         if hasattr(part, "compute_bias") and hasattr(part, "relative_attention_bias"):
+            if list(inspect.signature(part.compute_bias).parameters)[:2] != ["query_length", "key_length"]:
+                return None  # of blocks, in LongT5's encoder
             found.append((part, "compute_bias", _bias_of_widest(part.compute_bias, now)))
         elif "Positional" in type(part).__name__:
             if "position_ids" not in inspect.signature(part.forward).parameters:

@@ -104,8 +104,8 @@ def micro_batches(rows: Sequence[TokenRow], *, max_tokens: int, padded: bool = T
 
 
 def _joined(pairs: Sequence[tuple[int, int]], max_tokens: int) -> list[list[int]]:
-    """Places of the rows of each micro-batch, which lie one behind the other. An encoder's and a decoder's tokens are
-    never in a layer together, so that the more of them are what a micro-batch holds."""
+    """Places of the rows of each micro-batch, which lie one behind the other. No linear layer reads an encoder's and
+    a decoder's tokens, so that the more of them are what a micro-batch holds."""
     members: list[list[int]] = []
     sums: list[tuple[int, int]] = []
     for place, (ids, source) in enumerate(pairs):
