@@ -1,11 +1,11 @@
-"""Attention as plain products against torch's own, and documents in one row against each alone."""
+"""Attention as plain products against torch's own."""
 
 import pytest
 import torch
 from torch.nn import functional as F
 
 from tunelab.kernels import attention as kernel
-from tunelab.kernels.attention import Documents, Rule, attention, document_attention
+from tunelab.kernels.attention import Rule, attention
 
 B, H, D = 2, 4, 8
 
@@ -84,33 +84,3 @@ def test_what_is_dropped_is_dropped_again_in_the_backward_pass(block):
     seen = torch.ones(40, 40).tril().bool().expand_as(factors)
     assert factors[seen].mean() == pytest.approx(1.0, abs=0.05)
     compared(found, (probabilities * factors @ v).transpose(1, 2), (q, k, v))
-
-
-def test_documents_in_one_row_equal_each_alone():
-    lengths, total = (5, 3, 6, 3), 20
-    torch.manual_seed(0)
-    q, k, v = (torch.randn(groups, total, D, requires_grad=True) for groups in (H, 2, 2))
-    rule = Rule(D**-0.5, causal=True)
-    found = document_attention(q, k, v, documents(lengths, width=6), rule)
-    pieces, start = [], 0
-    for length in lengths:
-        part = [value[None, :, start : start + length] for value in (q, k, v)]
-        pieces.append(F.scaled_dot_product_attention(*part, is_causal=True, enable_gqa=True)[0].transpose(0, 1))
-        start += length
-    assert (found[start:] == 0).all(), "tokens of no document"
-    compared(found, torch.cat([*pieces, torch.zeros(total - start, H, D)]), (q, k, v))
-
-
-def documents(lengths, *, width):
-    """Two groups: the documents of at most 3 tokens, and the longer ones."""
-    starts, groups = [sum(lengths[:number]) for number in range(len(lengths))], []
-    for size, own in ((3, [1, 3]), (width, [0, 2])):
-        index = torch.zeros(len(own), size, dtype=torch.int64)
-        places, tokens = [], []
-        for row, number in enumerate(own):
-            for at in range(lengths[number]):
-                index[row, at] = starts[number] + at
-                places.append(row * size + at)
-                tokens.append(starts[number] + at)
-        groups.append(Documents(index, torch.tensor(places), torch.tensor(tokens)))
-    return groups

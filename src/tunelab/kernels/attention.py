@@ -10,7 +10,7 @@ softmax are fp32 whatever comes in.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -105,7 +105,7 @@ def _probabilities(
 
 @lru_cache
 def _later(size: int, device: torch.device) -> Tensor:
-    """What keeps a block's queries from later keys, shape (Q, Q). It is added: a masked fill takes many times longer."""
+    """What keeps a block's queries from later keys, shape (Q, Q). Added: a masked fill takes many times as long."""
     return torch.full((size, size), NEVER, device=device).triu_(1)
 
 
@@ -121,36 +121,36 @@ def _kept(probabilities: Tensor, rule: Rule, block: _Block) -> Tensor:
     return torch.empty_like(probabilities).bernoulli_(1.0 - rule.dropout, generator=generator).div_(1.0 - rule.dropout)
 
 
-def _values(
+def attended(
     q_BHTD: Tensor, k_BGKD: Tensor, v_BGKD: Tensor, bias: Tensor | None, mask: Tensor | None, rule: Rule
 ) -> Tensor:
-    """Shape (B, T, H, D)."""
+    """What `attention` gives, with no gradient, shape (B, H, T, D), fp32."""
     B, H, T, _ = q_BHTD.shape
     heads = _Heads.of(q_BHTD, k_BGKD, v_BGKD, rule.scale)
-    y_BTHD = q_BHTD.new_empty(B, T, H, v_BGKD.shape[-1])
+    y_BHTD = heads.q_NPTD.new_empty(B, H, T, v_BGKD.shape[-1])
     for block in _blocks(T, k_BGKD.shape[2], rule):
         probabilities = _probabilities(heads, block, bias, mask, rule, B)
         if rule.dropout:
             probabilities.mul_(_kept(probabilities, rule, block))
         y_NQD = torch.bmm(probabilities, heads.v_NKD[:, block.keys])
-        y_BTHD[:, block.queries] = y_NQD.view(B, H, -1, y_NQD.shape[-1]).transpose(1, 2)
-    return y_BTHD
+        y_BHTD[:, :, block.queries] = y_NQD.view(B, H, -1, y_NQD.shape[-1])
+    return y_BHTD
 
 
-def _gradients(
+def gradients(
     q_BHTD: Tensor,
     k_BGKD: Tensor,
     v_BGKD: Tensor,
     bias: Tensor | None,
     mask: Tensor | None,
     rule: Rule,
-    grad_BTHD: Tensor,
+    grad_BHTD: Tensor,
     grad_bias: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """fp32, of the shapes of q, k and v; that of the bias is added to `grad_bias`."""
+    """Of `attended`: fp32, of the shapes of q, k and v; that of the bias is added to `grad_bias`."""
     B = len(q_BHTD)
     heads = _Heads.of(q_BHTD, k_BGKD, v_BGKD, rule.scale)
-    grad_NPTD = grad_BTHD.transpose(1, 2).float().reshape(*heads.q_NPTD.shape[:3], -1)
+    grad_NPTD = grad_BHTD.float().reshape(*heads.q_NPTD.shape[:3], -1)
     grad_q, grad_k, grad_v = torch.empty_like(heads.q_NPTD), None, None
     for block in _blocks(q_BHTD.shape[2], k_BGKD.shape[2], rule):
         k_NLD, v_NLD = heads.k_NKD[:, block.keys], heads.v_NKD[:, block.keys]
@@ -200,7 +200,7 @@ class _Attention(torch.autograd.Function):
         ctx.save_for_backward(*given)
         ctx.rule = rule
         with torch.autocast(q_BHTD.device.type, enabled=False):
-            return _values(*given, rule)
+            return attended(*given, rule).transpose(1, 2).to(q_BHTD.dtype, memory_format=torch.contiguous_format)
 
     @staticmethod
     def backward(ctx, grad_BTHD: Tensor):
@@ -209,70 +209,6 @@ class _Attention(torch.autograd.Function):
         if bias is not None and ctx.needs_input_grad[3]:
             grad_bias = torch.zeros_like(bias, dtype=torch.float32)
         with torch.autocast(q_BHTD.device.type, enabled=False):
-            grads = _gradients(q_BHTD, k_BGKD, v_BGKD, bias, mask, ctx.rule, grad_BTHD, grad_bias)
+            grads = gradients(q_BHTD, k_BGKD, v_BGKD, bias, mask, ctx.rule, grad_BTHD.transpose(1, 2), grad_bias)
         grad_q, grad_k, grad_v = (grad.to(q_BHTD.dtype) for grad in grads)
         return grad_q, grad_k, grad_v, grad_bias, None, None  # autograd rounds that of the bias itself
-
-
-class Documents(NamedTuple):
-    """Documents of about one length among the tokens of a row that has several, one behind the other."""
-
-    index_DT: Tensor
-    """Place of each document's tokens among the row's; behind its end any place."""
-    place_M: Tensor
-    """Of the document's own tokens in `index_DT`, flattened."""
-    token_M: Tensor
-    """The same tokens' places among the row's."""
-
-
-def document_attention(q_HND: Tensor, k_GND: Tensor, v_GND: Tensor, groups: Sequence[Documents], rule: Rule) -> Tensor:
-    """Causal attention in which no document sees another, shape (N, H, D); 0 where a token is of no document. Documents
-    of a group are computed beside each other."""
-    return _DocumentAttention.apply(q_HND, k_GND, v_GND, groups, rule)
-
-
-class _DocumentAttention(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, q_HND: Tensor, k_GND: Tensor, v_GND: Tensor, groups: Sequence[Documents], rule: Rule) -> Tensor:
-        by_token = [value.transpose(0, 1).contiguous() for value in (q_HND, k_GND, v_GND)]
-        ctx.save_for_backward(*by_token)
-        ctx.groups, ctx.rule = groups, rule
-        y_NHD = by_token[0].new_zeros(*by_token[0].shape[:2], v_GND.shape[-1])
-        for number, group in enumerate(groups):
-            with torch.autocast(q_HND.device.type, enabled=False):
-                y_DTHD = _values(*_gathered(by_token, group), None, None, _of_group(rule, number))
-            y_NHD[group.token_M] = y_DTHD.flatten(0, 1)[group.place_M]
-        return y_NHD
-
-    @staticmethod
-    def backward(ctx, grad_NHD: Tensor):
-        by_token = ctx.saved_tensors
-        grads = [torch.zeros_like(value) for value in by_token]
-        for number, group in enumerate(ctx.groups):
-            rule = _of_group(ctx.rule, number)
-            grad_MHD = grad_NHD[group.token_M]
-            D, T = group.index_DT.shape
-            grad_DTHD = grad_MHD.new_zeros(D * T, *grad_MHD.shape[1:]).index_copy_(0, group.place_M, grad_MHD)
-            grad_DTHD = grad_DTHD.view(D, T, *grad_MHD.shape[1:])
-            with torch.autocast(grad_MHD.device.type, enabled=False):
-                found = _gradients(*_gathered(by_token, group), None, None, rule, grad_DTHD)
-            for grad, part_DHTD in zip(grads, found, strict=True):
-                part = part_DHTD.transpose(1, 2).flatten(0, 1)[group.place_M]
-                grad.index_copy_(0, group.token_M, part.to(grad.dtype))
-        return *(grad.transpose(0, 1) for grad in grads), None, None
-
-
-def _gathered(by_token: Sequence[Tensor], group: Documents) -> tuple[Tensor, Tensor, Tensor]:
-    """q, k and v of a group's documents."""
-    q, k, v = (_of_documents(value, group) for value in by_token)
-    return q, k, v
-
-
-def _of_documents(value_NHD: Tensor, group: Documents) -> Tensor:
-    """Shape (D, heads, T, size of a head)."""
-    return value_NHD[group.index_DT].transpose(1, 2)
-
-
-def _of_group(rule: Rule, number: int) -> Rule:
-    """Draws of its own."""
-    return rule._replace(key=rule.key + number * 2**20)

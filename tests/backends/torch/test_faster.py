@@ -9,7 +9,7 @@ import tiny
 from training_harness import make_session
 from tunelab.backends.torch import faster, layers
 from tunelab.backends.torch.faster import NAME, Faster
-from tunelab.kernels import attention
+from tunelab.kernels import attention, documents
 from tunelab.methods.full import Full
 from tunelab.methods.lora import Lora
 from tunelab.records import Batch, TokenRow
@@ -84,7 +84,7 @@ def test_a_document_longer_than_a_window_lies_in_a_padded_row():
 
 
 def test_documents_that_are_not_kept_apart_are_padded(monkeypatch):
-    def together(q, k, v, groups, rule):
+    def together(q, k, v, bias, groups, rule):
         return attention.attention(q[None], k[None], v[None], None, None, rule)[0]
 
     monkeypatch.setattr(faster, "document_attention", together)
@@ -108,12 +108,13 @@ def test_layers_that_compute_something_else_are_not_used(monkeypatch):
 @pytest.mark.parametrize("method", [Full(), Lora(rank=2)], ids=["full", "lora"])
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])
 def test_a_wrong_gradient_is_found_where_the_logits_are_right(monkeypatch, kind, method, factor):
-    gradients = attention._gradients
+    gradients = documents.gradients
 
     def doubled(*arguments):
         return tuple(factor * gradient for gradient in gradients(*arguments))
 
-    monkeypatch.setattr(attention, "_gradients", doubled)
+    for kernel in (attention, documents):
+        monkeypatch.setattr(kernel, "gradients", doubled)
     depth = {"num_hidden_layers": 8} if kind == "llama" else {"n_layer": 8}  # LoRA's factors: every other one is zero
     session = verified(tiny.model(kind, **depth), tiny.rows(4), method)
     (note,) = session.notes

@@ -19,7 +19,7 @@ from training_harness import make_session
 from tunelab.backends.torch import pairs_in_one_row as module
 from tunelab.backends.torch.pairs_in_one_row import pairs_in_one_row
 from tunelab.config.schema import Generation
-from tunelab.kernels import document_pairs
+from tunelab.kernels import documents
 from tunelab.methods.full import Full
 from tunelab.methods.lora import Lora
 from tunelab.records import Batch, TokenRow
@@ -150,8 +150,8 @@ def test_a_long_or_an_empty_source_is_padded():
 @pytest.mark.parametrize("fault", ["bias of the row", "positions of the row", "gradient"])
 def test_what_is_another_model_is_padded_with_one_line(fault, monkeypatch):
     if fault == "gradient":
-        gradients = document_pairs._gradients
-        monkeypatch.setattr(document_pairs, "_gradients", lambda *given: tuple(2 * one for one in gradients(*given)))
+        gradients = documents.gradients
+        monkeypatch.setattr(documents, "gradients", lambda *given: tuple(2 * one for one in gradients(*given)))
     else:
         name = "_bias_of_widest" if fault == "bias of the row" else "_at_positions"
         monkeypatch.setattr(module, name, lambda own, now: own)

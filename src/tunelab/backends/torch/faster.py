@@ -9,7 +9,7 @@ model with them is the model without them is measured by `Paths.verify` on real 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from tunelab.backends.torch import pairs_in_one_row
 from tunelab.backends.torch.layers import Replaced, replacements
-from tunelab.kernels.attention import Documents, Rule, attention, document_attention
-from tunelab.kernels.document_pairs import PairRows
+from tunelab.kernels.attention import Rule, attention
+from tunelab.kernels.documents import Between, PairRows, document_attention
 
 NAME = "tunelab_products"
 """Of our attention in transformers' registry."""
@@ -30,7 +30,7 @@ LONGEST = 1024
 WINDOWS = ("sliding_window", "attention_chunk_size")
 """Of configurations: how far a token sees, if not to the first."""
 
-Places = Sequence[Documents] | PairRows
+Places = Between | PairRows
 """Where the documents of a row lie, or those of an encoder's row and a decoder's."""
 
 _groups: list[Places | None] = []
@@ -140,9 +140,8 @@ def _products(
     if groups is not None:
         if not causal or position_bias is not None or special:
             raise NotImplementedError("documents in one row, and an attention that does more than to look back")
-        y_NHD = document_attention(
-            query.squeeze(0), key.squeeze(0), value.squeeze(0), groups, Rule(scale, True, dropout, draws)
-        )
+        rule = Rule(scale, True, dropout, draws)
+        y_NHD = document_attention(query.squeeze(0), key.squeeze(0), value.squeeze(0), None, groups.groups, rule)
         return y_NHD[None], None
     bare = attention_mask is None and position_bias is None
     unlike = causal and num_queries != key.shape[2]  # torch's causal rule counts from the first key

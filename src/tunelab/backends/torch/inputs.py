@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from tunelab.data.tokens.packing import documents, positions
-from tunelab.kernels.attention import Documents
-from tunelab.kernels.document_pairs import PairRows
+from tunelab.kernels.documents import Between, Documents, Looking, PairRows
 from tunelab.records import Batch, TokenRow
 
 APART = (
@@ -27,6 +26,8 @@ GRID = 64
 not met costs it a kernel's compilation and close to a megabyte."""
 LENGTHS = 16
 """Documents whose lengths round up to the same multiple of this are computed beside each other in attention."""
+MOST_TOGETHER = 128
+"""Tokens of such documents; longer ones fill a product alone, which then comes in fewer sizes."""
 
 
 class Inputs(NamedTuple):
@@ -38,7 +39,7 @@ class Inputs(NamedTuple):
     target_S: Tensor
     row_S: Tensor
     """Which row of the batch each supervised token belongs to."""
-    groups: tuple[Documents, ...] | PairRows | None = None
+    groups: Between | PairRows | None = None
     """Of one row that has all documents, or all sources and all targets; None: each row is a row."""
 
 
@@ -85,23 +86,40 @@ def in_one_row(batch: Batch, model: Any, *, pad: int) -> Inputs:
     def put(value: np.ndarray) -> Tensor:
         return sent(value.astype(np.int64), model.device)
 
-    groups = tuple(Documents(*map(put, group)) for group in _groups(starts.tolist(), lengths.tolist()))
     forward = {"input_ids": put(ids_N[None]), "position_ids": put(positions_N[None])}
-    return Inputs(forward, put(index_S), put(target_S), put(row_S), groups)
+    return Inputs(forward, put(index_S), put(target_S), put(row_S), between(lengths, causal=True))
 
 
-def _groups(starts: Sequence[int], lengths: Sequence[int]) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """The fields of Documents."""
-    members: dict[int, list[int]] = defaultdict(list)
-    for number, length in enumerate(lengths):
-        members[-(-length // LENGTHS) * LENGTHS].append(number)
+def between(*lengths: np.ndarray, causal: bool) -> Between:
+    """Who looks at whom in rows that have documents of these lengths one behind the other.
+
+    Args:
+        lengths: of one row, or of the queries' row and of the keys'.
+    """
+    widths = [(-(-own // LENGTHS) * LENGTHS).tolist() for own in lengths]
+    members: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for number, width in enumerate(zip(*widths, strict=True)):
+        members[(number,) if max(width) > MOST_TOGETHER else (-1, *width)].append(number)
     groups = []
-    for width, own in members.items():
-        within = np.arange(width)
-        there = within < np.array([lengths[number] for number in own])[:, None]
-        tokens = np.array([starts[number] for number in own])[:, None] + within
-        groups.append((np.where(there, tokens, 0), np.flatnonzero(there), tokens[there]))
-    return groups
+    for own in members.values():
+        sides = [_documents(each, own, width[own[0]]) for each, width in zip(lengths, widths, strict=True)]
+        groups.append(Looking(sides[0], sides[-1], *((None, 0) if causal else _seen(sides[-1]))))
+    return Between(tuple(groups), causal, (max(widths[0]), max(widths[-1])))
+
+
+def _documents(lengths: np.ndarray, own: list[int], width: int) -> Documents:
+    """Those of these numbers."""
+    starts = np.cumsum(lengths) - lengths
+    return Documents(tuple(starts[own].tolist()), tuple(lengths[own].tolist()), width)
+
+
+def _seen(keys: Documents) -> tuple[Tensor | None, int]:
+    """The last fields of Looking."""
+    shortest = min(keys.lengths)
+    if shortest == keys.width:
+        return None, keys.width
+    seen_DK = np.arange(keys.width) < np.array(keys.lengths)[:, None]
+    return torch.from_numpy(seen_DK[:, None, None]), shortest
 
 
 def sent(value: np.ndarray, device: torch.device) -> Tensor:

@@ -5,25 +5,19 @@ the decoder. What a model must be told for that: positions within a document, an
 from __future__ import annotations
 
 import inspect
-from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
 
-from tunelab.backends.torch.inputs import GRID, LENGTHS, Inputs, _groups, collate, sent
-from tunelab.kernels.attention import Documents, Rule
-from tunelab.kernels.document_pairs import Alone, Between, DocumentPairs, PairRows, pair_attention
+from tunelab.backends.torch.inputs import GRID, LENGTHS, Inputs, between, collate, sent
+from tunelab.kernels.attention import Rule
+from tunelab.kernels.documents import PairRows, document_attention
 from tunelab.records import Batch
 
 Replacement = tuple[nn.Module, str, Callable[..., Any]]
 """A part of a model, a method's name, and what stands in its place."""
-Put = Callable[[np.ndarray], Tensor]
-"""To the model's device."""
-MOST_TOGETHER = 128
-"""Tokens of documents that are computed beside each other; longer ones fill a product alone, and nothing of them is
-gathered."""
 
 
 # -------------------------------------------------------------- the rows
@@ -48,9 +42,9 @@ def pairs_in_one_row(batch: Batch, model: Any, *, pad: int) -> Inputs:
     starts = np.cumsum(targets) - targets
     chosen = [start + np.flatnonzero(row.supervised) for start, row in zip(starts, batch.rows, strict=True)]
     groups = PairRows(
-        _between([sources], [source_N], put, causal=False),
-        _between([targets], [target_N], put, causal=True),
-        _between([targets, sources], [target_N, source_N], put, causal=False),
+        between(sources, causal=False),
+        between(targets, causal=True),
+        between(targets, sources, causal=False),
         put(_positions(sources, source_N)),
         put(_positions(targets, target_N)),
     )
@@ -71,41 +65,6 @@ def _positions(lengths: np.ndarray, total: int) -> np.ndarray:
     positions = np.zeros(total, dtype=np.int64)
     positions[:used] = np.arange(used) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     return positions
-
-
-def _between(lengths: list[np.ndarray], totals: list[int], put: Put, *, causal: bool) -> Between:
-    """Args: of queries and of keys, or of both at once."""
-    members: dict[tuple[int, ...], list[int]] = defaultdict(list)
-    widths = [[_filled(length, LENGTHS) for length in side.tolist()] for side in lengths]
-    for number, width in enumerate(zip(*widths, strict=True)):
-        members[(number,) if max(width) > MOST_TOGETHER else (-1, *width)].append(number)
-    groups = []
-    for own in members.values():
-        queries, *others = (_side(side, own, total, put) for side, total in zip(lengths, totals, strict=True))
-        keys = others[0] if others else queries
-        seen = (None, 0) if causal else _seen(lengths[-1][own], keys, put)
-        groups.append(DocumentPairs(queries, keys, *seen))
-    widest = [max(group.widths[side] for group in groups) for side in (0, 1)]
-    return Between(tuple(groups), causal, (widest[0], widest[1]))
-
-
-def _side(lengths: np.ndarray, own: list[int], total: int, put: Put) -> Documents | Alone:
-    """The documents of these numbers, all of about one length."""
-    starts = np.cumsum(lengths) - lengths
-    if len(own) == 1:
-        start, length = int(starts[own[0]]), int(lengths[own[0]])
-        return Alone(start, length, min(_filled(length, LENGTHS), total - start))
-    (fields,) = _groups(starts[own].tolist(), lengths[own].tolist())
-    return Documents(*map(put, fields))
-
-
-def _seen(lengths: np.ndarray, keys: Documents | Alone, put: Put) -> tuple[Tensor | None, int]:
-    """The last fields of DocumentPairs."""
-    width, shortest = keys.width if isinstance(keys, Alone) else keys.index_DT.shape[1], int(lengths.min())
-    if shortest == width:
-        return None, width
-    seen_DK = np.arange(width) < lengths[:, None]
-    return put(seen_DK[:, None, None]).bool(), shortest
 
 
 # -------------------------------------------------------------- what a model is told
@@ -166,5 +125,5 @@ def pairs_attended(
     if bias is not None and tuple(bias.shape[-2:]) != between.widths:
         raise NotImplementedError("a bias that is not of positions within a document")
     rule = rule._replace(causal=between.causal)
-    y_NHD = pair_attention(query.squeeze(0), key.squeeze(0), value.squeeze(0), bias, between.groups, rule)
+    y_NHD = document_attention(query.squeeze(0), key.squeeze(0), value.squeeze(0), bias, between.groups, rule)
     return y_NHD[None]

@@ -1,21 +1,18 @@
-"""Attention of sources and targets in two rows against torch's own of each document alone."""
+"""Attention of documents in one row, or of sources and targets in two, against torch's own of each document alone."""
 
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
-from tunelab.backends.torch import pairs_in_one_row as rows
+from tunelab.backends.torch import inputs
+from tunelab.backends.torch.inputs import between
 from tunelab.kernels import attention as kernel
 from tunelab.kernels.attention import Rule
-from tunelab.kernels.document_pairs import pair_attention
+from tunelab.kernels.documents import document_attention
 
 H, D = 4, 8
 QUERIES, KEYS = np.array([5, 3, 18, 3, 2]), np.array([21, 7, 40, 6, 1])
-
-
-def put(value):
-    return torch.from_numpy(value.astype(np.int64))
 
 
 def heads(groups: int = 2):
@@ -54,16 +51,16 @@ def compared(found, reference, wanted):
 @pytest.fixture(params=["together", "alone", "blocks"])
 def cut(request, monkeypatch):
     """Documents beside each other, each alone, or in blocks of a few queries."""
-    monkeypatch.setattr(rows, "MOST_TOGETHER", 0 if request.param == "alone" else 128)
+    monkeypatch.setattr(inputs, "MOST_TOGETHER", 0 if request.param == "alone" else 128)
     monkeypatch.setattr(kernel, "BLOCK", 4 if request.param == "blocks" else 256)
 
 
 @pytest.mark.parametrize("biased", [True, False])
 def test_targets_that_look_at_their_sources_equal_each_alone(biased, cut):
     q, k, v = heads()
-    across = rows._between([QUERIES, KEYS], [48, 80], put, causal=False)
+    across = between(QUERIES, KEYS, causal=False)
     bias = torch.randn(1, H, 32, 48, requires_grad=True) if biased else None
-    found = pair_attention(q, k, v, bias, across.groups, Rule(0.5, False))
+    found = document_attention(q, k, v, bias, across.groups, Rule(0.5, False))
     wanted = [q, k, v, *([] if bias is None else [bias])]
     compared(found, each_alone(q, k, v, bias, (QUERIES, KEYS)), wanted)
     assert (found[int(QUERIES.sum()) :] == 0).all(), "tokens of no document"
@@ -73,33 +70,33 @@ def test_targets_that_look_at_their_sources_equal_each_alone(biased, cut):
 def test_documents_that_look_at_themselves_equal_each_alone(causal, cut):
     _, k, v = heads(groups=H)
     q = torch.randn(H, 80, D, requires_grad=True)
-    within = rows._between([KEYS], [80], put, causal=causal)
+    within = between(KEYS, causal=causal)
     bias = torch.randn(1, H, *within.widths, requires_grad=True)
-    found = pair_attention(q, k, v, bias, within.groups, Rule(0.5, causal))
+    found = document_attention(q, k, v, bias, within.groups, Rule(0.5, causal))
     compared(found, each_alone(q, k, v, bias, (KEYS, KEYS), causal=causal), (q, k, v, bias))
 
 
 def test_the_last_document_may_end_with_the_row(monkeypatch):
-    monkeypatch.setattr(rows, "MOST_TOGETHER", 0)
+    monkeypatch.setattr(inputs, "MOST_TOGETHER", 0)
     q, k, v = (torch.randn(H, 10, D, requires_grad=True) for _ in range(3))
     lengths = np.array([3, 7])
-    within = rows._between([lengths], [10], put, causal=False)
-    found = pair_attention(q, k, v, None, within.groups, Rule(0.5, False))
+    within = between(lengths, causal=False)
+    found = document_attention(q, k, v, None, within.groups, Rule(0.5, False))
     compared(found, each_alone(q, k, v, None, (lengths, lengths)), (q, k, v))
 
 
 def test_what_is_dropped_is_dropped_again_in_the_backward_pass(cut):
     """The gradient is that of the function itself, by finite differences in one direction."""
     q, k, v = heads()
-    across = rows._between([QUERIES, KEYS], [48, 80], put, causal=False)
+    across = between(QUERIES, KEYS, causal=False)
     rule = Rule(0.5, False, dropout=0.3, key=7)
     direction = torch.randn(q.shape, generator=torch.Generator().manual_seed(2))
 
     def loss(moved_by):
-        return pair_attention(q + moved_by * direction, k, v, None, across.groups, rule).sum()
+        return document_attention(q + moved_by * direction, k, v, None, across.groups, rule).sum()
 
     assert loss(0.0).equal(loss(0.0))
-    other = pair_attention(q, k, v, None, across.groups, rule._replace(key=8)).sum()
+    other = document_attention(q, k, v, None, across.groups, rule._replace(key=8)).sum()
     assert not other.equal(loss(0.0))
     slope = float((torch.autograd.grad(loss(0.0), q)[0] * direction).sum())
     with torch.no_grad():
