@@ -9,6 +9,7 @@ from tunelab.models import beams, shared_attention
 from tunelab.models import shared_rows as shared_rows_module
 from tunelab.models.choosing import Chooser, Text
 from tunelab.models.inference import Prompts, generate
+from tunelab.models.replaced_attention import NotReplaced
 from tunelab.models.shared_rows import shared_rows
 from tunelab.models.torch_rows import rows_of
 
@@ -112,7 +113,7 @@ def test_what_attention_does_not_know_is_refused(option):
     held = shared_attention.SharedKeys([torch.ones(1, 2, 3, 4)], [torch.ones(1, 2, 3, 4)], torch.ones(1, 3).bool())
     token = shared_attention._PROMPTS.set(held)
     try:
-        with pytest.raises(shared_attention.NotShared, match=f"has a {option}"):
+        with pytest.raises(NotReplaced, match=f"has a {option}"):
             one = torch.ones(3, 2, 1, 4)
             shared_attention._attention(None, one, one, one, torch.ones(3, 1, 1, 1).bool(), **{option: 4})
     finally:

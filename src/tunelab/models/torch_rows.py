@@ -8,7 +8,9 @@ Those of an encoder-decoder begin together; finished ones leave.
 from __future__ import annotations
 
 import inspect
+from abc import abstractmethod
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from torch import Tensor
 from tunelab.models.choosing import Text
 from tunelab.models.decoding import Rows
 from tunelab.models.growing_cache import GrowingCache, cache_argument
+from tunelab.models.shared_attention import Attending, SharedKeys
 
 
 def decodes(model: Any) -> bool:
@@ -39,19 +42,53 @@ def decodes(model: Any) -> bool:
     return ordinary and not chunked and positions
 
 
-def rows_of(model: Any, pad: int) -> Rows:
-    """None yet. For a model that `decodes`."""
-    return Pairs(model, pad) if model.config.is_encoder_decoder else Causal(model, pad)
+def rows_of(model: Any, pad: int, attending: Attending | None = None) -> TorchRows:
+    """None yet. For a model that `decodes`. `attending`: how rows attend, if not by the model's own attention."""
+    return (Pairs if model.config.is_encoder_decoder else Causal)(model, pad, attending)
+
+
+def quick_rows(model: Any, pad: int) -> TorchRows | None:
+    """None yet, of a model that `decodes`, on a CPU. None where its attention is of another kind than `Attending`'s."""
+    attending = Attending(model) if model.device.type == "cpu" else None
+    return rows_of(model, pad, attending) if attending is not None and attending.replaced else None
 
 
 class TorchRows(Rows):
-    def __init__(self, model: Any, pad: int) -> None:
+    def __init__(self, model: Any, pad: int, attending: Attending | None = None) -> None:
         super().__init__()
-        self.model, self.pad = model, pad
+        self.model, self.pad, self.attending = model, pad, attending
+        self.checked = attending is None
+        """Whether a step's scores are known to be the model's own."""
         self.mask_BT: Tensor
         self.cache_name = cache_argument(model.forward)
         keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
-        self.options = {"use_cache": True, **({"logits_to_keep": 1} if keeps else {})}
+        last = torch.tensor([-1], device=model.device)  # by a number the head gets a view, and repeats its weight a row
+        self.options = {"use_cache": True, **({"logits_to_keep": last} if keeps else {})}
+
+    @torch.no_grad()
+    def step(self) -> Tensor:
+        """
+        Raises:
+            NotReplaced: after the first one, of `attending`: the scores are not the model's own.
+        """
+        scores_BV = self._scores()
+        if not self.checked and self.attending is not None:
+            live = [(row, text) for row, text in enumerate(self.texts) if text is not None]
+            for row, text in (live[0], live[-1]):
+                alone = rows_of(self.model, self.pad)
+                alone.join([text])
+                self.attending.check(scores_BV[row], alone.step()[0])
+            self.checked = True
+        return scores_BV
+
+    @abstractmethod
+    def _scores(self) -> Tensor:
+        """Of `step`."""
+
+    def _model(self, *, prompts: SharedKeys | None = None, **inputs: Any) -> Tensor:
+        """The last position's scores, shape (B, V)."""
+        with nullcontext() if self.attending is None else self.attending.attending(prompts):
+            return self.model(**inputs, **self.options).logits[:, -1].float()
 
     def gather(self, rows: list[int]) -> None:
         self.mask_BT = self.mask_BT[rows]
@@ -72,18 +109,14 @@ class Causal(TorchRows):
         ids_NT, mask_NT = self._padded(texts, left=True)
         cache = GrowingCache()
         positions_NT = (mask_NT.cumsum(dim=-1) - 1).clamp(min=0)
-        out = self.model(
-            input_ids=ids_NT,
-            attention_mask=mask_NT,
-            position_ids=positions_NT,
-            **{self.cache_name: cache},
-            **self.options,
+        scores_NV = self._model(
+            input_ids=ids_NT, attention_mask=mask_NT, position_ids=positions_NT, **{self.cache_name: cache}
         )
         if self.num_live:
             self._settle(texts, cache, mask_NT)
         else:
             self._begin(texts, cache, mask_NT)
-        return out.logits[:, -1].float()
+        return scores_NV
 
     def _begin(self, texts: list[Text], cache: GrowingCache, mask_NT: Tensor) -> None:
         self.cache, self.mask_BT = cache, mask_NT
@@ -105,7 +138,7 @@ class Causal(TorchRows):
         for place, text in zip(places, texts, strict=True):
             self.texts[place] = text
 
-    def step(self) -> Tensor:
+    def _scores(self) -> Tensor:
         lengths = self._lengths()
         self._keep(max(lengths))
         return self._forward(self.mask_BT)
@@ -121,16 +154,14 @@ class Causal(TorchRows):
             self.cache.drop_left(unused)
         self.mask_BT = torch.nn.functional.pad(self.mask_BT[:, unused:], (0, 1), value=1)
 
-    @torch.no_grad()
-    def _forward(self, mask: Tensor) -> Tensor:
-        out = self.model(
+    def _forward(self, mask: Tensor, prompts: SharedKeys | None = None) -> Tensor:
+        return self._model(
+            prompts=prompts,
             input_ids=self._last_tokens(),
             attention_mask=mask,
             position_ids=torch.tensor(self._lengths(), device=self.model.device)[:, None],
             **{self.cache_name: self.cache},
-            **self.options,
         )
-        return out.logits[:, -1].float()
 
     def gather(self, rows: list[int]) -> None:
         super().gather(rows)
@@ -156,21 +187,18 @@ class Pairs(TorchRows):
         start = self.model.config.decoder_start_token_id
         return self._forward(torch.full((len(texts), 1), start, device=self.model.device))
 
-    @torch.no_grad()
-    def step(self) -> Tensor:
+    def _scores(self) -> Tensor:
         return self._forward(self._last_tokens())
 
     def _forward(self, ids_B1: Tensor) -> Tensor:
         from transformers.modeling_outputs import BaseModelOutput
 
-        out = self.model(
+        return self._model(
             encoder_outputs=BaseModelOutput(last_hidden_state=self.encoded_BTH),
             attention_mask=self._source_mask(),
             decoder_input_ids=ids_B1,
             **{self.cache_name: self.cache},
-            **self.options,
         )
-        return out.logits[:, -1].float()
 
     def _source_mask(self) -> Tensor:
         return self.mask_BT

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tunelab.kernels.attention import Documents, Rule, attention, document_attention
+from tunelab.models.replaced_attention import ReplacedAttention
 
 NAME = "tunelab_products"
 """Of our attention in transformers' registry."""
@@ -37,18 +38,15 @@ class Faster:
         parts = list(model.modules())
         self._forwards = [(part, _gelu_tanh) for part in parts if type(part).__name__ == "NewGELUActivation"]
         on_cpu = all(parameter.device.type == "cpu" for parameter in model.parameters())
-        configs = {id(part.config): part.config for part in parts if hasattr(part, "config")}.values() if on_cpu else ()
-        self._configs: list[Any] = [one for one in configs if getattr(one, "_attn_implementation", None) == "sdpa"]
-        windows = [getattr(config, name, None) for config in self._configs for name in WINDOWS]
-        self.longest = min([LONGEST, *(window for window in windows if window)]) if self._configs else 0
+        self._replaced = ReplacedAttention(parts if on_cpu else (), NAME, _products, _mask)
+        windows = [getattr(config, name, None) for config in self._replaced.configs for name in WINDOWS]
+        self.longest = min([LONGEST, *(window for window in windows if window)]) if self._replaced else 0
         """Tokens of a document that may lie in one row with others; 0: none may."""
         self._depth = 0
-        if self._configs:
-            _register()
 
     def __bool__(self) -> bool:
         """Whether anything would be another layer."""
-        return bool(self._forwards or self._configs)
+        return bool(self._forwards or self._replaced)
 
     @contextmanager
     def at(self, groups: Sequence[Documents] | None) -> Iterator[None]:
@@ -69,25 +67,16 @@ class Faster:
     def _put(self) -> None:
         for part, forward in self._forwards:
             part.forward = forward
-        for config in self._configs:
-            config._attn_implementation = NAME
+        self._replaced.put()
 
     def _take_away(self) -> None:
         for part, _ in self._forwards:
             del part.forward
-        for config in self._configs:
-            config._attn_implementation = "sdpa"
+        self._replaced.take_away()
 
 
 def _gelu_tanh(x: Tensor) -> Tensor:
     return F.gelu(x, approximate="tanh")
-
-
-def _register() -> None:
-    from transformers import AttentionInterface, AttentionMaskInterface
-
-    AttentionInterface.register(NAME, _products)
-    AttentionMaskInterface.register(NAME, _mask)
 
 
 def _mask(*arguments: Any, **named: Any) -> Tensor | None:
