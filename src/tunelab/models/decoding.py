@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from tunelab.models.choosing import Scores
 
 JOIN_SHARE = 8
-"""Prompts join when this part of the places is free: one pass for several."""
+"""Prompts join when this part of the places is free, and so many: one pass for several, and passes of one size, since
+each size of a product costs a CPU a kernel. By this part at least grows the number of places, as prompts get shorter."""
 
 
 class Rows(ABC):
@@ -119,7 +120,12 @@ def joining(rows: Rows, waiting: deque[Text], settings: Generation, *, max_token
         return []
     longest = max(len(text.prompt) for text in (waiting[0], *rows.live)) + settings.max_new_tokens
     places, taken = max(1, max_tokens // (longest * settings.beams)), rows.num_live // settings.beams
-    free = min(places - taken, len(waiting))
-    if taken and free < min(len(waiting), -(-places // JOIN_SHARE)):
+    held = len(rows.texts) // settings.beams
+    if taken and held < places < held + -(-held // JOIN_SHARE):
+        places = held
+    free, least = min(places - taken, len(waiting)), -(-places // JOIN_SHARE)
+    if taken and free < min(len(waiting), least):
         return []
+    if taken and len(waiting) > least:
+        free = least
     return [waiting.popleft() for _ in range(free)]

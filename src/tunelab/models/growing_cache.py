@@ -17,6 +17,9 @@ from transformers.cache_utils import Cache, DynamicLayer
 ROOM = 32
 """Least number of tokens that fit before the next copy; a quarter of the length where that is more."""
 
+ROWS = 8
+"""Copied at a time."""
+
 
 def cache_argument(forward: Callable[..., Any]) -> str:
     """What a model's forward calls its cache: transformers 5.24 renames `past_key_values`."""
@@ -41,7 +44,10 @@ class GrowingLayer(DynamicLayer):
             self.keys, self.values = key_states[:, :, :0], value_states[:, :, :0]
         added = key_states.shape[-2]
         if not self._room or self._end + added > self._room[0].shape[-2]:
-            self._settle(self.keys, self.values, right=added)
+            if self._room and self._start >= added + max(ROOM, self.keys.shape[-2] // 4):
+                self._move_left()
+            else:
+                self._settle(right=added)
         for room, states in zip(self._room, (key_states, value_states), strict=True):
             room[:, :, self._end : self._end + added] = states
         self._end += added
@@ -55,11 +61,11 @@ class GrowingLayer(DynamicLayer):
 
     def widen(self, count: int) -> None:
         """`count` more tokens on the left of every row, to be masked."""
-        self._settle(self.keys, self.values, left=count)
+        self._settle(left=count)
 
     def select(self, rows_B: Tensor) -> None:
         """Keep these rows, in this order; one may stand several times."""
-        self._settle(self.keys[rows_B], self.values[rows_B])
+        self._settle(rows_B)
 
     def copy(self, sources_N: Tensor, places_N: Tensor) -> None:
         """Put copies of the rows `sources_N` in the places `places_N`."""
@@ -72,14 +78,36 @@ class GrowingLayer(DynamicLayer):
         self.keys[rows_N, :, begin:] = other.keys
         self.values[rows_N, :, begin:] = other.values
 
-    def _settle(self, keys: Tensor, values: Tensor, *, left: int = 0, right: int = 0) -> None:
-        """Copy into new tensors, with empty tokens on the left and room on the right."""
-        batch, heads, length, _ = keys.shape
+    def _settle(self, rows_B: Tensor | None = None, *, left: int = 0, right: int = 0) -> None:
+        """Copy these rows, or all, into new tensors, with empty tokens on the left and room on the right. Of keys and
+        values one is copied after the other, so that no more than one of them is there twice."""
+        heads, length = self.keys.shape[1], self.keys.shape[-2]
+        batch = len(self.keys) if rows_B is None else len(rows_B)
         size = left + length + right + max(ROOM, length // 4)
-        self._room = tuple(held.new_zeros(batch, heads, size, held.shape[-1]) for held in (keys, values))
-        for room, held in zip(self._room, (keys, values), strict=True):
-            room[:, :, left : left + length] = held
+        self._room = ()
+        rooms = []
+        for name in ("keys", "values"):
+            held = getattr(self, name)
+            room = held.new_zeros(batch, heads, size, held.shape[-1])
+            window = room[:, :, left : left + length]
+            if rows_B is None:
+                window.copy_(held)
+            else:
+                for some, rows in zip(window.split(ROWS), rows_B.split(ROWS), strict=True):
+                    some.copy_(held[rows])
+            rooms.append(room)
+            setattr(self, name, window)
+        self._room = tuple(rooms)
         self._start, self._end = 0, left + length
+        self._look()
+
+    def _move_left(self) -> None:
+        """To the beginning of the room, a few rows at a time, since both places may overlap."""
+        length = self._end - self._start
+        for room in self._room:
+            for some in room.split(ROWS):
+                some[:, :, :length] = some[:, :, self._start : self._end].clone()
+        self._start, self._end = 0, length
         self._look()
 
     def _look(self) -> None:

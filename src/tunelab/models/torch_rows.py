@@ -23,6 +23,11 @@ from tunelab.models.growing_cache import GrowingCache, cache_argument
 from tunelab.models.shared_attention import Attending, SharedKeys
 
 
+FEW_WIDTHS = 8
+"""On a CPU prompts that join are padded to a multiple of it: oneDNN makes a kernel for each size of a product that it has
+not met, which takes it longer than the padding takes, and close to a megabyte for good."""
+
+
 def decodes(model: Any) -> bool:
     """Whether the model is of the ordinary kind: keys and values for each token, and no preparation of its own."""
     from transformers import DynamicCache, GenerationMixin, PreTrainedModel
@@ -93,8 +98,9 @@ class TorchRows(Rows):
     def gather(self, rows: list[int]) -> None:
         self.mask_BT = self.mask_BT[rows]
 
-    def _padded(self, texts: Sequence[Text], *, left: bool) -> tuple[Tensor, Tensor]:
-        return padded([text.prompt for text in texts], pad=self.pad, left=left, device=self.model.device)
+    def _padded(self, texts: Sequence[Text], *, left: bool, multiple: int = 1) -> tuple[Tensor, Tensor]:
+        rows = [text.prompt for text in texts]
+        return padded(rows, pad=self.pad, left=left, device=self.model.device, multiple=multiple)
 
     def _last_tokens(self) -> Tensor:
         last = [[self.pad if text is None else text.new[-1]] for text in self.texts]
@@ -106,7 +112,8 @@ class Causal(TorchRows):
 
     @torch.no_grad()
     def join(self, texts: list[Text]) -> Tensor:
-        ids_NT, mask_NT = self._padded(texts, left=True)
+        multiple = FEW_WIDTHS if self.model.device.type == "cpu" else 1
+        ids_NT, mask_NT = self._padded(texts, left=True, multiple=multiple)
         cache = GrowingCache()
         positions_NT = (mask_NT.cumsum(dim=-1) - 1).clamp(min=0)
         scores_NV = self._model(
@@ -213,9 +220,12 @@ class Pairs(TorchRows):
         self.decoder_cache.reorder(rows)
 
 
-def padded(rows: Sequence[np.ndarray], *, pad: int, left: bool, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Token ids and mask, shape (B, T). An encoder's rows are padded on the right, where its positions begin."""
-    longest = max(1, *(len(row) for row in rows))
+def padded(
+    rows: Sequence[np.ndarray], *, pad: int, left: bool, device: torch.device, multiple: int = 1
+) -> tuple[Tensor, Tensor]:
+    """Token ids and mask, shape (B, T), T a multiple of `multiple`. An encoder's rows are padded on the right, where
+    its positions begin."""
+    longest = -(-max(1, *(len(row) for row in rows)) // multiple) * multiple
     ids_BT = np.full((len(rows), longest), pad, dtype=np.int64)
     mask_BT = np.zeros((len(rows), longest), dtype=np.int64)
     for number, row in enumerate(rows):
