@@ -25,7 +25,7 @@ from tunelab.models.choosing import Chooser, Text
 from tunelab.models.decoding import decode
 from tunelab.models.ensemble import Ensemble
 from tunelab.models.limits import limits_of, too_long
-from tunelab.models.replaced_attention import NotReplaced
+from tunelab.models.replaced_parts import NotReplaced
 from tunelab.models.shared_rows import shared_rows
 from tunelab.models.torch_rows import decodes, padded, quick_rows, rows_of
 from tunelab.records import Decoded
@@ -142,7 +142,7 @@ def _with_rows(
     write, rows = decode if choose.settings.beams == 1 else search, None
     while rows is None:
         if ways[0] == "shared":
-            rows = shared_rows(model, pad, longest=len(texts[0].prompt))
+            rows = shared_rows(model, pad)
         else:
             rows = quick_rows(model, pad) if ways[0] == "quick" else rows_of(model, pad)
         if rows is None:

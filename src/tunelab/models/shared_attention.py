@@ -19,12 +19,14 @@ import torch
 from torch import Tensor
 
 from tunelab import device
-from tunelab.kernels.one_query import library_products, one_query_attention
-from tunelab.models.replaced_attention import NotReplaced, ReplacedAttention
+from tunelab.kernels.few_queries import few_queries_attention, library_products
+from tunelab.models.replaced_parts import NotReplaced, ReplacedAttention, ReplacedGelu
 
 NAME = "tunelab_generation"
 UNLIKE = ("softcap", "s_aux", "sliding_window", "position_bias")
 """What some models' attention has beside queries, keys, values and mask, and this one has not."""
+FEW = 128
+"""Queries of a row whose scores are held as a whole."""
 LIMIT = 1e-3
 """Largest difference of two scores from another calculation of them in fp32, as a share of the largest score."""
 ROUNDED_LIMIT = 1e-1
@@ -76,7 +78,8 @@ class Attending:
     def __init__(self, model: Any) -> None:
         from transformers.masking_utils import sdpa_mask
 
-        self.replaced = ReplacedAttention(model.modules(), NAME, _attention, sdpa_mask)
+        parts = list(model.modules())
+        self.replaced, self.gelu = ReplacedAttention(parts, NAME, _attention, sdpa_mask), ReplacedGelu(parts)
         self._is_exact = model.dtype == torch.float32 and not torch.is_autocast_enabled(model.device.type)
 
     @contextmanager
@@ -88,9 +91,11 @@ class Attending:
         """
         token = _PROMPTS.set(prompts)
         self.replaced.put()
+        self.gelu.put()
         try:
             yield
         finally:
+            self.gelu.take_away()
             self.replaced.take_away()
             _PROMPTS.reset(token)
 
@@ -116,26 +121,34 @@ def _attention(
 def _attended(
     module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
 ) -> Tensor:
-    from transformers.integrations.sdpa_attention import sdpa_attention_forward
-
     prompts, beams = _PROMPTS.get(), query.shape[0] // key.shape[0]
     if query.shape[2] == 1 and beams > 1:
         options = {**options, "is_causal": False}
-        attended, _ = sdpa_attention_forward(module, _beside(query, beams), key, value, attention_mask, **options)
+        attended = _alone(module, _beside(query, beams), key, value, attention_mask, **options)
         return attended.reshape(query.shape[0], 1, *attended.shape[2:])
     if prompts is None:
-        special = any(options.get(name) is not None for name in ("softcap", "s_aux"))
-        if query.shape[2] > 1 or special or query.device.type != "cpu" or query.dtype != torch.float32:
-            return sdpa_attention_forward(module, query, key, value, attention_mask, **options)[0]
-        bias, mask = options.get("position_bias"), attention_mask
-        if mask is not None and mask.dtype != torch.bool:
-            bias, mask = mask if bias is None else bias + mask, None
-        return one_query_attention(query, key, value, bias, mask, _scale(query, options))
+        return _alone(module, query, key, value, attention_mask, **options)
     if unlike := [name for name in UNLIKE if options.get(name) is not None]:
         raise NotReplaced(f"its attention has a {unlike[0]}")
     assert attention_mask is not None
     prompts.uses += 1
     return _joint(query, key, value, attention_mask, prompts, module.layer_idx, _scale(query, options))
+
+
+def _alone(
+    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
+) -> Tensor:
+    """Of rows that share nothing. Without a mask only one query is known to see all keys."""
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    is_few = query.shape[2] == 1 or (query.shape[2] <= FEW and attention_mask is not None)
+    special = any(options.get(name) is not None for name in ("softcap", "s_aux"))
+    if not is_few or special or query.device.type != "cpu" or query.dtype != torch.float32:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **options)[0]
+    bias, mask = options.get("position_bias"), attention_mask
+    if mask is not None and mask.dtype != torch.bool:
+        bias, mask = mask if bias is None else bias + mask, None
+    return few_queries_attention(query, key, value, bias, mask, _scale(query, options))
 
 
 def _scale(query: Tensor, options: dict[str, Any]) -> float:

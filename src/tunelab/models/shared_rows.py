@@ -14,20 +14,13 @@ from transformers.cache_utils import DynamicLayer
 
 from tunelab.models.choosing import Text
 from tunelab.models.growing_cache import GrowingCache
-from tunelab.models.replaced_attention import NotReplaced
+from tunelab.models.replaced_parts import NotReplaced
 from tunelab.models.shared_attention import Attending, SharedKeys
 from tunelab.models.torch_rows import Causal, Pairs
 
-SHORTEST_SOURCE = 128
-"""Tokens of the longest source from which on an encoder-decoder's beams share it: with 18 to 60 tokens and 4 beams a
-flan-t5-small-shaped model took a fifth longer on a CPU than without."""
 
-
-def shared_rows(model: Any, pad: int, *, longest: int = SHORTEST_SOURCE) -> SharedCausal | SharedPairs | None:
-    """None yet, of a model that `decodes`; None where its attention is of another kind (sliding windows, eager), and
-    where sharing would not pay. `longest`: tokens of the longest prompt."""
-    if model.config.is_encoder_decoder and longest < SHORTEST_SOURCE:
-        return None
+def shared_rows(model: Any, pad: int) -> SharedCausal | SharedPairs | None:
+    """None yet, of a model that `decodes`; None where its attention is of another kind (sliding windows, eager)."""
     layers = DynamicCache(config=model.config.get_text_config(decoder=True)).layers
     attending = Attending(model)
     if not attending.replaced or any(type(layer) is not DynamicLayer for layer in layers):

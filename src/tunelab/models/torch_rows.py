@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from abc import abstractmethod
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -78,11 +78,10 @@ class TorchRows(Rows):
         """
         scores_BV = self._scores()
         if not self.checked and self.attending is not None:
-            live = [(row, text) for row, text in enumerate(self.texts) if text is not None]
-            for row, text in (live[0], live[-1]):
-                alone = rows_of(self.model, self.pad)
-                alone.join([text])
-                self.attending.check(scores_BV[row], alone.step()[0])
+            rows = [row for row, text in enumerate(self.texts) if text is not None]
+            compared, alone = [rows[0], rows[-1]], rows_of(self.model, self.pad)
+            alone.join([self.live[0], self.live[-1]])
+            self.attending.check(scores_BV[compared], alone.step())
             self.checked = True
         return scores_BV
 
@@ -92,8 +91,11 @@ class TorchRows(Rows):
 
     def _model(self, *, prompts: SharedKeys | None = None, **inputs: Any) -> Tensor:
         """The last position's scores, shape (B, V)."""
-        with nullcontext() if self.attending is None else self.attending.attending(prompts):
+        with self._attends(prompts):
             return self.model(**inputs, **self.options).logits[:, -1].float()
+
+    def _attends(self, prompts: SharedKeys | None = None) -> AbstractContextManager[None]:
+        return nullcontext() if self.attending is None else self.attending.attending(prompts)
 
     def gather(self, rows: list[int]) -> None:
         self.mask_BT = self.mask_BT[rows]
@@ -186,7 +188,8 @@ class Pairs(TorchRows):
         from transformers import DynamicCache, EncoderDecoderCache
 
         ids_BT, self.mask_BT = self._padded(texts, left=False)
-        encoded = self.model.get_encoder()(input_ids=ids_BT, attention_mask=self.mask_BT)
+        with self._attends():
+            encoded = self.model.get_encoder()(input_ids=ids_BT, attention_mask=self.mask_BT)
         self.encoded_BTH = encoded.last_hidden_state
         self.decoder_cache = GrowingCache()
         self.cache = EncoderDecoderCache(self.decoder_cache, DynamicCache())

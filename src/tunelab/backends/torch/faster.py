@@ -15,10 +15,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from tunelab.kernels.attention import Documents, Rule, attention, document_attention
-from tunelab.models.replaced_attention import ReplacedAttention
+from tunelab.models.replaced_parts import ReplacedAttention, ReplacedGelu
 
 NAME = "tunelab_products"
 """Of our attention in transformers' registry."""
@@ -36,7 +35,7 @@ _groups: list[Sequence[Documents] | None] = []
 class Faster:
     def __init__(self, model: nn.Module) -> None:
         parts = list(model.modules())
-        self._forwards = [(part, _gelu_tanh) for part in parts if type(part).__name__ == "NewGELUActivation"]
+        self._gelu = ReplacedGelu(parts)
         on_cpu = all(parameter.device.type == "cpu" for parameter in model.parameters())
         self._replaced = ReplacedAttention(parts if on_cpu else (), NAME, _products, _mask)
         windows = [getattr(config, name, None) for config in self._replaced.configs for name in WINDOWS]
@@ -46,7 +45,7 @@ class Faster:
 
     def __bool__(self) -> bool:
         """Whether anything would be another layer."""
-        return bool(self._forwards or self._replaced)
+        return bool(self._gelu or self._replaced)
 
     @contextmanager
     def at(self, groups: Sequence[Documents] | None) -> Iterator[None]:
@@ -65,18 +64,12 @@ class Faster:
                 self._take_away()
 
     def _put(self) -> None:
-        for part, forward in self._forwards:
-            part.forward = forward
+        self._gelu.put()
         self._replaced.put()
 
     def _take_away(self) -> None:
-        for part, _ in self._forwards:
-            del part.forward
+        self._gelu.take_away()
         self._replaced.take_away()
-
-
-def _gelu_tanh(x: Tensor) -> Tensor:
-    return F.gelu(x, approximate="tanh")
 
 
 def _mask(*arguments: Any, **named: Any) -> Tensor | None:
