@@ -30,6 +30,10 @@ class Rows(ABC):
 
     refills: bool
     """Whether texts may join while others are in work; where not, they join when there is none."""
+    pass_tokens: int | None = None
+    """So many of prompts go through the model at a time, where they may join one after the other; None: any number."""
+    places = 0
+    """So many rows there may soon be: told before texts join."""
 
     def __init__(self) -> None:
         self.texts: list[Text | None] = []
@@ -126,6 +130,9 @@ def joining(rows: Rows, waiting: deque[Text], settings: Generation, *, max_token
     free, least = min(places - taken, len(waiting)), -(-places // JOIN_SHARE)
     if taken and free < min(len(waiting), least):
         return []
-    if taken and len(waiting) > least:
+    if taken >= places // 2 and len(waiting) > least:
         free = least
+    rows.places = settings.beams * min(places, taken + len(waiting))
+    if rows.refills and rows.pass_tokens is not None:
+        free = min(free, max(least, rows.pass_tokens // max(1, len(waiting[0].prompt))))
     return [waiting.popleft() for _ in range(free)]

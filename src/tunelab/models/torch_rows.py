@@ -22,10 +22,11 @@ from tunelab.models.decoding import Rows
 from tunelab.models.growing_cache import GrowingCache, cache_argument
 from tunelab.models.shared_attention import Attending, SharedKeys
 
-
 FEW_WIDTHS = 8
-"""On a CPU prompts that join are padded to a multiple of it: oneDNN makes a kernel for each size of a product that it has
-not met, which takes it longer than the padding takes, and close to a megabyte for good."""
+"""On a CPU prompts that join are padded to a multiple of it: oneDNN makes a kernel for each size of a product that it
+has not met, which takes it longer than the padding takes, and close to a megabyte for good."""
+PASS_TOKENS = 1024
+"""Of prompts that join on a CPU: what their pass takes beside the cache is as much as for so many."""
 
 
 def decodes(model: Any) -> bool:
@@ -62,6 +63,7 @@ class TorchRows(Rows):
     def __init__(self, model: Any, pad: int, attending: Attending | None = None) -> None:
         super().__init__()
         self.model, self.pad, self.attending = model, pad, attending
+        self.pass_tokens = PASS_TOKENS if model.device.type == "cpu" else None
         self.checked = attending is None
         """Whether a step's scores are known to be the model's own."""
         self.mask_BT: Tensor
@@ -129,6 +131,7 @@ class Causal(TorchRows):
 
     def _begin(self, texts: list[Text], cache: GrowingCache, mask_NT: Tensor) -> None:
         self.cache, self.mask_BT = cache, mask_NT
+        self.cache.reserve(self.places)
         self.texts = list(texts)
 
     def _settle(self, texts: list[Text], cache: GrowingCache, mask_NT: Tensor) -> None:
@@ -137,10 +140,11 @@ class Causal(TorchRows):
             self.cache.widen(missing)
             self.mask_BT = torch.nn.functional.pad(self.mask_BT, (missing, 0))
         free = [row for row, text in enumerate(self.texts) if text is None]
-        if len(free) < len(texts):
-            taken = [row for row, text in enumerate(self.texts) if text is not None]
-            self.select(taken + taken[:1] * len(texts))
-            free = list(range(len(taken), len(self.texts)))
+        if (more := len(texts) - len(free)) > 0:
+            free += range(len(self.texts), len(self.texts) + more)
+            self.cache.add_rows(more)
+            self.mask_BT = torch.nn.functional.pad(self.mask_BT, (0, 0, 0, more))
+            self.texts += [None] * more
         places = free[: len(texts)]
         self.cache.replace(places, cache)
         self.mask_BT[places] = torch.nn.functional.pad(mask_NT, (self.mask_BT.shape[1] - mask_NT.shape[1], 0))
