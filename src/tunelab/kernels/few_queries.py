@@ -1,6 +1,6 @@
-"""Attention of one query a row, as a token that is generated has it, or of few, and the products that are quickest there.
+"""Attention of one query a row, as a token that is generated has it, or of few, and the products that suit it.
 
-With fp32 products of the setting 'medium' torch hands every head of a row to oneDNN by itself, whose start costs it more
+With fp32 products of the setting 'medium' torch hands every head of a row to oneDNN by itself, whose start costs more
 than the product: 440 heads of 97 keys took 10.6 ms so, and 0.5 ms as two batched products of the library that torch is
 linked with.
 """
@@ -17,7 +17,7 @@ from torch import Tensor
 
 @contextmanager
 def library_products(place: torch.device) -> Iterator[None]:
-    """While it lasts a CPU's fp32 products are the linked library's; a setting of the whole process, as torch has it."""
+    """While it lasts a CPU's fp32 products are the linked library's. The setting is torch's, of the whole process."""
     before = torch.get_float32_matmul_precision()
     if place.type != "cpu" or before == "highest":
         yield

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 JOIN_SHARE = 8
 """Prompts join when this part of the places is free, and so many: one pass for several, and passes of one size, since
-each size of a product costs a CPU a kernel. By this part at least grows the number of places, as prompts get shorter."""
+each size of a product costs a CPU a kernel. As prompts get shorter the number of places grows by this part at least."""
 
 
 class Rows(ABC):

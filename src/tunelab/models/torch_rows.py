@@ -91,7 +91,7 @@ class TorchRows(Rows):
     def _scores(self) -> Tensor:
         """Of `step`."""
 
-    def _model(self, *, prompts: SharedKeys | None = None, **inputs: Any) -> Tensor:
+    def _model(self, inputs: dict[str, Any], prompts: SharedKeys | None = None) -> Tensor:
         """The last position's scores, shape (B, V)."""
         with self._attends(prompts):
             return self.model(**inputs, **self.options).logits[:, -1].float()
@@ -120,9 +120,8 @@ class Causal(TorchRows):
         ids_NT, mask_NT = self._padded(texts, left=True, multiple=multiple)
         cache = GrowingCache()
         positions_NT = (mask_NT.cumsum(dim=-1) - 1).clamp(min=0)
-        scores_NV = self._model(
-            input_ids=ids_NT, attention_mask=mask_NT, position_ids=positions_NT, **{self.cache_name: cache}
-        )
+        inputs = {"input_ids": ids_NT, "attention_mask": mask_NT, "position_ids": positions_NT}
+        scores_NV = self._model({**inputs, self.cache_name: cache})
         if self.num_live:
             self._settle(texts, cache, mask_NT)
         else:
@@ -168,13 +167,9 @@ class Causal(TorchRows):
         self.mask_BT = torch.nn.functional.pad(self.mask_BT[:, unused:], (0, 1), value=1)
 
     def _forward(self, mask: Tensor, prompts: SharedKeys | None = None) -> Tensor:
-        return self._model(
-            prompts=prompts,
-            input_ids=self._last_tokens(),
-            attention_mask=mask,
-            position_ids=torch.tensor(self._lengths(), device=self.model.device)[:, None],
-            **{self.cache_name: self.cache},
-        )
+        positions_B1 = torch.tensor(self._lengths(), device=self.model.device)[:, None]
+        inputs = {"input_ids": self._last_tokens(), "attention_mask": mask, "position_ids": positions_B1}
+        return self._model({**inputs, self.cache_name: self.cache}, prompts)
 
     def gather(self, rows: list[int]) -> None:
         super().gather(rows)
@@ -207,12 +202,9 @@ class Pairs(TorchRows):
     def _forward(self, ids_B1: Tensor) -> Tensor:
         from transformers.modeling_outputs import BaseModelOutput
 
-        return self._model(
-            encoder_outputs=BaseModelOutput(last_hidden_state=self.encoded_BTH),
-            attention_mask=self._source_mask(),
-            decoder_input_ids=ids_B1,
-            **{self.cache_name: self.cache},
-        )
+        encoded = BaseModelOutput(last_hidden_state=self.encoded_BTH)
+        inputs = {"encoder_outputs": encoded, "attention_mask": self._source_mask(), "decoder_input_ids": ids_B1}
+        return self._model({**inputs, self.cache_name: self.cache})
 
     def _source_mask(self) -> Tensor:
         return self.mask_BT
