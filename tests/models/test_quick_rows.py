@@ -7,7 +7,7 @@ import torch
 
 from models.test_generation import OPTIONS, model_of, prompts
 from tunelab.config.schema import Generation
-from tunelab.models import shared_attention, torch_rows, torch_scores
+from tunelab.models import inference, shared_attention, torch_rows, torch_scores
 from tunelab.models.growing_cache import GrowingLayer
 from tunelab.models.inference import Prompts, generate
 
@@ -28,8 +28,7 @@ def test_texts_are_those_of_the_models_own_attention(kind, settings, monkeypatch
     monkeypatch.setattr(shared_attention, "few_queries_attention", lambda *args: calls.append(1) or few(*args))
     found = generate(model_of(kind), Prompts(prompts(), seed=3), settings, max_tokens=400, **OPTIONS)
     assert calls
-    monkeypatch.setattr(torch_rows, "Attending", None)  # so that nothing but the model's own can be taken
-    monkeypatch.setattr("tunelab.models.inference.quick_rows", lambda model, pad: None)
+    monkeypatch.setattr(inference, "quick_rows", torch_rows.rows_of)
     assert generate(model_of(kind), Prompts(prompts(), seed=3), settings, max_tokens=400, **OPTIONS) == found
 
 
@@ -56,13 +55,14 @@ def test_an_attention_that_fails_says_why_and_the_models_own_goes_on(monkeypatch
     assert notes == ["text is generated with the model's own attention, which is slower: shapes"]
 
 
-def test_an_eager_model_takes_its_own_attention_and_nothing_is_said(monkeypatch):
+def test_an_eager_model_takes_its_own_attention_and_says_so(monkeypatch):
     model, notes = model_of("llama"), []
     expected = generate(model, Prompts(prompts()), SETTINGS, max_tokens=400, **OPTIONS)
     monkeypatch.setattr(model.config, "_attn_implementation", "eager")  # other tests have the same configuration
-    assert torch_rows.quick_rows(model, 0) is None
     assert generate(model, Prompts(prompts()), SETTINGS, max_tokens=400, note=notes.append, **OPTIONS) == expected
-    assert not notes
+    assert notes == [
+        "text is generated with the model's own attention, which is slower: its attention is not transformers' sdpa"
+    ]
 
 
 @pytest.mark.parametrize("beams", [1, 3])

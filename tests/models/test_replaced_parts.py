@@ -5,7 +5,7 @@ import torch
 from transformers.masking_utils import sdpa_mask
 
 from models.test_generation import model_of
-from tunelab.models.replaced_parts import ReplacedAttention, ReplacedGelu
+from tunelab.models.replaced_parts import NotReplaced, ReplacedAttention, ReplacedGelu
 from tunelab.models.shared_attention import Attending
 
 
@@ -33,6 +33,8 @@ def test_attention_that_is_not_sdpa_stays(monkeypatch):
     model = model_of("llama")
     monkeypatch.setattr(model.config, "_attn_implementation", "eager")
     assert not ReplacedAttention(model.modules(), "zeros_of_a_test", zeros, sdpa_mask)
+    with pytest.raises(NotReplaced, match="not transformers' sdpa"):
+        Attending(model)
 
 
 def test_gelu_is_replaced_where_it_is_the_tanh_form():

@@ -134,19 +134,13 @@ def _with_rows(
 ) -> None:
     """
     Args:
-        ways: to hold rows, the fastest first; those that are not for this model are taken out.
+        ways: to hold rows, the fastest first: of them the first one is taken.
 
     Raises:
-        NotReplaced: with the first of them, scores would not be the model's own.
+        NotReplaced: it is not for this model.
     """
-    write, rows = decode if choose.settings.beams == 1 else search, None
-    while rows is None:
-        if ways[0] == "shared":
-            rows = shared_rows(model, pad)
-        else:
-            rows = quick_rows(model, pad) if ways[0] == "quick" else rows_of(model, pad)
-        if rows is None:
-            ways.pop(0)
+    write = decode if choose.settings.beams == 1 else search
+    rows = {"shared": shared_rows, "quick": quick_rows, "plain": rows_of}[ways[0]](model, pad)
     try:
         write(rows, texts, choose, max_tokens=max_tokens, told=told)
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:

@@ -73,13 +73,19 @@ _PROMPTS: ContextVar[SharedKeys | None] = ContextVar("_PROMPTS", default=None)
 
 
 class Attending:
-    """How the rows of one model attend while texts are generated, where its attention is transformers' sdpa."""
+    """How the rows of one model attend while texts are generated.
+
+    Raises:
+        NotReplaced: its attention is not transformers' sdpa.
+    """
 
     def __init__(self, model: Any) -> None:
         from transformers.masking_utils import sdpa_mask
 
         parts = list(model.modules())
         self.replaced, self.gelu = ReplacedAttention(parts, NAME, _attention, sdpa_mask), ReplacedGelu(parts)
+        if not self.replaced:
+            raise NotReplaced("its attention is not transformers' sdpa")
         self._is_exact = model.dtype == torch.float32 and not torch.is_autocast_enabled(model.device.type)
 
     @contextmanager

@@ -19,12 +19,16 @@ from tunelab.models.shared_attention import Attending, SharedKeys
 from tunelab.models.torch_rows import Causal, Pairs
 
 
-def shared_rows(model: Any, pad: int) -> SharedCausal | SharedPairs | None:
-    """None yet, of a model that `decodes`; None where its attention is of another kind (sliding windows, eager)."""
+def shared_rows(model: Any, pad: int) -> SharedCausal | SharedPairs:
+    """None yet, of a model that `decodes`.
+
+    Raises:
+        NotReplaced: its attention is of another kind.
+    """
     layers = DynamicCache(config=model.config.get_text_config(decoder=True)).layers
     attending = Attending(model)
-    if not attending.replaced or any(type(layer) is not DynamicLayer for layer in layers):
-        return None
+    if any(type(layer) is not DynamicLayer for layer in layers):
+        raise NotReplaced("it has sliding windows")
     return (SharedPairs if model.config.is_encoder_decoder else SharedCausal)(model, pad, attending)
 
 

@@ -53,10 +53,13 @@ def rows_of(model: Any, pad: int, attending: Attending | None = None) -> TorchRo
     return (Pairs if model.config.is_encoder_decoder else Causal)(model, pad, attending)
 
 
-def quick_rows(model: Any, pad: int) -> TorchRows | None:
-    """None yet, of a model that `decodes`, on a CPU. None where its attention is of another kind than `Attending`'s."""
-    attending = Attending(model) if model.device.type == "cpu" else None
-    return rows_of(model, pad, attending) if attending is not None and attending.replaced else None
+def quick_rows(model: Any, pad: int) -> TorchRows:
+    """None yet, of a model that `decodes`. Elsewhere than on a CPU they attend as the model does.
+
+    Raises:
+        NotReplaced: its attention is of another kind than `Attending`'s.
+    """
+    return rows_of(model, pad, Attending(model) if model.device.type == "cpu" else None)
 
 
 class TorchRows(Rows):
