@@ -6,9 +6,9 @@ import torch
 from models.test_generation import CONFIGURATIONS, ENDS, OPTIONS, model_of, prompts
 from tunelab.config.schema import Generation
 from tunelab.models import beams, shared_attention
-from tunelab.models import shared_rows as shared_rows_module
 from tunelab.models.choosing import Chooser, Text
 from tunelab.models.inference import Prompts, generate
+from tunelab.models.replaced_parts import NotReplaced
 from tunelab.models.shared_rows import shared_rows
 from tunelab.models.torch_rows import rows_of
 
@@ -68,7 +68,6 @@ def test_an_encoder_decoders_sources_are_held_once():
 def test_a_model_that_attends_otherwise_is_found_and_its_texts_are_right(kind, monkeypatch):
     expected, notes = generate(model_of(kind), Prompts(prompts()), SETTINGS, max_tokens=400, **OPTIONS), []
     beside = shared_attention._beside
-    monkeypatch.setattr(shared_rows_module, "SHORTEST_SOURCE", 0)
     monkeypatch.setattr(shared_attention, "_joint", lambda query, *rest: torch.zeros_like(query.transpose(1, 2)))
     monkeypatch.setattr(shared_attention, "_beside", lambda query, beams: beside(query, beams).flip(2) * 2)
     model = model_of(kind)
@@ -112,22 +111,18 @@ def test_what_attention_does_not_know_is_refused(option):
     held = shared_attention.SharedKeys([torch.ones(1, 2, 3, 4)], [torch.ones(1, 2, 3, 4)], torch.ones(1, 3).bool())
     token = shared_attention._PROMPTS.set(held)
     try:
-        with pytest.raises(shared_attention.NotShared, match=f"has a {option}"):
+        with pytest.raises(NotReplaced, match=f"has a {option}"):
             one = torch.ones(3, 2, 1, 4)
             shared_attention._attention(None, one, one, one, torch.ones(3, 1, 1, 1).bool(), **{option: 4})
     finally:
         shared_attention._PROMPTS.reset(token)
 
 
-def test_short_sources_are_not_shared():
-    assert shared_rows(model_of("t5"), 0, longest=127) is None
-    assert shared_rows(model_of("llama"), 0, longest=1) is not None
-
-
 @pytest.mark.parametrize("kind", ["mistral", "gemma3"])
 def test_sliding_windows_are_not_shared(kind):
     assert CONFIGURATIONS[kind].sliding_window
-    assert shared_rows(model_of(kind), 0) is None
+    with pytest.raises(NotReplaced, match="sliding windows"):
+        shared_rows(model_of(kind), 0)
 
 
 def test_prompts_of_different_lengths_are_aligned_on_the_right():

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from tunelab.models.choosing import Scores
 
 JOIN_SHARE = 8
-"""Prompts join when this part of the places is free: one pass for several."""
+"""Prompts join when this part of the places is free, and so many: one pass for several, and passes of one size, since
+each size of a product costs a CPU a kernel. As prompts get shorter the number of places grows by this part at least."""
 
 
 class Rows(ABC):
@@ -29,6 +30,10 @@ class Rows(ABC):
 
     refills: bool
     """Whether texts may join while others are in work; where not, they join when there is none."""
+    pass_tokens: int | None = None
+    """So many of prompts go through the model at a time, where they may join one after the other; None: any number."""
+    places = 0
+    """So many rows there may soon be: told before texts join."""
 
     def __init__(self) -> None:
         self.texts: list[Text | None] = []
@@ -119,7 +124,15 @@ def joining(rows: Rows, waiting: deque[Text], settings: Generation, *, max_token
         return []
     longest = max(len(text.prompt) for text in (waiting[0], *rows.live)) + settings.max_new_tokens
     places, taken = max(1, max_tokens // (longest * settings.beams)), rows.num_live // settings.beams
-    free = min(places - taken, len(waiting))
-    if taken and free < min(len(waiting), -(-places // JOIN_SHARE)):
+    held = len(rows.texts) // settings.beams
+    if taken and held < places < held + -(-held // JOIN_SHARE):
+        places = held
+    free, least = min(places - taken, len(waiting)), -(-places // JOIN_SHARE)
+    if taken and free < min(len(waiting), least):
         return []
+    if taken >= places // 2 and len(waiting) > least:
+        free = least
+    rows.places = settings.beams * min(places, taken + len(waiting))
+    if rows.refills and rows.pass_tokens is not None:
+        free = min(free, max(least, rows.pass_tokens // max(1, len(waiting[0].prompt))))
     return [waiting.popleft() for _ in range(free)]

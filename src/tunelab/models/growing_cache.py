@@ -17,6 +17,9 @@ from transformers.cache_utils import Cache, DynamicLayer
 ROOM = 32
 """Least number of tokens that fit before the next copy; a quarter of the length where that is more."""
 
+ROWS = 8
+"""Copied at a time."""
+
 
 def cache_argument(forward: Callable[..., Any]) -> str:
     """What a model's forward calls its cache: transformers 5.24 renames `past_key_values`."""
@@ -24,8 +27,8 @@ def cache_argument(forward: Callable[..., Any]) -> str:
 
 
 class GrowingLayer(DynamicLayer):
-    """`keys` and `values`, shape (B, H, T, D), are a window into tensors with room to the right. Rows are aligned on
-    the right: what one has less than the longest is on its left, and masked."""
+    """`keys` and `values`, shape (B, H, T, D), are a window into tensors with room to the right and for more rows. Rows
+    are aligned on the right: what one has less than the longest is on its left, and masked."""
 
     keys: Tensor
     values: Tensor
@@ -33,7 +36,7 @@ class GrowingLayer(DynamicLayer):
     def __init__(self) -> None:
         super().__init__()
         self._room: tuple[Tensor, ...] = ()
-        self._start = self._end = 0
+        self._start = self._end = self._rows = 0
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object) -> tuple[Tensor, ...]:
         if not self.is_initialized:
@@ -41,9 +44,12 @@ class GrowingLayer(DynamicLayer):
             self.keys, self.values = key_states[:, :, :0], value_states[:, :, :0]
         added = key_states.shape[-2]
         if not self._room or self._end + added > self._room[0].shape[-2]:
-            self._settle(self.keys, self.values, right=added)
+            if self._room and self._start >= added + max(ROOM, self.keys.shape[-2] // 4):
+                self._move_left()
+            else:
+                self._settle(right=added)
         for room, states in zip(self._room, (key_states, value_states), strict=True):
-            room[:, :, self._end : self._end + added] = states
+            room[: self._rows, :, self._end : self._end + added] = states
         self._end += added
         self._look()
         return self.keys, self.values
@@ -55,11 +61,23 @@ class GrowingLayer(DynamicLayer):
 
     def widen(self, count: int) -> None:
         """`count` more tokens on the left of every row, to be masked."""
-        self._settle(self.keys, self.values, left=count)
+        self._settle(left=count)
+
+    def reserve(self, rows: int) -> None:
+        """Room for so many rows."""
+        if rows > len(self._room[0]):
+            self._settle(rows=rows)
+
+    def add_rows(self, count: int) -> None:
+        """Of zeros, to be masked, behind the others."""
+        rows = self._rows + count
+        self.reserve(rows)
+        self._rows = rows
+        self._look()
 
     def select(self, rows_B: Tensor) -> None:
         """Keep these rows, in this order; one may stand several times."""
-        self._settle(self.keys[rows_B], self.values[rows_B])
+        self._settle(rows_B)
 
     def copy(self, sources_N: Tensor, places_N: Tensor) -> None:
         """Put copies of the rows `sources_N` in the places `places_N`."""
@@ -72,18 +90,44 @@ class GrowingLayer(DynamicLayer):
         self.keys[rows_N, :, begin:] = other.keys
         self.values[rows_N, :, begin:] = other.values
 
-    def _settle(self, keys: Tensor, values: Tensor, *, left: int = 0, right: int = 0) -> None:
-        """Copy into new tensors, with empty tokens on the left and room on the right."""
-        batch, heads, length, _ = keys.shape
+    def _settle(self, rows_B: Tensor | None = None, *, left: int = 0, right: int = 0, rows: int = 0) -> None:
+        """Copy these rows, or all, into new tensors, with empty tokens on the left, room on the right and room for so
+        many rows, or for as many as there was. Of keys and values one is copied after the other, so that no more than
+        one of them is there twice."""
+        heads, length = self.keys.shape[1], self.keys.shape[-2]
+        self._rows = len(self.keys) if rows_B is None else len(rows_B)
+        batch = self._rows
+        if rows_B is None:
+            batch = max(batch, rows, len(self._room[0]) if self._room else 0)
         size = left + length + right + max(ROOM, length // 4)
-        self._room = tuple(held.new_zeros(batch, heads, size, held.shape[-1]) for held in (keys, values))
-        for room, held in zip(self._room, (keys, values), strict=True):
-            room[:, :, left : left + length] = held
+        self._room = ()
+        rooms = []
+        for name in ("keys", "values"):
+            held = getattr(self, name)
+            room = held.new_zeros(batch, heads, size, held.shape[-1])
+            window = room[: self._rows, :, left : left + length]
+            if rows_B is None:
+                window.copy_(held)
+            else:
+                for some, chosen in zip(window.split(ROWS), rows_B.split(ROWS), strict=True):
+                    some.copy_(held[chosen])
+            rooms.append(room)
+            setattr(self, name, window)
+        self._room = tuple(rooms)
         self._start, self._end = 0, left + length
         self._look()
 
+    def _move_left(self) -> None:
+        """To the beginning of the room, a few rows at a time, since both places may overlap."""
+        length = self._end - self._start
+        for room in self._room:
+            for some in room[: self._rows].split(ROWS):
+                some[:, :, :length] = some[:, :, self._start : self._end].clone()
+        self._start, self._end = 0, length
+        self._look()
+
     def _look(self) -> None:
-        self.keys, self.values = (room[:, :, self._start : self._end] for room in self._room)
+        self.keys, self.values = (room[: self._rows, :, self._start : self._end] for room in self._room)
 
 
 class GrowingCache(Cache):
@@ -101,6 +145,14 @@ class GrowingCache(Cache):
     def widen(self, count: int) -> None:
         for layer in self.layers:
             layer.widen(count)
+
+    def reserve(self, rows: int) -> None:
+        for layer in self.layers:
+            layer.reserve(rows)
+
+    def add_rows(self, count: int) -> None:
+        for layer in self.layers:
+            layer.add_rows(count)
 
     def select(self, rows: Sequence[int]) -> None:
         for layer in self.layers:

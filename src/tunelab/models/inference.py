@@ -25,13 +25,20 @@ from tunelab.models.choosing import Chooser, Text
 from tunelab.models.decoding import decode
 from tunelab.models.ensemble import Ensemble
 from tunelab.models.limits import limits_of, too_long
-from tunelab.models.shared_attention import NotShared
+from tunelab.models.replaced_parts import NotReplaced
 from tunelab.models.shared_rows import shared_rows
-from tunelab.models.torch_rows import decodes, padded, rows_of
+from tunelab.models.torch_rows import decodes, padded, quick_rows, rows_of
 from tunelab.records import Decoded
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+
+INSTEAD = {
+    "shared": "beam search keeps each prompt's keys and values once a beam",
+    "quick": "text is generated with the model's own attention",
+}
+"""What is done where a way to hold rows is found not to give the model's own scores."""
 
 
 class Prompts(NamedTuple):
@@ -61,7 +68,7 @@ def generate(
     Args:
         first: with which every text begins, before what the model chooses; counted as new tokens.
         max_tokens: padded tokens of one batch, prompt, new tokens and beams counted.
-        note: told, once for all, how far the budget had to be halved, and why beams cannot share their prompt.
+        note: told, once for all, how far the budget had to be halved, and why a slower way is taken.
 
     Raises:
         RunError: there is not memory for one text, or the model has no positions for the longest.
@@ -75,7 +82,8 @@ def generate(
     waiting = {text.number: text for text in sorted(texts, key=lambda text: -len(text.prompt))}
     choose, num_tokens, budget = Chooser(settings, ends, first), 0, max_tokens
     attempt: Any = _with_rows if decodes(model) else _with_transformers
-    given = {"shares": settings.beams > 1} if decodes(model) else {}
+    ways = [*(["shared"] if settings.beams > 1 else []), "quick", "plain"]
+    given: dict[str, Any] = {"ways": ways} if decodes(model) else {}
 
     def told(finished: Sequence[Text], new: int) -> None:
         nonlocal num_tokens
@@ -92,9 +100,8 @@ def generate(
         try:
             if device.fits(work, on=model.device):
                 break
-        except NotShared as why:
-            given["shares"] = False
-            note(f"beam search keeps each prompt's keys and values once a beam, which is slower: {why}")
+        except NotReplaced as why:
+            note(f"{INSTEAD[ways.pop(0)]}, which is slower: {why}")
             continue
         longest = max(len(text.prompt) for text in waiting.values()) + settings.max_new_tokens
         if budget <= longest * settings.beams:
@@ -123,20 +130,23 @@ def _with_rows(
     pad: int,
     max_tokens: int,
     told: Callable[[list[Text], int], None],
-    shares: bool,
+    ways: list[str],
 ) -> None:
     """
+    Args:
+        ways: to hold rows, the fastest first: of them the first one is taken.
+
     Raises:
-        NotShared: with `shares`, of a model whose beams cannot share their prompt's keys and values.
+        NotReplaced: it is not for this model.
     """
-    write, rows = decode if choose.settings.beams == 1 else search, rows_of(model, pad)
-    sharing = shared_rows(model, pad, longest=len(texts[0].prompt)) if shares else None
+    write = decode if choose.settings.beams == 1 else search
+    rows = {"shared": shared_rows, "quick": quick_rows, "plain": rows_of}[ways[0]](model, pad)
     try:
-        write(sharing or rows, texts, choose, max_tokens=max_tokens, told=told)
+        write(rows, texts, choose, max_tokens=max_tokens, told=told)
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        if sharing is None or sharing.checked or device.out_of_memory(error):
+        if ways[0] != "shared" or rows.checked or device.out_of_memory(error):
             raise
-        raise NotShared(str(error).splitlines()[0]) from error
+        raise NotReplaced((str(error).splitlines() or [type(error).__name__])[0]) from error
 
 
 # ------------------------------------------------------------------ transformers' generate

@@ -1,8 +1,9 @@
-"""Attention of beams that share keys and values: a prompt's are held and read once, not once a beam.
+"""Attention while texts are generated: what is quickest for one new token a row, and beams that share keys and values.
 
-A beam's query attends to its prompt's keys, which all beams of the prompt share, and to those of its own new tokens,
-under one softmax. An encoder-decoder's beams share all that its cross-attention reads. Installed through transformers'
-AttentionInterface for the length of a call; a model that does not go through it is found by `differs`.
+Of beams that share, a prompt's keys and values are held and read once, not once a beam: a beam's query attends to its
+prompt's keys, which all beams of the prompt share, and to those of its own new tokens, under one softmax. An
+encoder-decoder's beams share all that its cross-attention reads. Installed through transformers' AttentionInterface for
+the length of a call; whether a model's scores stay what they are is asked of `check`.
 """
 # G prompts, K beams of each, B = G * K rows, P prompt tokens, T new tokens
 # H heads, M heads of keys, R = H / M, X = K * R, D head size
@@ -17,17 +18,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-NAME = "tunelab_shared"
+from tunelab import device
+from tunelab.models.few_queries import few_queries_attention, library_products
+from tunelab.models.replaced_parts import NotReplaced, ReplacedAttention, ReplacedParts, gelus
+
+NAME = "tunelab_generation"
 UNLIKE = ("softcap", "s_aux", "sliding_window", "position_bias")
 """What some models' attention has beside queries, keys, values and mask, and this one has not."""
+FEW = 128
+"""Queries of a row whose scores are held as a whole."""
 LIMIT = 1e-3
 """Largest difference of two scores from another calculation of them in fp32, as a share of the largest score."""
 ROUNDED_LIMIT = 1e-1
 """The same in other types."""
-
-
-class NotShared(Exception):
-    """This model cannot share; the message says why."""
 
 
 class SharedKeys:
@@ -69,18 +72,20 @@ class SharedKeys:
 _PROMPTS: ContextVar[SharedKeys | None] = ContextVar("_PROMPTS", default=None)
 
 
-class Sharing:
-    """Of one model, whose attention is transformers' sdpa."""
+class Attending:
+    """How the rows of one model attend while texts are generated.
+
+    Raises:
+        NotReplaced: its attention is not transformers' sdpa.
+    """
 
     def __init__(self, model: Any) -> None:
-        from transformers import AttentionInterface, AttentionMaskInterface
         from transformers.masking_utils import sdpa_mask
 
-        AttentionInterface.register(NAME, _attention)
-        AttentionMaskInterface.register(NAME, sdpa_mask)
-        configs = {id(one): one for part in model.modules() if (one := getattr(part, "config", None)) is not None}
-        self._configs = [one for one in configs.values() if getattr(one, "_attn_implementation", None) == "sdpa"]
-        self.possible = bool(self._configs)
+        parts = list(model.modules())
+        self.replaced, self.gelu = ReplacedAttention(parts, NAME, _attention, sdpa_mask), ReplacedParts(gelus(parts))
+        if not self.replaced:
+            raise NotReplaced("its attention is not transformers' sdpa")
         self._is_exact = model.dtype == torch.float32 and not torch.is_autocast_enabled(model.device.type)
 
     @contextmanager
@@ -88,43 +93,72 @@ class Sharing:
         """While it lasts rows attend as above; to these prompts, if any.
 
         Raises:
-            NotShared: what the model asks of attention is more than that.
+            NotReplaced: what the model asks of attention is more than that.
         """
         token = _PROMPTS.set(prompts)
-        for config in self._configs:
-            config._attn_implementation = NAME
+        self.replaced.put()
+        self.gelu.put()
         try:
             yield
         finally:
-            for config in self._configs:
-                config._attn_implementation = "sdpa"
+            self.gelu.take_away()
+            self.replaced.take_away()
             _PROMPTS.reset(token)
 
     def check(self, scores_NV: Tensor, wanted_NV: Tensor) -> None:
-        """Raises NotShared where scores are not what the model itself gives of the same texts."""
+        """Raises NotReplaced where scores are not what the model itself gives of the same texts."""
         difference, largest = (scores_NV - wanted_NV).abs().max(), wanted_NV.abs().max()
         if not difference <= (LIMIT if self._is_exact else ROUNDED_LIMIT) * largest:
-            raise NotShared(f"scores differ by {float(difference / largest):.1e} of the largest")
+            raise NotReplaced(f"scores differ by {float(difference / largest):.1e} of the largest")
 
 
 def _attention(
     module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
 ) -> tuple[Tensor, Tensor | None]:
-    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+    try:
+        with library_products(query.device):
+            return _attended(module, query, key, value, attention_mask, **options), None
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        if device.out_of_memory(error):
+            raise
+        raise NotReplaced((str(error).splitlines() or [type(error).__name__])[0]) from error
 
+
+def _attended(
+    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
+) -> Tensor:
     prompts, beams = _PROMPTS.get(), query.shape[0] // key.shape[0]
     if query.shape[2] == 1 and beams > 1:
         options = {**options, "is_causal": False}
-        attended, _ = sdpa_attention_forward(module, _beside(query, beams), key, value, attention_mask, **options)
-        return attended.reshape(query.shape[0], 1, *attended.shape[2:]), None
+        attended = _alone(module, _beside(query, beams), key, value, attention_mask, **options)
+        return attended.reshape(query.shape[0], 1, *attended.shape[2:])
     if prompts is None:
-        return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
+        return _alone(module, query, key, value, attention_mask, **options)
     if unlike := [name for name in UNLIKE if options.get(name) is not None]:
-        raise NotShared(f"its attention has a {unlike[0]}")
+        raise NotReplaced(f"its attention has a {unlike[0]}")
     assert attention_mask is not None
     prompts.uses += 1
-    scaling = options.get("scaling") or query.shape[-1] ** -0.5
-    return _joint(query, key, value, attention_mask, prompts, module.layer_idx, scaling), None
+    return _joint(query, key, value, attention_mask, prompts, module.layer_idx, _scale(query, options))
+
+
+def _alone(
+    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
+) -> Tensor:
+    """Of rows that share nothing. Without a mask only one query is known to see all keys."""
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    is_few = query.shape[2] == 1 or (query.shape[2] <= FEW and attention_mask is not None)
+    special = any(options.get(name) is not None for name in ("softcap", "s_aux"))
+    if not is_few or special or query.device.type != "cpu" or query.dtype != torch.float32:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **options)[0]
+    bias, mask = options.get("position_bias"), attention_mask
+    if mask is not None and mask.dtype != torch.bool:
+        bias, mask = mask if bias is None else bias + mask, None
+    return few_queries_attention(query, key, value, bias, mask, _scale(query, options))
+
+
+def _scale(query: Tensor, options: dict[str, Any]) -> float:
+    return query.shape[-1] ** -0.5 if options.get("scaling") is None else options["scaling"]
 
 
 def _joint(

@@ -14,30 +14,27 @@ from transformers.cache_utils import DynamicLayer
 
 from tunelab.models.choosing import Text
 from tunelab.models.growing_cache import GrowingCache
-from tunelab.models.shared_attention import NotShared, SharedKeys, Sharing
-from tunelab.models.torch_rows import Causal, Pairs, TorchRows
-
-SHORTEST_SOURCE = 128
-"""Tokens of the longest source from which on an encoder-decoder's beams share it: with 18 to 60 tokens and 4 beams a
-flan-t5-small-shaped model took a fifth longer on a CPU than without."""
+from tunelab.models.replaced_parts import NotReplaced
+from tunelab.models.shared_attention import Attending, SharedKeys
+from tunelab.models.torch_rows import Causal, Pairs
 
 
-def shared_rows(model: Any, pad: int, *, longest: int = SHORTEST_SOURCE) -> SharedCausal | SharedPairs | None:
-    """None yet, of a model that `decodes`; None where its attention is of another kind (sliding windows, eager), and
-    where sharing would not pay. `longest`: tokens of the longest prompt."""
-    if model.config.is_encoder_decoder and longest < SHORTEST_SOURCE:
-        return None
+def shared_rows(model: Any, pad: int) -> SharedCausal | SharedPairs:
+    """None yet, of a model that `decodes`.
+
+    Raises:
+        NotReplaced: its attention is of another kind.
+    """
     layers = DynamicCache(config=model.config.get_text_config(decoder=True)).layers
-    sharing = Sharing(model)
-    if not sharing.possible or any(type(layer) is not DynamicLayer for layer in layers):
-        return None
-    return SharedPairs(model, pad, sharing) if model.config.is_encoder_decoder else SharedCausal(model, pad, sharing)
+    attending = Attending(model)
+    if any(type(layer) is not DynamicLayer for layer in layers):
+        raise NotReplaced("it has sliding windows")
+    return (SharedPairs if model.config.is_encoder_decoder else SharedCausal)(model, pad, attending)
 
 
 class SharedCausal(Causal):
-    def __init__(self, model: Any, pad: int, sharing: Sharing) -> None:
-        super().__init__(model, pad)
-        self.sharing, self.checked = sharing, False
+    def __init__(self, model: Any, pad: int, attending: Attending) -> None:
+        super().__init__(model, pad, attending)
         self.prompts: SharedKeys
         self.prompt_of: list[int] = []
         """Each row's place among them."""
@@ -56,16 +53,13 @@ class SharedCausal(Causal):
         self.prompt_of[len(live) :] = range(first, first + len(texts))
         self.texts[len(live) :] = texts
 
-    def step(self) -> Tensor:
+    def _scores(self) -> Tensor:
         self.prompts.keep(max(len(text.prompt) for text in self.live))
         self._keep(max(len(text.new) for text in self.live) - 1)
         uses = self.prompts.uses
-        with self.sharing.attending(self.prompts):
-            scores_BV = self._forward(self.mask_BT.bool()[:, None, None])
-        if not self.checked:
-            if self.prompts.uses - uses < len(self.prompts.keys):
-                raise NotShared("its layers do not attend as transformers' AttentionInterface says")
-            _check(scores_BV, self, Causal)
+        scores_BV = self._forward(self.mask_BT.bool()[:, None, None], self.prompts)
+        if not self.checked and self.prompts.uses - uses < len(self.prompts.keys):
+            raise NotReplaced("its layers do not attend as transformers' AttentionInterface says")
         return scores_BV
 
     def gather(self, rows: list[int]) -> None:
@@ -76,22 +70,14 @@ class SharedCausal(Causal):
 
 
 class SharedPairs(Pairs):
-    def __init__(self, model: Any, pad: int, sharing: Sharing) -> None:
-        super().__init__(model, pad)
-        self.sharing, self.checked = sharing, False
+    def __init__(self, model: Any, pad: int, attending: Attending) -> None:
+        super().__init__(model, pad, attending)
         self.prompt_of: list[int] = []
         """Each row's place among the sources."""
 
     def join(self, texts: list[Text]) -> Tensor:
         self.prompt_of = list(range(len(texts)))
         return super().join(texts)
-
-    def step(self) -> Tensor:
-        with self.sharing.attending():
-            scores_BV = super().step()
-        if not self.checked:
-            _check(scores_BV, self, Pairs)
-        return scores_BV
 
     def _source_mask(self) -> Tensor:
         """As attention takes it, (G, 1, 1, T): there are fewer sources than rows."""
@@ -116,17 +102,3 @@ def _of_rows(prompt_of: Sequence[int], rows: Sequence[int]) -> tuple[list[int], 
     kept = list(dict.fromkeys(asked))
     place = {prompt: number for number, prompt in enumerate(kept)}
     return kept, [place[prompt] for prompt in asked]
-
-
-def _check(scores_BV: Tensor, rows: SharedCausal | SharedPairs, plain: type[TorchRows]) -> None:
-    """After the first step: its scores of the first and of the last row against the same text's alone, unshared.
-
-    Raises:
-        NotShared: they differ.
-    """
-    live = [(row, text) for row, text in enumerate(rows.texts) if text is not None]
-    for row, text in (live[0], live[-1]):
-        alone = plain(rows.model, rows.pad)
-        alone.join([text])
-        rows.sharing.check(scores_BV[row], alone.step()[0])
-    rows.checked = True

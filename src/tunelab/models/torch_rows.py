@@ -8,7 +8,9 @@ Those of an encoder-decoder begin together; finished ones leave.
 from __future__ import annotations
 
 import inspect
+from abc import abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,13 @@ from torch import Tensor
 from tunelab.models.choosing import Text
 from tunelab.models.decoding import Rows
 from tunelab.models.growing_cache import GrowingCache, cache_argument
+from tunelab.models.shared_attention import Attending, SharedKeys
+
+FEW_WIDTHS = 8
+"""On a CPU prompts that join are padded to a multiple of it: oneDNN makes a kernel for each size of a product that it
+has not met, which takes it longer than the padding takes, and close to a megabyte for good."""
+PASS_TOKENS = 1024
+"""Of prompts that join on a CPU: what their pass takes beside the cache is as much as for so many."""
 
 
 def decodes(model: Any) -> bool:
@@ -39,25 +48,66 @@ def decodes(model: Any) -> bool:
     return ordinary and not chunked and positions
 
 
-def rows_of(model: Any, pad: int) -> Rows:
-    """None yet. For a model that `decodes`."""
-    return Pairs(model, pad) if model.config.is_encoder_decoder else Causal(model, pad)
+def rows_of(model: Any, pad: int, attending: Attending | None = None) -> TorchRows:
+    """None yet. For a model that `decodes`. `attending`: how rows attend, if not by the model's own attention."""
+    return (Pairs if model.config.is_encoder_decoder else Causal)(model, pad, attending)
+
+
+def quick_rows(model: Any, pad: int) -> TorchRows:
+    """None yet, of a model that `decodes`. Elsewhere than on a CPU they attend as the model does.
+
+    Raises:
+        NotReplaced: its attention is of another kind than `Attending`'s.
+    """
+    return rows_of(model, pad, Attending(model) if model.device.type == "cpu" else None)
 
 
 class TorchRows(Rows):
-    def __init__(self, model: Any, pad: int) -> None:
+    def __init__(self, model: Any, pad: int, attending: Attending | None = None) -> None:
         super().__init__()
-        self.model, self.pad = model, pad
+        self.model, self.pad, self.attending = model, pad, attending
+        self.pass_tokens = PASS_TOKENS if model.device.type == "cpu" else None
+        self.checked = attending is None
+        """Whether a step's scores are known to be the model's own."""
         self.mask_BT: Tensor
         self.cache_name = cache_argument(model.forward)
         keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
-        self.options = {"use_cache": True, **({"logits_to_keep": 1} if keeps else {})}
+        last = torch.tensor([-1], device=model.device)  # by a number the head gets a view, and repeats its weight a row
+        self.options = {"use_cache": True, **({"logits_to_keep": last} if keeps else {})}
+
+    @torch.no_grad()
+    def step(self) -> Tensor:
+        """
+        Raises:
+            NotReplaced: after the first one, of `attending`: the scores are not the model's own.
+        """
+        scores_BV = self._scores()
+        if not self.checked and self.attending is not None:
+            rows = [row for row, text in enumerate(self.texts) if text is not None]
+            compared, alone = [rows[0], rows[-1]], rows_of(self.model, self.pad)
+            alone.join([self.live[0], self.live[-1]])
+            self.attending.check(scores_BV[compared], alone.step())
+            self.checked = True
+        return scores_BV
+
+    @abstractmethod
+    def _scores(self) -> Tensor:
+        """Of `step`."""
+
+    def _model(self, inputs: dict[str, Any], prompts: SharedKeys | None = None) -> Tensor:
+        """The last position's scores, shape (B, V)."""
+        with self._attends(prompts):
+            return self.model(**inputs, **self.options).logits[:, -1].float()
+
+    def _attends(self, prompts: SharedKeys | None = None) -> AbstractContextManager[None]:
+        return nullcontext() if self.attending is None else self.attending.attending(prompts)
 
     def gather(self, rows: list[int]) -> None:
         self.mask_BT = self.mask_BT[rows]
 
-    def _padded(self, texts: Sequence[Text], *, left: bool) -> tuple[Tensor, Tensor]:
-        return padded([text.prompt for text in texts], pad=self.pad, left=left, device=self.model.device)
+    def _padded(self, texts: Sequence[Text], *, left: bool, multiple: int = 1) -> tuple[Tensor, Tensor]:
+        rows = [text.prompt for text in texts]
+        return padded(rows, pad=self.pad, left=left, device=self.model.device, multiple=multiple)
 
     def _last_tokens(self) -> Tensor:
         last = [[self.pad if text is None else text.new[-1]] for text in self.texts]
@@ -69,24 +119,21 @@ class Causal(TorchRows):
 
     @torch.no_grad()
     def join(self, texts: list[Text]) -> Tensor:
-        ids_NT, mask_NT = self._padded(texts, left=True)
+        multiple = FEW_WIDTHS if self.model.device.type == "cpu" else 1
+        ids_NT, mask_NT = self._padded(texts, left=True, multiple=multiple)
         cache = GrowingCache()
         positions_NT = (mask_NT.cumsum(dim=-1) - 1).clamp(min=0)
-        out = self.model(
-            input_ids=ids_NT,
-            attention_mask=mask_NT,
-            position_ids=positions_NT,
-            **{self.cache_name: cache},
-            **self.options,
-        )
+        inputs = {"input_ids": ids_NT, "attention_mask": mask_NT, "position_ids": positions_NT}
+        scores_NV = self._model({**inputs, self.cache_name: cache})
         if self.num_live:
             self._settle(texts, cache, mask_NT)
         else:
             self._begin(texts, cache, mask_NT)
-        return out.logits[:, -1].float()
+        return scores_NV
 
     def _begin(self, texts: list[Text], cache: GrowingCache, mask_NT: Tensor) -> None:
         self.cache, self.mask_BT = cache, mask_NT
+        self.cache.reserve(self.places)
         self.texts = list(texts)
 
     def _settle(self, texts: list[Text], cache: GrowingCache, mask_NT: Tensor) -> None:
@@ -95,17 +142,18 @@ class Causal(TorchRows):
             self.cache.widen(missing)
             self.mask_BT = torch.nn.functional.pad(self.mask_BT, (missing, 0))
         free = [row for row, text in enumerate(self.texts) if text is None]
-        if len(free) < len(texts):
-            taken = [row for row, text in enumerate(self.texts) if text is not None]
-            self.select(taken + taken[:1] * len(texts))
-            free = list(range(len(taken), len(self.texts)))
+        if (more := len(texts) - len(free)) > 0:
+            free += range(len(self.texts), len(self.texts) + more)
+            self.cache.add_rows(more)
+            self.mask_BT = torch.nn.functional.pad(self.mask_BT, (0, 0, 0, more))
+            self.texts += [None] * more
         places = free[: len(texts)]
         self.cache.replace(places, cache)
         self.mask_BT[places] = torch.nn.functional.pad(mask_NT, (self.mask_BT.shape[1] - mask_NT.shape[1], 0))
         for place, text in zip(places, texts, strict=True):
             self.texts[place] = text
 
-    def step(self) -> Tensor:
+    def _scores(self) -> Tensor:
         lengths = self._lengths()
         self._keep(max(lengths))
         return self._forward(self.mask_BT)
@@ -121,16 +169,10 @@ class Causal(TorchRows):
             self.cache.drop_left(unused)
         self.mask_BT = torch.nn.functional.pad(self.mask_BT[:, unused:], (0, 1), value=1)
 
-    @torch.no_grad()
-    def _forward(self, mask: Tensor) -> Tensor:
-        out = self.model(
-            input_ids=self._last_tokens(),
-            attention_mask=mask,
-            position_ids=torch.tensor(self._lengths(), device=self.model.device)[:, None],
-            **{self.cache_name: self.cache},
-            **self.options,
-        )
-        return out.logits[:, -1].float()
+    def _forward(self, mask: Tensor, prompts: SharedKeys | None = None) -> Tensor:
+        positions_B1 = torch.tensor(self._lengths(), device=self.model.device)[:, None]
+        inputs = {"input_ids": self._last_tokens(), "attention_mask": mask, "position_ids": positions_B1}
+        return self._model({**inputs, self.cache_name: self.cache}, prompts)
 
     def gather(self, rows: list[int]) -> None:
         super().gather(rows)
@@ -148,7 +190,8 @@ class Pairs(TorchRows):
         from transformers import DynamicCache, EncoderDecoderCache
 
         ids_BT, self.mask_BT = self._padded(texts, left=False)
-        encoded = self.model.get_encoder()(input_ids=ids_BT, attention_mask=self.mask_BT)
+        with self._attends():
+            encoded = self.model.get_encoder()(input_ids=ids_BT, attention_mask=self.mask_BT)
         self.encoded_BTH = encoded.last_hidden_state
         self.decoder_cache = GrowingCache()
         self.cache = EncoderDecoderCache(self.decoder_cache, DynamicCache())
@@ -156,21 +199,15 @@ class Pairs(TorchRows):
         start = self.model.config.decoder_start_token_id
         return self._forward(torch.full((len(texts), 1), start, device=self.model.device))
 
-    @torch.no_grad()
-    def step(self) -> Tensor:
+    def _scores(self) -> Tensor:
         return self._forward(self._last_tokens())
 
     def _forward(self, ids_B1: Tensor) -> Tensor:
         from transformers.modeling_outputs import BaseModelOutput
 
-        out = self.model(
-            encoder_outputs=BaseModelOutput(last_hidden_state=self.encoded_BTH),
-            attention_mask=self._source_mask(),
-            decoder_input_ids=ids_B1,
-            **{self.cache_name: self.cache},
-            **self.options,
-        )
-        return out.logits[:, -1].float()
+        encoded = BaseModelOutput(last_hidden_state=self.encoded_BTH)
+        inputs = {"encoder_outputs": encoded, "attention_mask": self._source_mask(), "decoder_input_ids": ids_B1}
+        return self._model({**inputs, self.cache_name: self.cache})
 
     def _source_mask(self) -> Tensor:
         return self.mask_BT
@@ -185,9 +222,12 @@ class Pairs(TorchRows):
         self.decoder_cache.reorder(rows)
 
 
-def padded(rows: Sequence[np.ndarray], *, pad: int, left: bool, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Token ids and mask, shape (B, T). An encoder's rows are padded on the right, where its positions begin."""
-    longest = max(1, *(len(row) for row in rows))
+def padded(
+    rows: Sequence[np.ndarray], *, pad: int, left: bool, device: torch.device, multiple: int = 1
+) -> tuple[Tensor, Tensor]:
+    """Token ids and mask, shape (B, T), T a multiple of `multiple`. An encoder's rows are padded on the right, where
+    its positions begin."""
+    longest = -(-max(1, *(len(row) for row in rows)) // multiple) * multiple
     ids_BT = np.full((len(rows), longest), pad, dtype=np.int64)
     mask_BT = np.zeros((len(rows), longest), dtype=np.int64)
     for number, row in enumerate(rows):

@@ -7,11 +7,12 @@ from transformers import Gemma3ForCausalLM, Gemma3TextConfig
 
 import tiny
 from training_harness import make_session
-from tunelab.backends.torch import faster, layers
+from tunelab.backends.torch import faster
 from tunelab.backends.torch.faster import NAME, Faster
 from tunelab.kernels import attention, documents
 from tunelab.methods.full import Full
 from tunelab.methods.lora import Lora
+from tunelab.models import replaced_parts
 from tunelab.records import Batch, TokenRow
 
 KINDS = ["llama", "gpt2", "t5"]
@@ -97,7 +98,7 @@ def test_documents_that_are_not_kept_apart_are_padded(monkeypatch):
 
 
 def test_layers_that_compute_something_else_are_not_used(monkeypatch):
-    monkeypatch.setattr(layers, "_gelu_tanh", torch.nn.functional.relu)
+    monkeypatch.setattr(replaced_parts, "_gelu_tanh", torch.nn.functional.relu)
     session = verified(tiny.model("gpt2"), tiny.rows(4))
     (note,) = session.notes
     assert "the model's own layers, because with faster ones" in note

@@ -17,9 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from tunelab.backends.torch import pairs_in_one_row
-from tunelab.backends.torch.layers import Replaced, replacements
+from tunelab.backends.torch.layers import replacements
 from tunelab.kernels.attention import Rule, attention
 from tunelab.kernels.documents import Between, PairRows, document_attention
+from tunelab.models.replaced_parts import ReplacedAttention, ReplacedParts
 
 NAME = "tunelab_products"
 """Of our attention in transformers' registry."""
@@ -40,25 +41,20 @@ _groups: list[Places | None] = []
 class Faster:
     def __init__(self, model: nn.Module) -> None:
         parts = list(model.modules())
-        self._replaced = replacements(model)
-        self._own: list[Any] = []
         on_cpu = all(parameter.device.type == "cpu" for parameter in model.parameters())
-        configs = {id(part.config): part.config for part in parts if hasattr(part, "config")}.values() if on_cpu else ()
-        self._configs: list[Any] = [one for one in configs if getattr(one, "_attn_implementation", None) == "sdpa"]
-        windows = [getattr(config, name, None) for config in self._configs for name in WINDOWS]
-        self.longest = min([LONGEST, *(window for window in windows if window)]) if self._configs else 0
+        self._replaced = ReplacedAttention(parts if on_cpu else (), NAME, _products, _mask)
+        windows = [getattr(config, name, None) for config in self._replaced.configs for name in WINDOWS]
+        self.longest = min([LONGEST, *(window for window in windows if window)]) if self._replaced else 0
         """Tokens of a document that may lie in one row with others; 0: none may."""
-        told = pairs_in_one_row.replacements(model, lambda: _groups[-1]) if self._configs else None
+        told = pairs_in_one_row.replacements(model, lambda: _groups[-1]) if self._replaced else None
         self.pairs = told is not None and bool(model.config.is_encoder_decoder)  # pyright: ignore
         """Whether sources may lie in one row, and targets in another."""
-        self._replaced += [Replaced(*each) for each in told or ()] if self.pairs else []
+        self._parts = ReplacedParts([*replacements(model), *((told or ()) if self.pairs else ())])
         self._depth = 0
-        if self._configs:
-            _register()
 
     def __bool__(self) -> bool:
         """Whether anything would be another layer."""
-        return bool(self._replaced or self._configs)
+        return bool(self._parts or self._replaced)
 
     @contextmanager
     def at(self, groups: Places | None) -> Iterator[None]:
@@ -77,27 +73,12 @@ class Faster:
                 self._take_away()
 
     def _put(self) -> None:
-        self._own = [vars(owner).get(name) for owner, name, _ in self._replaced]
-        for owner, name, value in self._replaced:
-            setattr(owner, name, value)
-        for config in self._configs:
-            config._attn_implementation = NAME
+        self._parts.put()
+        self._replaced.put()
 
     def _take_away(self) -> None:
-        for (owner, name, _), own in zip(self._replaced, self._own, strict=True):
-            if own is None:
-                delattr(owner, name)
-            else:
-                setattr(owner, name, own)
-        for config in self._configs:
-            config._attn_implementation = "sdpa"
-
-
-def _register() -> None:
-    from transformers import AttentionInterface, AttentionMaskInterface
-
-    AttentionInterface.register(NAME, _products)
-    AttentionMaskInterface.register(NAME, _mask)
+        self._parts.take_away()
+        self._replaced.take_away()
 
 
 def _mask(*arguments: Any, **named: Any) -> Tensor | None:

@@ -9,13 +9,13 @@ import sys
 from collections.abc import Callable, Iterable
 from functools import partial
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from tunelab.kernels.blocked import ACTIVATIONS, Activation, gated, rms_norm, rotated
+from tunelab.models.replaced_parts import Replaced, gelus
 
 ROTARY = "apply_rotary_pos_emb"
 """The function of transformers' modelling modules that rotates queries and keys."""
@@ -24,27 +24,15 @@ RMS_NORMS = ("RMSNorm", "T5LayerNorm")
 CLOSE = 1e-5
 
 
-class Replaced(NamedTuple):
-    """An attribute of an object, and what stands there meanwhile."""
-
-    owner: Any
-    name: str
-    value: Callable[..., Any]
-
-
 def replacements(model: nn.Module) -> list[Replaced]:
     """On a CPU; elsewhere that of GELU alone, which needs no memory of its own."""
     parts = list(model.modules())
-    found = [Replaced(part, "forward", _gelu_tanh) for part in parts if type(part).__name__ == "NewGELUActivation"]
+    found = gelus(parts)
     if any(parameter.device.type != "cpu" for parameter in model.parameters()):
         return found
     found += [Replaced(part, "forward", partial(_gated_layer, part, act)) for part, act in _gated_layers(parts)]
     found += [Replaced(part, "forward", partial(_norm, part)) for part in _rms_norms(parts)]
     return [*found, *_rotary(parts)]
-
-
-def _gelu_tanh(x: Tensor) -> Tensor:
-    return F.gelu(x, approximate="tanh")
 
 
 def _gated_layers(parts: Iterable[nn.Module]) -> list[tuple[Any, Activation]]:

@@ -14,11 +14,8 @@ from torch import Tensor, nn
 from tunelab.backends.torch.inputs import GRID, LENGTHS, Inputs, between, collate, sent
 from tunelab.kernels.attention import Rule
 from tunelab.kernels.documents import PairRows, document_attention
+from tunelab.models.replaced_parts import Replaced
 from tunelab.records import Batch
-
-Replacement = tuple[nn.Module, str, Callable[..., Any]]
-"""A part of a model, a method's name, and what stands in its place."""
-
 
 # -------------------------------------------------------------- the rows
 
@@ -70,19 +67,19 @@ def _positions(lengths: np.ndarray, total: int) -> np.ndarray:
 # -------------------------------------------------------------- what a model is told
 
 
-def replacements(model: nn.Module, now: Callable[[], Any]) -> list[Replacement] | None:
+def replacements(model: nn.Module, now: Callable[[], Any]) -> list[Replaced] | None:
     """What makes positions those within documents, while `now()` gives a PairRows; None: the model's cannot be told."""
-    found: list[Replacement] = []
+    found: list[Replaced] = []
     part: Any
     for part in model.modules():
         if hasattr(part, "compute_bias") and hasattr(part, "relative_attention_bias"):
             if list(inspect.signature(part.compute_bias).parameters)[:2] != ["query_length", "key_length"]:
                 return None  # of blocks, in LongT5's encoder
-            found.append((part, "compute_bias", _bias_of_widest(part.compute_bias, now)))
+            found.append(Replaced(part, "compute_bias", _bias_of_widest(part.compute_bias, now)))
         elif "Positional" in type(part).__name__:
             if "position_ids" not in inspect.signature(part.forward).parameters:
                 return None
-            found.append((part, "forward", _at_positions(part.forward, now)))
+            found.append(Replaced(part, "forward", _at_positions(part.forward, now)))
     return found
 
 
