@@ -3,7 +3,16 @@
 import pytest
 import torch
 from torch import nn
-from transformers import CohereConfig, CohereForCausalLM, GemmaConfig, GemmaForCausalLM, Qwen3Config, Qwen3ForCausalLM
+from transformers import (
+    CohereConfig,
+    CohereForCausalLM,
+    GemmaConfig,
+    GemmaForCausalLM,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 from transformers.models.llama import modeling_llama
 
 import tiny
@@ -22,6 +31,7 @@ def made(kind: str) -> nn.Module:
         "gemma": (GemmaForCausalLM, GemmaConfig),
         "qwen3": (Qwen3ForCausalLM, Qwen3Config),
         "cohere": (CohereForCausalLM, CohereConfig),
+        "neox": (GPTNeoXForCausalLM, GPTNeoXConfig),
     }
     if kind not in families:
         return tiny.model(kind)
@@ -35,6 +45,7 @@ FOUND = {
     "qwen3": {"_gated_layer": 2, "_norm": 9, "_rotate": 1},
     "gemma": {"_gated_layer": 2, "_rotate": 1},  # its norms multiply by 1 + weight
     "cohere": {"_gated_layer": 2},  # it rotates neighbours
+    "neox": {"_rotate": 1},  # which rotates a part of each head: by its own function
     "gpt2": {"_gelu_tanh": 2},
 }
 

@@ -104,7 +104,8 @@ def _norm(norm: Any, x: Tensor) -> Tensor:
 def _rotary(parts: Iterable[nn.Module]) -> list[Replaced]:
     """Of each modelling module that a layer comes from."""
     modules = {name: sys.modules[name] for name in {type(part).__module__ for part in parts} if name in sys.modules}
-    return [Replaced(module, ROTARY, _rotate) for module in modules.values() if _rotates_alike(module)]
+    alike = [module for module in modules.values() if _rotates_alike(module)]
+    return [Replaced(module, ROTARY, partial(_rotate, getattr(module, ROTARY))) for module in alike]
 
 
 def _rotates_alike(module: ModuleType) -> bool:
@@ -115,11 +116,14 @@ def _rotates_alike(module: ModuleType) -> bool:
     q, k, cos, sin = (
         torch.randn(*shape, generator=generator) for shape in ((1, 4, 3, 8), (1, 2, 3, 8), (1, 3, 8), (1, 3, 8))
     )
-    ours = _rotate(q, k, cos, sin)
+    ours = _rotate(own, q, k, cos, sin)
     return all(_same(lambda place=place: own(q, k, cos, sin)[place], ours[place]) for place in (0, 1))
 
 
-def _rotate(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor, unsqueeze_dim: int = 1) -> tuple[Tensor, Tensor]:
+def _rotate(own: Callable[..., Any], q: Tensor, k: Tensor, cos: Tensor, sin: Tensor, unsqueeze_dim: int = 1) -> Any:
+    """By the model's own function where a part of each head is rotated."""
+    if cos.shape[-1] != q.shape[-1]:
+        return own(q, k, cos, sin, unsqueeze_dim)
     return rotated(q, cos, sin, unsqueeze_dim), rotated(k, cos, sin, unsqueeze_dim)
 
 
