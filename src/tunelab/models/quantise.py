@@ -163,6 +163,13 @@ def quantise_model(model: PreTrainedModel, *, keep: Collection[str] = ()) -> Pre
     return model
 
 
+def hold_in_nf4(model: PreTrainedModel) -> None:
+    """The layers that `quantise_model` would take, empty; on the meta device, as `Method.hold`."""
+    for name in linear_layers(model).keys() - kept_float(model):
+        layer = model.get_submodule(name)
+        model.set_submodule(name, Nf4Linear(layer, transposed=is_transposed(layer)).train(layer.training))
+
+
 def kept_float(model: PreTrainedModel) -> set[str]:
     """Linear layers that the model's own class wants in full precision (T5's `wo`): transformers' 4-bit loading leaves
     them so, and an adapter trained here must meet the same base there."""
