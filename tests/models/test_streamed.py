@@ -17,8 +17,8 @@ from parity.zoo import families
 from tunelab.backends.torch import loading
 from tunelab.config.schema import ModelSource
 from tunelab.models.load import EMBEDDED, load_model, load_text, locate
-from tunelab.models.quantise import Nf4Linear, hold_in_nf4, quantise_model
-from tunelab.models.streamed import load_quantised
+from tunelab.models.quantise import Nf4Linear, quantise_model
+from tunelab.models.streamed import hold_in_nf4, load_quantised
 from tunelab.models.targets import is_quantised
 from tunelab.study.planning.plan import build_method
 

@@ -59,7 +59,7 @@ class Qlora(Lora):
         return self.optimizer
 
     def hold(self, model: PreTrainedModel, *, seed: int) -> None:
-        from tunelab.models.quantise import hold_in_nf4
+        from tunelab.models.streamed import hold_in_nf4
 
         hold_in_nf4(model)
 

@@ -126,7 +126,7 @@ class Rosa(Method):
         return self.low_rank_learning_rate / self.learning_rate
 
     def hold(self, model: PreTrainedModel, *, seed: int) -> None:
-        from tunelab.models.quantise import hold_in_nf4
+        from tunelab.models.streamed import hold_in_nf4
 
         if self.base == "nf4":
             hold_in_nf4(model)

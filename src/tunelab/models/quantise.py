@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tunelab.errors import ConfigError
+from tunelab.models.bitsandbytes_import import import_bitsandbytes
 from tunelab.models.targets import is_transposed, linear_layers, outputs_and_inputs
 
 if TYPE_CHECKING:
@@ -163,13 +164,6 @@ def quantise_model(model: PreTrainedModel, *, keep: Collection[str] = ()) -> Pre
     return model
 
 
-def hold_in_nf4(model: PreTrainedModel) -> None:
-    """The layers that `quantise_model` would take, empty; on the meta device, as `Method.hold`."""
-    for name in linear_layers(model).keys() - kept_float(model):
-        layer = model.get_submodule(name)
-        model.set_submodule(name, Nf4Linear(layer, transposed=is_transposed(layer)).train(layer.training))
-
-
 def kept_float(model: PreTrainedModel) -> set[str]:
     """Linear layers that the model's own class wants in full precision (T5's `wo`): transformers' 4-bit loading leaves
     them so, and an adapter trained here must meet the same base there."""
@@ -214,6 +208,7 @@ def require_nf4(device: torch.device | str) -> None:
 def _require_nf4(device: str) -> None:
     way_out = "install bitsandbytes for this machine (`pip install bitsandbytes`), or use lora, whose base stays float"
     try:
+        import_bitsandbytes()
         with torch.device(device):  # a caller may be counting on the meta device
             weight_OI = torch.linspace(-1, 1, BLOCK).reshape(2, BLOCK // 2)
             again_OI = dequantise(**quantise(weight_OI), shape=(2, BLOCK // 2), dtype=torch.float32)

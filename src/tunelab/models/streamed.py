@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from tunelab.config.schema import ModelSource
 from tunelab.models.load import automatic, quieten_transformers
-from tunelab.models.quantise import return_freed_memory
-from tunelab.models.targets import is_quantised
+from tunelab.models.quantise import Nf4Linear, kept_float, return_freed_memory
+from tunelab.models.targets import is_quantised, is_transposed, linear_layers
 from tunelab.records import Located
 from tunelab.stages import stage
 
@@ -56,6 +56,13 @@ class Stored(NamedTuple):
     @property
     def num_bytes(self) -> int:
         return prod(self.shape) * self.dtype.itemsize
+
+
+def hold_in_nf4(model: PreTrainedModel) -> None:
+    """The layers that `quantise_model` would take, empty; on the meta device, as `Method.hold`."""
+    for name in linear_layers(model).keys() - kept_float(model):
+        layer = model.get_submodule(name)
+        model.set_submodule(name, Nf4Linear(layer, transposed=is_transposed(layer)).train(layer.training))
 
 
 def load_quantised(
