@@ -7,9 +7,9 @@ tunelab/tiny's tokenizer: read and checked, 500 rows held out for validation, co
 one epoch of steps of 16 rows is cut into micro-batches and every id is read once. `--timed`: the first and the second
 start of so many rows. `--steps`: so many steps of LoRA on tunelab/tiny are trained then, after ten that do not count,
 and their tokens told for each second of the processor and of the wall. `--flat 3`: nothing but those steps, three times
-for each number of rows in turn, and the medians: whether training is as fast on many rows. `--drawn`: `train_rows` of the task. Peaks are
-resident memory as the kernel counts it (VmHWM), mapped file pages included, less the memory before preparation, when
-libraries and tokenizer are loaded.
+for each number of rows in turn, and the medians: whether training is as fast on many rows. `--drawn`: `train_rows` of
+the task. Peaks are resident memory as the kernel counts it (VmHWM), mapped file pages included, less the memory before
+preparation, when libraries and tokenizer are loaded.
 """
 
 from __future__ import annotations
