@@ -1,14 +1,15 @@
 """Data preparation: seconds of the first and the second start, and the memory that rows take, each in its own process.
 
-    python benchmarks/reading.py FOLDER [--rows 50000 ...] [--timed 50000] [--length 300] [--steps 200]
+    python benchmarks/reading.py FOLDER [--rows 50000 ...] [--timed 50000] [--length 300] [--steps 200] [--flat 3]
 
 Generated jsonl (about `--length` bytes a row, 1,000 test rows) goes through tunelab's own preparation with
 tunelab/tiny's tokenizer: read and checked, 500 rows held out for validation, compared with test, tokenised, kept. Then
 one epoch of steps of 16 rows is cut into micro-batches and every id is read once. `--timed`: the first and the second
 start of so many rows. `--steps`: so many steps of LoRA on tunelab/tiny are trained then, after ten that do not count,
-and their tokens told for each second of the processor and of the wall. `--drawn`: `train_rows` of the task. Peaks are
-resident memory as the kernel counts it (VmHWM), mapped file pages included, less the memory before preparation, when
-libraries and tokenizer are loaded.
+and their tokens told for each second of the processor and of the wall. `--flat 3`: nothing but those steps, three times
+for each number of rows in turn, and the medians: whether training is as fast on many rows. `--drawn`: `train_rows` of
+the task. Peaks are resident memory as the kernel counts it (VmHWM), mapped file pages included, less the memory before
+preparation, when libraries and tokenizer are loaded.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import json
 import os
 import random
 import shutil
+import statistics
 import subprocess
 import sys
 import time
@@ -109,7 +111,7 @@ def measure(train: Path, test: Path, options: argparse.Namespace) -> dict[str, f
     Path("/proc/self/clear_refs").write_text("5")
     begun, begun_cpu, checksum = time.perf_counter(), time.process_time(), 0
     order = Order(data.train, seed=0, examples=run.batch.examples, budget=run.budget)
-    for number in range(1, order.num_steps + 1):
+    for number in range(1, 1 if options.flat else order.num_steps + 1):
         for batch in micro_batches(order.step(number), max_tokens=run.batch.max_tokens):
             checksum += sum(int(row.ids.sum()) + row.num_supervised for row in batch.rows)
     epoch, epoch_cpu = time.perf_counter() - begun, time.process_time() - begun_cpu
@@ -156,7 +158,7 @@ def train_steps(backend: Any, plan: Any, run: Any, text: Any, rows: Any, count: 
 def in_own_process(folder: Path, train: Path, test: Path, options: argparse.Namespace) -> dict[str, float]:
     environment = {**os.environ, "TUNELAB_CACHE": str(folder / "cache")}
     command = [sys.executable, __file__, str(folder), "--measure", str(train), str(test)]
-    command += ["--steps", str(options.steps), "--drawn", str(options.drawn)]
+    command += ["--steps", str(options.steps), "--drawn", str(options.drawn), "--flat", str(options.flat)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(done.stderr)
@@ -183,6 +185,23 @@ def shown(name: str, result: dict[str, float]) -> None:
         )
 
 
+def flat(folder: Path, test: Path, options: argparse.Namespace) -> None:
+    """Tokens a processor second by number of rows: every repeat takes each number once, in an order of its own."""
+    found: dict[int, list[float]] = {count: [] for count in options.rows}
+    for repeat in range(options.flat + 1):  # the first prepares, and does not count
+        for count in options.rows[repeat % len(options.rows) :] + options.rows[: repeat % len(options.rows)]:
+            train = folder / f"train-{count}.jsonl"
+            write_rows(train, count=count, length=options.length, seed=count)
+            result = in_own_process(folder, train, test, options)
+            speed = result["tokens_per_cpu_second"]
+            print(f"{count} rows, {'prepared' if not repeat else f'repeat {repeat}'}: {speed:.0f}", flush=True)
+            found[count] += [speed] if repeat else []
+    fastest = max(statistics.median(speeds) for speeds in found.values())
+    for count, speeds in found.items():
+        middle = statistics.median(speeds)
+        print(f"{count} rows: {middle:.0f} tokens a processor second, {middle / fastest:.3f} of the fastest")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
@@ -190,6 +209,7 @@ def main() -> None:
     parser.add_argument("--timed", type=int, default=50_000)
     parser.add_argument("--length", type=int, default=300)
     parser.add_argument("--steps", type=int, default=0)
+    parser.add_argument("--flat", type=int, default=0, metavar="REPEATS")
     parser.add_argument("--drawn", type=int, default=0)
     parser.add_argument("--measure", type=Path, nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -200,6 +220,9 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     test = folder / "test.jsonl"
     write_rows(test, count=TEST_ROWS, length=options.length, seed=1)
+    if options.flat:
+        flat(folder, test, options)
+        return
     for count in (*options.rows, *([options.timed] if options.timed else [])):
         train = folder / f"train-{count}.jsonl"
         write_rows(train, count=count, length=options.length, seed=count)

@@ -125,6 +125,14 @@ class Method(Options, ABC):
         """How the frozen weights are held."""
         return "float"
 
+    @property
+    def read_as(self) -> Literal["float", "int8", "nf4"]:
+        """How weights are held from the moment they are read: float, or as `hold` makes their layers."""
+        return self.base_storage
+
+    def hold(self, model: PreTrainedModel, *, seed: int) -> None:
+        """On the meta device: make the quantised layers of `attach`, each of which is filled as its weight arrives."""
+
     @abstractmethod
     def attach(self, model: PreTrainedModel, *, seed: int) -> PreTrainedModel:
         """Add what is trained and freeze every parameter that must not move; returns the model to train.

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,13 @@ from safetensors.torch import load_file, save_file
 
 import tiny
 from parity.zoo import families
+from tunelab.backends.torch import loading
 from tunelab.config.schema import ModelSource
-from tunelab.models.load import EMBEDDED, load_model, locate
+from tunelab.models.load import EMBEDDED, load_model, load_text, locate
 from tunelab.models.quantise import Nf4Linear, quantise_model
-from tunelab.models.streamed import load_quantised
+from tunelab.models.streamed import hold_in_nf4, load_quantised
+from tunelab.models.targets import is_quantised
+from tunelab.study.planning.plan import build_method
 
 CPU = torch.device("cpu")
 
@@ -25,7 +29,7 @@ def both(folder):
     """The streamed model and the whole one quantised afterwards, and the notes of the first."""
     source, notes = ModelSource(name=str(folder)), []
     located = locate(source)
-    streamed = load_quantised(source, located, place=CPU, note=notes.append)
+    streamed = load_quantised(source, located, hold=hold_in_nf4, place=CPU, note=notes.append)
     if streamed is None:
         return None, None, notes
     return streamed, quantise_model(load_model(source, located, seed=0)), notes
@@ -69,10 +73,86 @@ def test_streamed_is_the_whole_model_quantised_bit_for_bit(kind, dtype, tmp_path
     assert logits[0].equal(logits[1])
 
 
+QLORA, Q_GALORE = {"qlora": {"rank": 4}}, {"q_galore": {"rank": 4}}
+ROSA, FULL = {"rosa": {"rank": 4, "base": "nf4"}}, {"full": {}}
+READ_SO = {
+    "qlora": QLORA,
+    "rosa over nf4": ROSA,
+    "q_galore": Q_GALORE,
+    "q_galore of attention": {"q_galore": {"rank": 4, "targets": "attention"}},
+    "qlora then full": {"sequential": {"parts": [QLORA, FULL]}},
+    "q_galore then lora": {"sequential": {"parts": [Q_GALORE, {"lora": {"rank": 4}}]}},
+    "full in attention, qlora elsewhere": {"layerwise": {"parts": [FULL, QLORA]}},
+    "q_galore in attention, rosa elsewhere": {"layerwise": {"parts": [Q_GALORE, ROSA]}},
+}
+
+
+def built(entry):
+    ((name, options),) = entry.items()
+    return build_method(name, options)
+
+
+def assert_attached_alike(method, folder) -> None:
+    source, notes = ModelSource(name=str(folder)), []
+    located, hold = locate(source), partial(method.hold, seed=3)
+    streamed = load_quantised(source, located, hold=hold, place=CPU, note=notes.append)
+    whole = load_model(source, located, seed=3)
+    assert notes == [] and method.remarks(streamed) == method.remarks(whole)
+    assert any(is_quantised(module) for module in streamed.modules())
+    assert_same(*(method.attach(model, seed=3) for model in (streamed, whole)))
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "t5"])
+@pytest.mark.parametrize("entry", READ_SO.values(), ids=READ_SO)
+def test_a_method_finds_the_model_that_it_would_have_quantised(entry, kind, tmp_path):
+    method = built(entry)
+    assert method.read_as != "float"
+    assert_attached_alike(method, sharded(tmp_path, kind))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_8_bit_codes_of_narrow_weights_are_those_of_the_whole_model(dtype, tmp_path):
+    assert_attached_alike(built(Q_GALORE), sharded(tmp_path, "llama", dtype=dtype))
+
+
+def test_models_that_answer_together_are_copied_from_one_in_4_bits(tmp_path):
+    source = ModelSource(name=str(sharded(tmp_path, "llama")))
+    method = build_method("ensemble", {"of": ["a", "b"]}).with_members([built(QLORA), built(ROSA)])
+    hold = partial(method.hold, seed=3)
+    streamed = load_quantised(source, locate(source), hold=hold, place=CPU, note=pytest.fail)
+    together = [method.attach(model, seed=3) for model in (streamed, load_model(source, locate(source), seed=3))]
+    assert method.read_as == "nf4"
+    for one, other in zip(*(each.models for each in together), strict=True):
+        assert_same(one, other)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        built({"sequential": {"parts": [FULL, QLORA]}}),
+        build_method("ensemble", {"of": ["a", "b"]}).with_members([built(QLORA), built(FULL)]),
+        build_method("ensemble", {"of": ["a", "b"]}).with_members([built(Q_GALORE), built(QLORA)]),
+        build_method("merge", {"of": ["a", "b"]}).with_members([built(QLORA), built(QLORA)]),
+    ],
+    ids=["full then qlora", "one in float", "in 8 bits and in 4", "what is merged"],
+)
+def test_what_begins_in_float_is_read_in_float(method):
+    assert method.read_as == "float"
+
+
+@pytest.mark.parametrize("entry", [QLORA, Q_GALORE, READ_SO["full in attention, qlora elsewhere"]])
+def test_a_run_reads_its_model_so(entry, tmp_path, monkeypatch):
+    source = ModelSource(name=str(tiny.model_folder(tmp_path)))
+    monkeypatch.setattr(loading, "load_model", lambda *given, **named: pytest.fail("it was read as a whole"))
+    run, located = tiny.run_config(model=source), locate(source)
+    session = loading.open_session(run, built(entry), located=located, text=load_text(source, located), notes=[])
+    assert any(is_quantised(module) for module in session.model.modules())
+
+
 @pytest.mark.parametrize("name", list(EMBEDDED))
 def test_the_embedded_models_are_read_so(name):
     source, notes = ModelSource(name=name), []
-    streamed = load_quantised(source, locate(source), place=CPU, note=notes.append)
+    streamed = load_quantised(source, locate(source), hold=hold_in_nf4, place=CPU, note=notes.append)
     assert notes == []
     assert_same(streamed, quantise_model(load_model(source, locate(source), seed=0)))
 
@@ -107,7 +187,7 @@ def test_an_untied_head_and_biases_are_read(tmp_path):
 
 def test_fused_experts_are_left_to_transformers_and_said(tmp_path):
     source, notes = ModelSource(name=str(sharded(tmp_path, "moe"))), []
-    assert load_quantised(source, locate(source), place=CPU, note=notes.append) is None
+    assert load_quantised(source, locate(source), hold=hold_in_nf4, place=CPU, note=notes.append) is None
     assert len(notes) == 1 and re.match(
         "the model was read as a whole before it was quantised: transformers makes", notes[0]
     )
@@ -128,7 +208,7 @@ def test_what_is_not_plainly_the_models_own_is_said(change, said, tmp_path):
     file = tmp_path / "model.safetensors"
     save_file({name: value.clone() for name, value in change(load_file(file)).items()}, file, metadata={"format": "pt"})
     source, notes = ModelSource(name=str(tmp_path)), []
-    assert load_quantised(source, locate(source), place=CPU, note=notes.append) is None
+    assert load_quantised(source, locate(source), hold=hold_in_nf4, place=CPU, note=notes.append) is None
     assert len(notes) == 1 and said in notes[0], notes
 
 
@@ -155,19 +235,18 @@ def test_what_transformers_only_renames_or_leaves_out_is_read_so(change, tmp_pat
 
 def test_a_model_drawn_at_random_has_no_files_and_says_nothing(tmp_path):
     source, notes = ModelSource(name=str(sharded(tmp_path, "llama")), initialize="random"), []
-    assert load_quantised(source, locate(source), place=CPU, note=notes.append) is None and notes == []
+    assert load_quantised(source, locate(source), hold=hold_in_nf4, place=CPU, note=notes.append) is None
+    assert notes == []
 
 
 MEASURED = """
 import json, sys
-from pathlib import Path
+from functools import partial
 import torch
-import tiny
-from parity.zoo import families
 from tunelab.config.schema import ModelSource
 from tunelab.models.load import load_model, locate
-from tunelab.models.quantise import quantise_model
 from tunelab.models.streamed import load_quantised
+from tunelab.study.planning.plan import build_method
 from tunelab.training.telemetry import ResidentMemory
 
 def load(folder, how):
@@ -176,21 +255,26 @@ def load(folder, how):
     memory.reset()
     before = memory.current_gib()
     if how == "streamed":
-        model = load_quantised(source, located, place=torch.device("cpu"), note=print)
+        hold = partial(method.hold, seed=0)
+        model = load_quantised(source, located, hold=hold, place=torch.device("cpu"), note=print)
     else:
-        model = quantise_model(load_model(source, located, seed=0))
+        model = load_model(source, located, seed=0)
+    model = method.attach(model, seed=0)
     tensors = [*model.parameters(), *model.buffers()]
     return memory.peak_gib() - before, sum(value.numel() * value.dtype.itemsize for value in tensors) / 2**30
 
 torch.set_num_threads(1)
 memory = ResidentMemory()
+((name, options),) = json.loads(sys.argv[4]).items()
+method = build_method(name, options)
 load(sys.argv[1], sys.argv[3])  # what libraries take is not the model's
 print(json.dumps(load(sys.argv[2], sys.argv[3])))
 """
 
 
 @pytest.mark.slow
-def test_the_peak_of_loading_is_the_quantised_model_one_layer_and_the_largest_tensor(tmp_path):
+@pytest.mark.parametrize("entry", [QLORA, Q_GALORE, {"layerwise": {"parts": [Q_GALORE, QLORA]}}])
+def test_the_peak_of_loading_is_the_quantised_model_one_layer_and_the_largest_tensor(entry, tmp_path):
     """Against the whole model in float, as it was read before: 12 layers, 40 million weights, 7 files."""
     wide = dict(hidden_size=512, intermediate_size=1408, num_hidden_layers=12, num_attention_heads=8)
     for name, sizes, shard in (("small", {}, "5GB"), ("large", wide, "20MB")):
@@ -199,12 +283,13 @@ def test_the_peak_of_loading_is_the_quantised_model_one_layer_and_the_largest_te
     on_disk = sum(file.stat().st_size for file in files) / 2**30
     found = {}
     for how in ("streamed", "whole"):
-        command = [sys.executable, "-c", MEASURED, str(tmp_path / "small"), str(tmp_path / "large"), how]
+        folders = [str(tmp_path / "small"), str(tmp_path / "large")]
+        command = [sys.executable, "-c", MEASURED, *folders, how, json.dumps(entry)]
         done = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=300)
         assert done.returncode == 0, done.stderr[-2000:]
         found[how], model = json.loads(done.stdout.splitlines()[-1])
     largest, layer = 512 * 1408 * 4 / 2**30, (4 * 512**2 + 3 * 512 * 1408) * 4 / 2**30
-    assert len(files) >= 7 and on_disk > 5 * model
+    assert len(files) >= 7 and on_disk > 3 * model
     assert found["streamed"] <= model + layer + largest + 6 / 1024, found
     assert found["whole"] > on_disk, "reading the whole model was expected to take its size"
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.machinery
 import json
 import os
+import re
 import sys
 import traceback
 from pathlib import Path
@@ -19,103 +20,73 @@ from typing import NamedTuple
 SOURCE = Path(__file__).parents[2] / "src" / "tunelab"
 
 
-class Fault(NamedTuple):
-    what: str
-    file: str
-    old: str
-    """Stands once in the file."""
-    new: str
-    method: str
-    """By which it is found."""
-    said: str
-    """A pattern in the complaint, so that it is found for its own sake."""
-    kind: str = "llama"
-    precision: str = "fp32"
-
-
 MIXED = "Expected all tensors to be on the same device"
 ENDED = "the process was ended by signal"
 """An error in a hook of the backward pass, which PyTorch does not survive in a thread of such a device."""
-FAULTS = (
-    Fault(
-        "the model is never moved", "backends/torch/loading.py",
-        "model = model.to(place)", "pass", "lora", "not on the device",
-    ),
-    Fault(
-        "a mask on the CPU while texts are generated", "models/torch_rows.py",
-        "torch.from_numpy(mask_BT).to(device)", "torch.from_numpy(mask_BT)", "lora", MIXED,
-    ),
-    Fault(
-        "supervised positions and targets on the CPU", "backends/torch/inputs.py",
-        "sent(value.astype(np.int64), model.device) for", "torch.from_numpy(value.astype(np.int64)) for",
-        "full", MIXED,
-    ),
-    Fault(
-        "a factor of LoRA made without device=", "kernels/adapted_linear.py",
-        "torch.zeros(outputs, rank, device=device)", "torch.zeros(outputs, rank)", "lora", MIXED,
-    ),
-    Fault(
-        "a drawn factor that is not moved", "kernels/adapted_linear.py",
-        "shape=(rank, inputs))).to(device)", "shape=(rank, inputs)))", "qlora", MIXED,
-    ),
-    Fault(
-        "positions of sparse values made without device=", "kernels/adapted_linear.py",
-        "torch.arange(count, dtype=torch.int32, device=device)", "torch.arange(count, dtype=torch.int32)",
-        "rosa over nf4", MIXED,
-    ),
-    Fault(
-        "rounding draws made on the CPU in a kernel", "models/int8.py",
-        "generator=draw, device=steps.device)", "generator=draw)", "q_galore", MIXED,
-    ),
-    Fault(
-        "a start of the power iteration that is not moved", "kernels/projector.py",
-        "draw=self.num_refreshes).to(grad_OI.device)", "draw=self.num_refreshes)", "galore, a basis that turns",
-        f"{MIXED}|{ENDED}",
-    ),
-    Fault(
-        "a basis that resuming leaves on the CPU", "kernels/projector.py",
-        "value.to(device, copy=True) for key", "value.clone() for key", "q_galore, a basis that turns", MIXED,
-    ),
-    Fault(
-        "moments that resuming leaves on the CPU", "training/inner/optimizers.py",
-        'place = "cpu" if field == "step" and not counts_beside else parameter.device', 'place = "cpu"', "full", MIXED,
-    ),
-    Fault(
-        "a CPU kernel on the device's memory", "models/quantise.py",
-        '_cpu_kernel(dtype) if codes.device.type == "cpu" else None', "_cpu_kernel(dtype)", "qlora", MIXED,
-    ),
-    Fault(
-        "a .cpu() too many: the norm of every gradient on the host", "training/optim.py",
-        "total_norm(gradients(self.parameters.values()))",
-        "total_norm([each.cpu() for each in gradients(self.parameters.values())])", "full", "copies to the host",
-    ),
-    Fault(
-        "autocast of another device", "backends/torch/paths.py",
-        "torch.autocast(self.model.device.type,", 'torch.autocast("cpu",', "lora", "dtype", precision="bf16",
-    ),
-    Fault(
-        "the last token made without device=", "models/torch_rows.py",
-        "torch.tensor(last, device=self.model.device)", "torch.tensor(last)", "lora", MIXED,
-    ),
-    Fault(
-        "scores of beams that are not moved", "models/torch_scores.py",
-        "torch.from_numpy(running).to(values_BK.device)", "torch.from_numpy(running)", "full", MIXED,
-    ),
-    Fault(
-        "draws made without device=", "models/torch_scores.py",
-        "torch.tensor(uniforms, dtype=torch.float64, device=scores_BV.device)",
-        "torch.tensor(uniforms, dtype=torch.float64)", "full", MIXED,
-    ),
-    Fault(
-        "ranks that resuming leaves on the CPU", "training/rank_allocation.py",
-        "value.to(device, copy=True)", "value.clone()", "adalora", MIXED,
-    ),
-    Fault(
-        "a method that reads what it saved into dtypes of its training", "backends/torch/session.py",
-        "set_storage(self.model, precision=self.run.precision)  # what", "pass  # what", "sequential", "dtype",
-        precision="bf16",
-    ),
-)  # fmt: skip
+
+
+class Fault(NamedTuple):
+    what: str
+    file: str
+    change: str
+    """Code that stands once in the file, and in it <<what is left out>> or <<what is put|instead>>."""
+    method: str
+    """By which it is found."""
+    said: str = MIXED
+    """A pattern in the complaint, so that it is found for its own sake."""
+    precision: str = "fp32"
+
+    @property
+    def old(self) -> str:
+        return re.sub(r"<<([^|>]*?)(\|.*?)?>>", r"\1", self.change)
+
+    @property
+    def new(self) -> str:
+        return re.sub(r"<<[^|>]*?(?:\|(.*?))?>>", lambda found: found[1] or "", self.change)
+
+
+WHOLE = "gradients(self.parameters.values())"
+NORMS = f"total_norm(<<{WHOLE}|[each.cpu() for each in {WHOLE}]>>)"
+IN_PLACE = 'place = "cpu"<< if field == "step" and not counts_beside else parameter.device>>'
+FAULTS = tuple(Fault(*row) for row in (
+    ("the model is never moved",
+     "backends/torch/loading.py", "<<model = model.to(place)|pass>>", "lora", "not on the device"),
+    ("a mask on the CPU while texts are generated",
+     "models/torch_rows.py", "torch.from_numpy(mask_BT)<<.to(device)>>", "lora"),
+    ("supervised positions and targets on the CPU",
+     "backends/torch/inputs.py", "<<sent|torch.from_numpy>>(value.astype(np.int64)<<, model.device>>) for", "full"),
+    ("a factor of LoRA made without device=",
+     "kernels/adapted_linear.py", "torch.zeros(outputs, rank<<, device=device>>)", "lora"),
+    ("a drawn factor that is not moved",
+     "kernels/adapted_linear.py", "shape=(rank, inputs)))<<.to(device)>>", "qlora"),
+    ("positions of sparse values made without device=",
+     "kernels/adapted_linear.py", "torch.arange(count, dtype=torch.int32<<, device=device>>)", "rosa over nf4"),
+    ("rounding draws made on the CPU in a kernel",
+     "models/int8.py", "generator=draw<<, device=steps.device>>)", "q_galore"),
+    ("a start of the power iteration that is not moved",
+     "kernels/projector.py", "draw=self.num_refreshes)<<.to(grad_OI.device)>>", "galore, a basis that turns",
+     f"{MIXED}|{ENDED}"),
+    ("a basis that resuming leaves on the CPU",
+     "kernels/projector.py", "value<<.to(device, copy=True)|.clone()>> for key", "q_galore, a basis that turns"),
+    ("moments that resuming leaves on the CPU", "training/inner/optimizers.py", IN_PLACE, "full"),
+    ("a CPU kernel on the device's memory",
+     "models/quantise.py", '_cpu_kernel(dtype)<< if codes.device.type == "cpu" else None>>', "qlora"),
+    ("a .cpu() too many: the norm of every gradient on the host",
+     "training/optim.py", NORMS, "full", "copies to the host"),
+    ("autocast of another device",
+     "backends/torch/paths.py", 'torch.autocast(<<self.model.device.type|"cpu">>,', "lora", "dtype", "bf16"),
+    ("the last token made without device=",
+     "models/torch_rows.py", "torch.tensor(last<<, device=self.model.device>>)", "lora"),
+    ("scores of beams that are not moved",
+     "models/torch_scores.py", "torch.from_numpy(running)<<.to(values_BK.device)>>", "full"),
+    ("draws made without device=",
+     "models/torch_scores.py", "torch.tensor(uniforms, dtype=torch.float64<<, device=scores_BV.device>>)", "full"),
+    ("ranks that resuming leaves on the CPU",
+     "training/rank_allocation.py", "value<<.to(device, copy=True)|.clone()>>", "adalora"),
+    ("a method that reads what it saved into dtypes of its training", "backends/torch/session.py",
+     "<<set_storage(self.model, precision=self.run.precision)|pass>>  # what", "sequential", "dtype", "bf16"),
+))  # fmt: skip
+"""What, where, which change, by which method it is found, what is said then."""
 
 
 def with_it(fault: Fault) -> str:
@@ -149,7 +120,7 @@ def found(fault: Fault, folder: Path) -> list[str]:
             plant(fault)
             from pretend_gpu.examined import examine, pretended
 
-            complaints = examine(folder, fault.kind, fault.precision, [fault.method], there=pretended())
+            complaints = examine(folder, "llama", fault.precision, [fault.method], there=pretended())
             (folder / "complaints.json").write_text(json.dumps(complaints[fault.method]))
             status = 0
         except BaseException:

@@ -38,13 +38,16 @@ class Dora(Method):
     parallel: ClassVar[bool] = True
 
     def attach(self, model: PreTrainedModel, *, seed: int) -> PreTrainedModel:
-        import peft
         import torch
 
         from tunelab.kernels.initial import kaiming_uniform
         from tunelab.kernels.peft_format import shortest_names
         from tunelab.models import peft_tuners
+        from tunelab.models.bitsandbytes_import import import_bitsandbytes
         from tunelab.models.targets import check_rank, is_transposed, linear_layers, select
+
+        import_bitsandbytes()
+        import peft
 
         chosen = select(model, self.targets)
         check_rank(self.rank, chosen)

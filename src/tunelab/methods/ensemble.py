@@ -60,6 +60,15 @@ class Ensemble(Method):
         """In 4 bits where one of its models is: then all of them generate as they are."""
         return next((each.base_storage for each in self.members if each.base_storage != "float"), "float")
 
+    @property
+    def read_as(self) -> str:
+        """In 4 bits where each of its models has the whole base so: what is copied for them is that."""
+        alike = all(member.read_as == "nf4" and not member.members for member in self.members)
+        return "nf4" if alike else "float"
+
+    def hold(self, model: PreTrainedModel, *, seed: int) -> None:
+        self.members[0].hold(model, seed=seed)
+
     def attach(self, model: PreTrainedModel, *, seed: int) -> Models:
         return self._together([member.attach(copy.deepcopy(model), seed=seed) for member in self.members])
 

@@ -79,14 +79,29 @@ class Layerwise(Method):
                 stack.enter_context(frozen_but(model, layers[0]))
             yield self.members[index]
 
-    def attach(self, model: PreTrainedModel, *, seed: int) -> PreTrainedModel:
+    def hold(self, model: PreTrainedModel, *, seed: int) -> None:
+        """Each method its own layers."""
         from tunelab.models.hiding import hidden
+
+        first, second = self._shared_out(model)
+        for index, member in enumerate(self.members):
+            with hidden(model, (second, first)[index]):
+                member.hold(model, seed=seed)
+
+    def _shared_out(self, model: PreTrainedModel) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Module paths of the first method's layers and of the second's."""
         from tunelab.models.targets import linear_layers, select
 
         first = tuple(select(model, self.first))
         second = tuple(name for name in linear_layers(model) if name not in first)
         if not second:
             raise ConfigError(f"first: '{self.first}' is every linear layer, and the second method has none left")
+        return first, second
+
+    def attach(self, model: PreTrainedModel, *, seed: int) -> PreTrainedModel:
+        from tunelab.models.hiding import hidden
+
+        first, second = self._shared_out(model)
         setattr(model, _LAYERS, (first, second))
         trained = set()
         for index, member in enumerate(self.members):

@@ -73,20 +73,25 @@ class QGalore(Method):
     def optimizer_kind(self) -> OptimizerKind:
         return self.optimizer
 
-    def attach(self, model: PreTrainedModel, *, seed: int) -> PreTrainedModel:
+    def hold(self, model: PreTrainedModel, *, seed: int) -> None:
         from tunelab.kernels.initial import generator
         from tunelab.models.int8 import Int8Linear
-        from tunelab.models.targets import check_rank, is_transposed, select
-        from tunelab.models.whole import train_all
+        from tunelab.models.targets import check_rank, is_quantised, is_transposed, select
 
-        train_all(model)
         chosen = select(model, self.targets, left_out="stay in full precision, trained by the plain rule")
         check_rank(self.rank, chosen)
         for name in list(chosen):
             layer = chosen.pop(name)  # each float weight is freed before the next is read
+            if is_quantised(layer):  # it was held before its weight was read
+                continue
             key = int(generator(seed=seed, name=f"{name}.weight").integers(2**63))
             held = Int8Linear(layer, transposed=is_transposed(layer), key=key)
             model.set_submodule(name, held.train(layer.training))
+
+    def attach(self, model: PreTrainedModel, *, seed: int) -> PreTrainedModel:
+        from tunelab.models.whole import train_all
+
+        self.hold(train_all(model), seed=seed)
         setattr(model, _SEED, seed)
         return model
 

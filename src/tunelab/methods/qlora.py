@@ -58,6 +58,11 @@ class Qlora(Lora):
     def optimizer_kind(self) -> OptimizerKind:
         return self.optimizer
 
+    def hold(self, model: PreTrainedModel, *, seed: int) -> None:
+        from tunelab.models.streamed import hold_in_nf4
+
+        hold_in_nf4(model)
+
     def attach(self, model: PreTrainedModel, *, seed: int) -> PreTrainedModel:
         from tunelab.models.quantise import quantise_model
         from tunelab.models.targets import select_parts

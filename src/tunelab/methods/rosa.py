@@ -125,6 +125,12 @@ class Rosa(Method):
             return LOW_RANK_RATIO if self.density else 1.0
         return self.low_rank_learning_rate / self.learning_rate
 
+    def hold(self, model: PreTrainedModel, *, seed: int) -> None:
+        from tunelab.models.streamed import hold_in_nf4
+
+        if self.base == "nf4":
+            hold_in_nf4(model)
+
     def attach(self, model: PreTrainedModel, *, seed: int) -> PreTrainedModel:
         from tunelab.kernels.adapted_linear import adapt
         from tunelab.models.quantise import quantise_model

@@ -92,6 +92,13 @@ class Sequential(Method):
         """The last part's: the result is held as it left it."""
         return self.members[-1].base_storage
 
+    @property
+    def read_as(self) -> str:
+        return self.members[0].read_as
+
+    def hold(self, model: PreTrainedModel, *, seed: int) -> None:
+        self.members[0].hold(model, seed=seed)
+
     def attach(self, model: PreTrainedModel, *, seed: int) -> PreTrainedModel:
         return self._attach(model, 0, seed=seed)
 

@@ -18,6 +18,8 @@ from torch.nn import functional as F
 
 BLOCK = 256
 """Weights that share one scale."""
+AT_ONCE = 1024 * BLOCK
+"""Weights that are rounded together while a model is read."""
 LARGEST = 127
 
 
@@ -67,6 +69,11 @@ class Int8Linear(nn.Module):
         self.register_buffer("scales", scales)
         self.register_buffer("num_moves", torch.zeros((), dtype=torch.int64))
         self.take: Callable[[Tensor], None] | None = None
+
+    def hold(self, weight_OI: Tensor) -> None:
+        """This weight, contiguous, rounded to the nearest codes, in place of the present one."""
+        pieces = [quantise(piece.float(), draw=None) for piece in weight_OI.view(-1).split(AT_ONCE)]
+        self.codes, self.scales = (torch.cat(parts) for parts in zip(*pieces, strict=True))
 
     def __getstate__(self) -> dict:
         """A copy is not trained along with the layer."""

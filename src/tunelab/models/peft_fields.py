@@ -120,6 +120,9 @@ def has_option(name: str, option: str) -> bool:
 
 
 def _config_class(name: str) -> type[peft.PeftConfig]:
+    from tunelab.models.bitsandbytes_import import import_bitsandbytes
+
+    import_bitsandbytes()
     from peft import PeftType
     from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 

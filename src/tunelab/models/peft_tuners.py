@@ -59,10 +59,12 @@ def attach(model: PreTrainedModel, config: peft.PeftConfig, *, seed: int) -> Pre
         ConfigError: what PEFT says against this configuration on this model.
         NotImplementedError: on the meta device, a tuner that reads the weights' values to build its layers.
     """
+    from tunelab.models.bitsandbytes_import import import_bitsandbytes
+    from tunelab.models.targets import linear_layers
+
+    import_bitsandbytes()
     import peft
     import torch
-
-    from tunelab.models.targets import linear_layers
 
     config.task_type = "SEQ_2_SEQ_LM" if model.config.is_encoder_decoder else "CAUSAL_LM"
     model.requires_grad_(False)

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tunelab.errors import ConfigError
+from tunelab.models.bitsandbytes_import import import_bitsandbytes
 from tunelab.models.targets import is_transposed, linear_layers, outputs_and_inputs
 
 if TYPE_CHECKING:
@@ -207,6 +208,7 @@ def require_nf4(device: torch.device | str) -> None:
 def _require_nf4(device: str) -> None:
     way_out = "install bitsandbytes for this machine (`pip install bitsandbytes`), or use lora, whose base stays float"
     try:
+        import_bitsandbytes()
         with torch.device(device):  # a caller may be counting on the meta device
             weight_OI = torch.linspace(-1, 1, BLOCK).reshape(2, BLOCK // 2)
             again_OI = dequantise(**quantise(weight_OI), shape=(2, BLOCK // 2), dtype=torch.float32)

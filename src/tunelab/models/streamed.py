@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from tunelab.config.schema import ModelSource
 from tunelab.models.load import automatic, quieten_transformers
 from tunelab.models.quantise import Nf4Linear, kept_float, return_freed_memory
-from tunelab.models.targets import is_transposed, linear_layers
+from tunelab.models.targets import is_quantised, is_transposed, linear_layers
 from tunelab.records import Located
 from tunelab.stages import stage
 
@@ -58,10 +58,22 @@ class Stored(NamedTuple):
         return prod(self.shape) * self.dtype.itemsize
 
 
+def hold_in_nf4(model: PreTrainedModel) -> None:
+    """The layers that `quantise_model` would take, empty; on the meta device, as `Method.hold`."""
+    for name in linear_layers(model).keys() - kept_float(model):
+        layer = model.get_submodule(name)
+        model.set_submodule(name, Nf4Linear(layer, transposed=is_transposed(layer)).train(layer.training))
+
+
 def load_quantised(
-    source: ModelSource, located: Located, *, place: torch.device, note: Callable[[str], None]
+    source: ModelSource,
+    located: Located,
+    *,
+    hold: Callable[[PreTrainedModel], None],
+    place: torch.device,
+    note: Callable[[str], None],
 ) -> PreTrainedModel | None:
-    """The model on `place`, every linear layer that `quantise_model` would take in nf4, all else in the dtype in which
+    """The model on `place`, the layers that `hold` replaces (`Method.hold`) quantised, all else in the dtype in which
     transformers would load it: the same bits as theirs, quantised afterwards. None: it cannot be read so, and `note`
     was told why."""
     from transformers import AutoConfig, GenerationConfig
@@ -72,7 +84,7 @@ def load_quantised(
     try:
         if source.trust_remote_code:
             raise NotPlain("code of its own repository builds it")
-        model: Any = _read(AutoConfig.from_pretrained(located.folder), located.folder, place)
+        model: Any = _read(AutoConfig.from_pretrained(located.folder), located.folder, hold, place)
     except NotPlain as reason:
         note(f"the model was read as a whole before it was quantised: {reason}")
         return None
@@ -88,7 +100,9 @@ def load_quantised(
     return model
 
 
-def _read(config: PretrainedConfig, folder: Path, place: torch.device) -> PreTrainedModel:
+def _read(
+    config: PretrainedConfig, folder: Path, hold: Callable[[PreTrainedModel], None], place: torch.device
+) -> PreTrainedModel:
     """Raises NotPlain before anything large has been read."""
     if getattr(config, "quantization_config", None) is not None:
         raise NotPlain("its files are quantised already")
@@ -100,17 +114,14 @@ def _read(config: PretrainedConfig, folder: Path, place: torch.device) -> PreTra
         raise NotPlain("some of its modules are wanted in fp32 beside narrower ones")
     own, names = model.state_dict(), _names(model, stored)
     _fill_buffers(model, place)
-    kept = kept_float(model)
-    for name, layer in linear_layers(model).items():
-        if name not in kept:
-            model.set_submodule(name, Nf4Linear(layer, transposed=is_transposed(layer)))
+    hold(model)
     began = time.perf_counter()
-    with stage("loading in 4 bits") as say:
+    with stage("loading quantised") as say:
         for number, (name, tensor) in enumerate(_tensors({name: stored[held] for name, held in names.items()}), 1):
             if number % TOLD_EVERY == 0:
-                say(f"loading in 4 bits: {number} of {len(names)} tensors")
+                say(f"loading quantised: {number} of {len(names)} tensors")
             _put(model, name, tensor, dtype=own[name].dtype, place=place)
-        say(f"loaded in 4 bits: {len(names)} tensors, {time.perf_counter() - began:.1f} s")
+        say(f"loaded quantised: {len(names)} tensors, {time.perf_counter() - began:.1f} s")
     # what its files hold twice is tied if it is equal there, as transformers does
     model.tie_weights(missing_keys=own.keys() - names.keys(), recompute_mapping=False)
     left = [name for name, value in model.state_dict().items() if value.device.type == "meta"]
@@ -255,7 +266,7 @@ def _put(model: PreTrainedModel, name: str, tensor: Tensor, *, dtype: torch.dtyp
     """`tensor` lies in memory that is written again: nothing of it is kept."""
     path, _, leaf = name.rpartition(".")
     owner: Any = model.get_submodule(path)
-    if isinstance(owner, Nf4Linear) and leaf == "weight":
+    if is_quantised(owner) and leaf == "weight":
         moved = tensor.to(place, dtype)
         owner.hold((moved.t() if owner.transposed else moved).contiguous())
         return

@@ -3,6 +3,7 @@
 import hashlib
 import random
 
+import numpy as np
 import pytest
 
 from tunelab.data.examples import splits
@@ -164,3 +165,34 @@ def test_a_group_stands_where_its_one_spelling_or_what_its_spellings_share_puts_
     wanted = ["a b", "c", "a b", "D", "D", "e", "e", "e", "f", "f"]
     assert found.tolist() == [digest(text) for text in wanted]
     assert splits._groups([]).tolist() == []
+
+
+def test_the_shipped_places_are_those_of_the_lowest_hashes():
+    keys = splits.place_keys(splits.SHIPPED_SEED, np.arange(splits.SHIPPED_PLACES))
+    assert splits.low_places().tolist() == np.flatnonzero(keys < 2**64 // splits.SHIPPED_SHARE).tolist()
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("count", [3_001, 12_000, 25_000])
+def test_a_draw_of_a_large_file_is_that_of_all_hashes(count, seed, monkeypatch):
+    """The shipped places end at 20,000 here, so that a file may be longer."""
+    low = splits.low_places()
+    low = low[low < 20_000]
+    monkeypatch.setattr(splits, "low_places", lambda: low)
+    monkeypatch.setattr(splits, "SHIPPED_PLACES", 20_000)
+    monkeypatch.setattr(splits, "SHIPPED_LEAST", 3_000)
+    splits._drawn.cache_clear()
+    order = sorted(range(count), key=lambda place: hashlib.sha256(f"{seed}\n{place}".encode()).digest())
+    enough = int((low < count).sum())
+    for n in (1, enough // 2, enough, enough + 1, enough + 100, count - 1):
+        assert list(draw(range(count), n=n, seed=seed)) == sorted(order[:n])
+    splits._drawn.cache_clear()
+
+
+def test_few_rows_of_a_million_are_drawn_without_hashing_all(monkeypatch):
+    hashed = []
+    held = splits.place_keys
+    monkeypatch.setattr(splits, "place_keys", lambda seed, places: hashed.append(len(places)) or held(seed, places))
+    splits._drawn.cache_clear()
+    draw(range(1_000_000), n=5_000, seed=0)
+    assert hashed[0] < 40_000

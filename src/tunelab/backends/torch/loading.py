@@ -103,8 +103,9 @@ def _attached_model(
     run: RunConfig, method: Method | None, notes: list[str], place: torch.device, *, located: Located, text: TextSide
 ) -> Any:
     model: Any = None
-    if method is not None and method.base_storage == "nf4" and not method.members:  # parts may begin in float
-        model = load_quantised(run.model, located, place=place, note=notes.append)
+    if method is not None and method.read_as != "float":
+        hold = functools.partial(method.hold, seed=run.seed)
+        model = load_quantised(run.model, located, hold=hold, place=place, note=notes.append)
     if model is None:
         model = load_model(run.model, located, seed=run.seed)
     limits = limits_of(model)

@@ -7,8 +7,9 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-SELDOM = (100_000, 50, 1_000)
-"""Thresholds for a process that imports, answers and ends: about one pass over young objects a second of imports."""
+SELDOM = (2_000_000, 50, 1_000)
+"""Thresholds for a process that imports, answers and ends: more new objects than all its imports make, for every
+threshold below that looks at each of them once."""
 
 
 @contextmanager
