@@ -39,6 +39,7 @@ def _gated_layers(parts: Iterable[nn.Module]) -> list[tuple[Any, Activation]]:
     """Layers that are down(act(gate(x)) * up(x)): their own code is that line and no more."""
     names = {"gate_proj", "up_proj", "down_proj", "act_fn"}
     found = []
+    part: Any
     for part in parts:
         if {name for name, _ in part.named_children()} == names and _is_plain(type(part)):
             activation = _activation(part.act_fn)
@@ -117,7 +118,7 @@ def _rotates_alike(module: ModuleType) -> bool:
         torch.randn(*shape, generator=generator) for shape in ((1, 4, 3, 8), (1, 2, 3, 8), (1, 3, 8), (1, 3, 8))
     )
     ours = _rotate(own, q, k, cos, sin)
-    return all(_same(lambda place=place: own(q, k, cos, sin)[place], ours[place]) for place in (0, 1))
+    return all(_same(lambda place=place, own=own: own(q, k, cos, sin)[place], ours[place]) for place in (0, 1))
 
 
 def _rotate(own: Callable[..., Any], q: Tensor, k: Tensor, cos: Tensor, sin: Tensor, unsqueeze_dim: int = 1) -> Any:
