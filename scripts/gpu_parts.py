@@ -109,7 +109,7 @@ def load_4_bit(given: Any) -> dict[str, Any]:
     from transformers import AutoModelForCausalLM
 
     from tunelab.config.schema import ModelSource
-    from tunelab.models.streamed import load_quantised
+    from tunelab.models.streamed import hold_in_nf4, load_quantised
     from tunelab.records import Located
 
     if not has("bitsandbytes"):
@@ -127,7 +127,8 @@ def load_4_bit(given: Any) -> dict[str, Any]:
             torch.cuda.reset_peak_memory_stats()
         began, notes = time.perf_counter(), []
         source = ModelSource(name=str(folder))
-        streamed = load_quantised(source, Located(folder, ""), place=place(given), note=notes.append)
+        located = Located(folder, "")
+        streamed = load_quantised(source, located, hold=hold_in_nf4, place=place(given), note=notes.append)
         seconds = synchronised(given) - began
         if streamed is None:
             raise RuntimeError(f"read as a whole: {notes}")

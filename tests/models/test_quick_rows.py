@@ -4,6 +4,7 @@ they would give other scores."""
 import numpy as np
 import pytest
 import torch
+from transformers import FalconConfig, FalconForCausalLM
 
 from models.test_generation import OPTIONS, model_of, prompts
 from tunelab.config.schema import Generation
@@ -63,6 +64,18 @@ def test_an_eager_model_takes_its_own_attention_and_says_so(monkeypatch):
     assert notes == [
         "text is generated with the model's own attention, which is slower: its attention is not transformers' sdpa"
     ]
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_a_model_that_does_not_ask_the_registry_is_found_before_its_first_token(beams):
+    """Falcon goes another way where its attention is not called sdpa, to which masks are numbers."""
+    sizes = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, vocab_size=1000)
+    model = FalconForCausalLM(FalconConfig(**sizes, multi_query=False, bos_token_id=1, eos_token_id=1)).eval()
+    settings, notes = Generation(max_new_tokens=6, min_new_tokens=6, beams=beams), []
+    found = generate(model, Prompts(prompts()), settings, max_tokens=2000, note=notes.append, **OPTIONS)
+    assert len(notes) == beams // 3 + 1 and "its layers do not ask transformers' registry" in notes[-1]
+    alone = [generate(model, Prompts([one]), settings, max_tokens=60, **OPTIONS)[0] for one in prompts()]
+    assert found == alone
 
 
 @pytest.mark.parametrize("beams", [1, 3])

@@ -47,8 +47,8 @@ def _answers(address: str) -> bool:
     return True
 
 
-def page_text(address: str, profile: Path, *, wants: str) -> str:
-    """The page as it is after its scripts have run; tried again until it has what is wanted, for half a minute."""
+def page_text(address: str, profile: Path, *, wants: Sequence[str]) -> str:
+    """The page as it is after its scripts have run; tried again until it has all that is wanted, for half a minute."""
     command = [
         find_chromium(), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}",
         "--window-size=1400,3000", "--virtual-time-budget=10000", "--dump-dom", address,
@@ -56,5 +56,5 @@ def page_text(address: str, profile: Path, *, wants: str) -> str:
     deadline = time.monotonic() + SECONDS
     while True:
         text = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS).stdout
-        if wants in text or time.monotonic() > deadline:
+        if all(each in text for each in wants) or time.monotonic() > deadline:
             return text

@@ -69,6 +69,6 @@ def test_its_page_shows_the_runs(results, tmp_path):
     """By TensorBoard's own server; a browser executes its page."""
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(results / "trackers" / "tensorboard")]
     with served([*command, "--host", "127.0.0.1", "--port", "{port}"], stderr=subprocess.STDOUT) as address:
-        text = page_text(address, tmp_path, wants=RUN)
+        text = page_text(address, tmp_path, wants=[RUN, FAILED, "/loss"])
     assert RUN in text and FAILED in text
     assert "train/loss" in text or "eval/loss" in text

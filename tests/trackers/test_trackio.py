@@ -74,7 +74,7 @@ def test_its_page_shows_the_runs(results, tmp_path):
     environment = {"TRACKIO_DIR": str(folder), "GRADIO_SERVER_PORT": "{port}", "BROWSER": "true", "HF_HUB_OFFLINE": "1"}
     command = [sys.executable, "-m", "trackio.cli", "show", "--project", "small"]
     with served(command, environment=environment, stderr=subprocess.STDOUT) as address:
-        text = page_text(f"{address}?project=small", tmp_path / "profile", wants=RUN)
+        text = page_text(f"{address}?project=small", tmp_path / "profile", wants=[RUN])
     assert RUN in text and FAILED in text
     assert "eval" in text
 

@@ -70,6 +70,8 @@ class SharedKeys:
 
 
 _PROMPTS: ContextVar[SharedKeys | None] = ContextVar("_PROMPTS", default=None)
+_ASKED: ContextVar[set[str] | None] = ContextVar("_ASKED", default=None)
+"""Classes of the layers that have asked for this attention."""
 
 
 class Attending:
@@ -86,6 +88,7 @@ class Attending:
         self.replaced, self.gelu = ReplacedAttention(parts, NAME, _attention, sdpa_mask), ReplacedParts(gelus(parts))
         if not self.replaced:
             raise NotReplaced("its attention is not transformers' sdpa")
+        self._asked: set[str] = set()
         self._is_exact = model.dtype == torch.float32 and not torch.is_autocast_enabled(model.device.type)
 
     @contextmanager
@@ -95,7 +98,7 @@ class Attending:
         Raises:
             NotReplaced: what the model asks of attention is more than that.
         """
-        token = _PROMPTS.set(prompts)
+        tokens = _PROMPTS.set(prompts), _ASKED.set(self._asked)
         self.replaced.put()
         self.gelu.put()
         try:
@@ -103,7 +106,10 @@ class Attending:
         finally:
             self.gelu.take_away()
             self.replaced.take_away()
-            _PROMPTS.reset(token)
+            _PROMPTS.reset(tokens[0])
+            _ASKED.reset(tokens[1])
+        if not self._asked:  # it may have gone another way of its own, with a mask that is not meant for that (Falcon)
+            raise NotReplaced("its layers do not ask transformers' registry of attention functions")
 
     def check(self, scores_NV: Tensor, wanted_NV: Tensor) -> None:
         """Raises NotReplaced where scores are not what the model itself gives of the same texts."""
@@ -115,6 +121,8 @@ class Attending:
 def _attention(
     module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
 ) -> tuple[Tensor, Tensor | None]:
+    if (asked := _ASKED.get()) is not None:
+        asked.add(type(module).__name__)
     try:
         with library_products(query.device):
             return _attended(module, query, key, value, attention_mask, **options), None

@@ -11,8 +11,13 @@ from tunelab.models.quantise import Nf4Linear
 from tunelab.study.planning.plan import build_method
 
 QLORA = {"qlora": {"rank": 4}}
-IN_4_BITS = [("qlora", {"rank": 4}), ("rosa", {"base": "nf4"})]
 PARTS = {"parts": [{"full": {}}, QLORA], "learning_rate": 1e-3}
+QUANTISED = [
+    ("qlora", {"rank": 4}),
+    ("rosa", {"base": "nf4"}),
+    ("layerwise", {**PARTS, "first": "attention"}),
+    ("q_galore", {"rank": 4}),
+]
 
 
 def opened(folder, method, **changes):
@@ -23,8 +28,8 @@ def opened(folder, method, **changes):
 
 
 @pytest.mark.parametrize("kind", ["llama", "t5"])
-@pytest.mark.parametrize(("name", "options"), IN_4_BITS)
-def test_a_model_read_in_4_bits_is_attached_to_as_a_whole_one(name, options, kind, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("name", "options"), QUANTISED)
+def test_a_model_read_quantised_is_attached_to_as_a_whole_one(name, options, kind, tmp_path, monkeypatch):
     method = build_method(name, options)
     folder = tiny.model_folder(tmp_path, kind)
     session, notes = opened(folder, method)
@@ -45,10 +50,7 @@ def test_the_float_weights_are_never_read_as_a_whole(tmp_path, monkeypatch):
     assert notes == [] and any(isinstance(module, Nf4Linear) for module in session.model.modules())
 
 
-@pytest.mark.parametrize(
-    ("name", "options"),
-    [("lora", {}), ("sequential", PARTS), ("layerwise", {**PARTS, "first": "attention"}), ("q_galore", {"rank": 4})],
-)
+@pytest.mark.parametrize(("name", "options"), [("lora", {}), ("sequential", PARTS)])
 def test_other_methods_are_given_float_weights(name, options, tmp_path, monkeypatch):
     monkeypatch.setattr(loading, "load_quantised", lambda *given, **options: pytest.fail("read in 4 bits"))
     opened(tiny.model_folder(tmp_path), build_method(name, options))

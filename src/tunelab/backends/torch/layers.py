@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from tunelab.kernels.blocked import ACTIVATIONS, Activation, gated, rms_norm, rotated
 from tunelab.models.replaced_parts import Replaced, gelus
+from tunelab.training.ranks import is_cut
 
 ROTARY = "apply_rotary_pos_emb"
 """The function of transformers' modelling modules that rotates queries and keys."""
@@ -86,8 +87,8 @@ def _rms_norms(parts: Iterable[nn.Module]) -> list[Any]:
     found = []
     for part in parts:
         weight = getattr(part, "weight", None)
-        named = type(part).__name__.endswith(RMS_NORMS)
-        if named and isinstance(weight, Tensor) and _eps(part) is not None:
+        named = type(part).__name__.endswith(RMS_NORMS) and _eps(part) is not None
+        if named and isinstance(weight, Tensor) and not is_cut(weight):  # a rank has a piece of it, and no norm to try
             x = torch.linspace(-1.0, 2.0, 2 * weight.numel()).view(2, -1)
             with torch.no_grad():
                 found += [part] if _same(partial(part, x), _norm(part, x)) else []
