@@ -8,16 +8,22 @@ steps; memory is the peak of the train phase above the loaded weights, by the ke
 `bf16` give both sides the same type and the same setting of products; `shipped` is tunelab with `precision: auto`
 against the peer as its documentation has it. Losses that differ by more than 1e-4 (2e-3 where a side computes in bf16)
 are an error: the table says so, and the exit status is 1. Writes peers.md and peers.json into --out.
+
+Hours of it need not be one call: every run of a side is kept in --folder, and a later call with the same folder, steps,
+threads and source of tunelab takes it from there.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -62,6 +68,26 @@ def environment(side: str, given: argparse.Namespace) -> dict[str, str]:
     return {**found, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
 
 
+def kept_runs(folder: Path, given: argparse.Namespace) -> tuple[str, dict[str, dict[str, Any]]]:
+    """What makes runs alike beside workload, mode, side and pair; and such runs, which an earlier call made."""
+    sources = sorted(given.src.rglob("*.py"))
+    code = hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()[:16]
+    alike = f"{code} steps {given.steps} warm-up {given.warm_up} threads {given.threads} tiny {given.tiny}"
+    file = folder / "runs.jsonl"
+    lines = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    return alike, {line["key"]: line["run"] for line in lines if line["alike"] == alike}
+
+
+def kept_run(key: str, folder: Path, given: argparse.Namespace, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    alike, runs = kept_runs(folder, given)
+    if key in runs and not given.profile:
+        return runs[key]
+    run = make()
+    with (folder / "runs.jsonl").open("a") as file:
+        file.write(json.dumps({"alike": alike, "key": key, "run": run}) + "\n")
+    return run
+
+
 def measure(workload: Workload, mode: Mode, folder: Path, given: argparse.Namespace) -> Comparison:
     """All pairs of one comparison, the sides in turn."""
     about = run_side("prepare", workload, mode, folder, given)
@@ -70,7 +96,8 @@ def measure(workload: Workload, mode: Mode, folder: Path, given: argparse.Namesp
     for pair in range(given.pairs):
         for side in list(sides) if pair % 2 == 0 else list(reversed(sides)):
             if given.only in (side, "both"):
-                taken[side].append(run_side(sides[side], workload, mode, folder, given))
+                key, make = f"{workload.name} {mode} {side} {pair}", (sides[side], workload, mode, folder, given)
+                taken[side].append(kept_run(key, folder, given, partial(run_side, *make)))
                 print(f"{workload.name} {mode}, pair {pair + 1}: {show(side, taken[side][-1])}", flush=True)
     return compare(workload, mode, about, ours=taken["ours"], peer=taken["peer"])
 
@@ -87,7 +114,7 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true", help="what the last step of each side spends its time on")
     parser.add_argument("--no-floor", action="store_true", help="do not measure products at the end of our side")
     parser.add_argument("--tiny", action="store_true", help="tiny models on generated rows: whether it runs")
-    parser.add_argument("--folder", type=Path, help="keep models and rows here; none: a temporary folder")
+    parser.add_argument("--folder", type=Path, help="keep models, rows and runs here; none: temporary")
     parser.add_argument("--src", type=Path, default=ROOT / "src", help="of the tunelab that is measured")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench")
     given = parser.parse_args()

@@ -66,6 +66,30 @@ def test_losses_that_differ_are_an_error(tmp_path, monkeypatch, capsys):
     assert "equal to 5.0e-05" in (tmp_path / "peers.md").read_text()
 
 
+def test_a_later_call_measures_only_what_is_missing(tmp_path, monkeypatch):
+    made = []
+
+    def run_side(side, *others):
+        made.append(side)
+        return {"rows": "none"} if side == "prepare" else run([5.0])
+
+    monkeypatch.setattr(peers, "run_side", run_side)
+    common = ["--precision", "fp32", "--folder", str(tmp_path / "kept"), "--out", str(tmp_path)]
+    for pairs, steps, expected in ((1, 4, 2), (2, 4, 2), (2, 4, 0), (2, 5, 4)):
+        made.clear()
+        monkeypatch.setattr(sys, "argv", ["peers.py", "W1", "--pairs", str(pairs), "--steps", str(steps), *common])
+        peers.main()
+        assert len([side for side in made if side != "prepare"]) == expected
+        (found,) = json.loads((tmp_path / "peers.json").read_text())["comparisons"]
+        assert len(found["ours"]) == len(found["other"]) == pairs
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "other.py").write_text("")
+    made.clear()
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--src", str(tmp_path / "code")])
+    peers.main()
+    assert made.count("ours") == made.count("peer") == 2
+
+
 @pytest.mark.parametrize(
     ("gap", "precision", "differ"),
     [(1.5e-4, "fp32", True), (1.5e-4, "bf16", False), (3e-3, "bf16", True), (float("nan"), "fp32", True)],
