@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 from side_by_side.workloads import Mode, Workload
 
 TOLERANCES = {"fp32": 1e-4, "bf16": 2e-3}
-"""Of the losses of a step, in nats, by the narrower precision of the two sides."""
+"""Of the losses of a step, in nats, where both sides have that precision."""
+UNLIKE = 1e-2
+"""Where the two differ in precision: W2's losses in bf16 are the peer's in bf16 to 2e-4, and 4e-3 from its fp32."""
 FIRST_STEPS = 4
 """Whose losses are compared."""
 
@@ -48,7 +50,7 @@ class Comparison(NamedTuple):
     @property
     def tolerance(self) -> float:
         kinds = {run["precision"] for run in (*self.ours, *self.peer)}
-        return TOLERANCES["bf16" if "bf16" in kinds else "fp32"]
+        return TOLERANCES[kinds.pop()] if len(kinds) == 1 else UNLIKE
 
     @property
     def loss_difference(self) -> float | None:

@@ -91,11 +91,18 @@ def test_a_later_call_measures_only_what_is_missing(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("gap", "precision", "differ"),
-    [(1.5e-4, "fp32", True), (1.5e-4, "bf16", False), (3e-3, "bf16", True), (float("nan"), "fp32", True)],
+    ("gap", "ours", "theirs", "differ"),
+    [
+        (1.5e-4, "fp32", "fp32", True),
+        (1.5e-4, "bf16", "bf16", False),
+        (3e-3, "bf16", "bf16", True),
+        (3e-3, "bf16", "fp32", False),
+        (2e-2, "bf16", "fp32", True),
+        (float("nan"), "fp32", "fp32", True),
+    ],
 )
-def test_how_far_losses_may_differ_is_by_the_narrower_precision(gap, precision, differ):
-    found = compare(W1, "fp32", {}, ours=[run([5.0 + gap], precision=precision)], peer=[run([5.0])])
+def test_how_far_losses_may_differ_is_by_the_precision_of_both(gap, ours, theirs, differ):
+    found = compare(W1, "fp32", {}, ours=[run([5.0 + gap], precision=ours)], peer=[run([5.0], precision=theirs)])
     assert found.losses_differ is differ
 
 

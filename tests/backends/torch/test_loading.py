@@ -1,5 +1,7 @@
 """A session's model: read in 4 bits where its method holds all of it so, and the same as attached to a whole one."""
 
+from pathlib import Path
+
 import pytest
 
 import tiny
@@ -62,3 +64,12 @@ def test_what_cannot_be_read_so_is_read_as_a_whole_and_said(tmp_path):
     )
     assert any(isinstance(module, Nf4Linear) for module in session.model.modules())
     assert [note for note in notes if note.startswith("the model was read as a whole before it was quantised:")]
+
+
+@pytest.mark.parametrize(("name", "changes"), [("lora", {"precision": "bf16"}), ("qlora", {})])
+def test_nothing_of_the_models_file_stays_in_memory_beside_what_it_has_become(name, changes, tmp_path, monkeypatch):
+    """A single vector that lies in the mapped file would keep it whole."""
+    monkeypatch.setattr(loading, "load_quantised", lambda *given, **options: None)  # as where it is read as a whole
+    session, _ = opened(tiny.model_folder(tmp_path), build_method(name, {"rank": 4}), **changes)
+    mapped = [line for line in Path("/proc/self/maps").read_text().splitlines() if str(tmp_path) in line]
+    assert session.model is not None and not mapped

@@ -27,10 +27,14 @@ def set_storage(model: torch.nn.Module, *, precision: str, weights: str = "fp32"
     """Frozen matrices in the precision of the products, trained ones in that of `weights`, vectors in fp32 always. By
     the seed trained ones are rounded at random."""
     setattr(model, SEED, seed)
+    # a piece of the file that stays would keep all of it in memory, beside what the other tensors have become
+    become = precision != "fp32" or any(getattr(module, "quantised_weights", 0) for module in model.modules())
     for parameter in model.parameters():
-        held = NARROW.get(weights if parameter.requires_grad else precision, torch.float32)
+        is_trained, is_vector = parameter.requires_grad, parameter.ndim < 2
+        held = torch.float32 if is_vector else NARROW.get(weights if is_trained else precision, torch.float32)
         if parameter.is_floating_point():
-            parameter.data = parameter.data.to(held if parameter.ndim >= 2 else torch.float32)
+            copy = become and parameter.device.type == "cpu" and (is_vector or not is_trained)
+            parameter.data = parameter.data.to(held, copy=copy)
 
 
 def write_tensors(file: Path, tensors: Mapping[str, torch.Tensor]) -> None:
