@@ -6,8 +6,8 @@ Same random weights, rows, examples a step, threads and losses. Each side is a p
 and each pair begins with the other one. Speed is the median over pairs of real tokens a processor second of the steady
 steps; memory is the peak of the train phase above the loaded weights, by the kernel's high-water mark. `fp32` and
 `bf16` give both sides the same type and the same setting of products; `shipped` is tunelab with `precision: auto`
-against the peer as its documentation has it. Losses that differ by more than 1e-4 (2e-3 in bf16,
-1e-2 where the sides' types differ) are an error: the table says so, and the exit status is 1. Writes peers.md and peers.json into --out.
+against the peer as its documentation has it. Losses that differ by more than 1e-4 (2e-3 in bf16, 1e-2 where the sides'
+types differ) are an error: the table says so, and the exit status is 1. Writes peers.md and peers.json into --out.
 
 Hours of it need not be one call: every run of a side is kept in --folder, and a later call with the same folder, steps,
 threads and source of tunelab takes it from there.
