@@ -99,3 +99,17 @@ def test_a_layer_that_does_more_than_its_name_says_is_left_as_it_is():
     owners = [each.owner for each in replacements(model)]
     assert model.model.layers[0].mlp not in owners and model.model.norm not in owners
     assert model.model.layers[1].mlp in owners and model.model.layers[0].input_layernorm in owners
+
+
+def test_a_norm_of_another_shape_is_left_as_it_is():
+    class GroupedRMSNorm(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight, self.variance_epsilon = nn.Parameter(torch.ones(4, 8)), 1e-6
+
+        def forward(self, x):
+            return x
+
+    model = tiny.model("llama")
+    model.model.grouped = GroupedRMSNorm()
+    assert model.model.grouped not in [each.owner for each in replacements(model)]

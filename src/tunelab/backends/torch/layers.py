@@ -76,7 +76,7 @@ def _is_plain(kind: type[nn.Module]) -> bool:
 
 def _activation(layer: Callable[[Tensor], Tensor]) -> Activation | None:
     x = torch.linspace(-6.0, 6.0, 97)
-    return next((each for each in ACTIVATIONS if _same(lambda: layer(x), each(x), exact=1e-6)), None)
+    return next((each for each in ACTIVATIONS if _same(lambda: layer(x), partial(each, x), exact=1e-6)), None)
 
 
 def _gated_layer(layer: Any, activation: Activation, x: Tensor) -> Tensor:
@@ -91,7 +91,7 @@ def _rms_norms(parts: Iterable[nn.Module]) -> list[Any]:
         if named and isinstance(weight, Tensor) and not is_cut(weight):  # a rank has a piece of it, and no norm to try
             x = torch.linspace(-1.0, 2.0, 2 * weight.numel()).view(2, -1)
             with torch.no_grad():
-                found += [part] if _same(partial(part, x), _norm(part, x)) else []
+                found += [part] if _same(partial(part, x), partial(_norm, part, x)) else []
     return found
 
 
@@ -118,8 +118,8 @@ def _rotates_alike(module: ModuleType) -> bool:
     q, k, cos, sin = (
         torch.randn(*shape, generator=generator) for shape in ((1, 4, 3, 8), (1, 2, 3, 8), (1, 3, 8), (1, 3, 8))
     )
-    ours = _rotate(own, q, k, cos, sin)
-    return all(_same(lambda place=place, own=own: own(q, k, cos, sin)[place], ours[place]) for place in (0, 1))
+    theirs, ours = partial(own, q, k, cos, sin), partial(_rotate, own, q, k, cos, sin)
+    return _same(lambda: torch.cat(theirs(), dim=1), lambda: torch.cat(ours(), dim=1))
 
 
 def _rotate(own: Callable[..., Any], q: Tensor, k: Tensor, cos: Tensor, sin: Tensor, unsqueeze_dim: int = 1) -> Any:
@@ -129,11 +129,11 @@ def _rotate(own: Callable[..., Any], q: Tensor, k: Tensor, cos: Tensor, sin: Ten
     return rotated(q, cos, sin, unsqueeze_dim), rotated(k, cos, sin, unsqueeze_dim)
 
 
-def _same(theirs: Callable[[], Any], ours: Tensor, *, exact: float = CLOSE) -> bool:
+def _same(theirs: Callable[[], Any], ours: Callable[[], Tensor], *, exact: float = CLOSE) -> bool:
     """To that share of the largest."""
     try:
-        found = theirs()
-    except Exception:  # whatever another's code does with numbers that it does not expect: it is not ours
+        found, wanted = ours(), theirs()
+    except Exception:  # whatever another's code does with numbers that it does not expect: ours is not taken
         return False
-    alike = isinstance(found, Tensor) and found.shape == ours.shape
-    return alike and float((found - ours).abs().max()) <= exact * float(ours.abs().max())
+    alike = isinstance(wanted, Tensor) and found.shape == wanted.shape
+    return alike and float((wanted - found).abs().max()) <= exact * float(found.abs().max())
