@@ -40,6 +40,12 @@ def job(tmp_path, monkeypatch):
     return folder, start, lambda: asked.read_text().splitlines()
 
 
+def ends_what_asks(folder_of_commands):
+    """A scontrol that SLURM ends, with all else of the job that it requeues."""
+    with (folder_of_commands / "scontrol").open("a") as script:
+        script.write("kill -TERM $$\n")
+
+
 def until_begun(folder, process, number):
     deadline = time.monotonic() + 60
     while len(folder.attempts()) < number:
@@ -62,6 +68,15 @@ def test_a_run_whose_process_is_killed_three_times_is_failed_with_its_logs_end(j
     process = start(3)  # by hand: what is failed stays so until `tunelab run` forgets it
     process.communicate()
     assert process.returncode == 1 and len(folder.attempts()) == 3
+
+
+def test_a_requeue_that_slurm_itself_has_ended_was_heard(job, tmp_path):
+    folder, start, asked = job
+    ends_what_asks(tmp_path / "bin")
+    process = start(0)
+    os.kill(until_begun(folder, process, 1), signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == 75 and not folder.failed and asked() == ["requeue 12_1"]
 
 
 def test_what_the_run_itself_names_is_not_tried_again(job):

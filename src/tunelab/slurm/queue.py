@@ -108,12 +108,13 @@ def cancel(ids: Sequence[str]) -> None:
 
 
 def requeue(job: str) -> str | None:
-    """Back into the queue; what SLURM says where it will not."""
+    """Back into the queue; what SLURM says where it will not. SLURM ends a job that it requeues, and with it the
+    command that asked for it: one that a signal ended has been heard."""
     try:
         answer = _call("scontrol", "requeue", job)
     except Unreachable as error:
         return str(error)
-    return _words(answer) if answer.returncode else None
+    return _words(answer) if answer.returncode > 0 else None
 
 
 def nodes_of(listed: str) -> list[str]:
