@@ -67,6 +67,15 @@ def test_norms_equal_llamas(dtype):
     compared(rms_norm(x, norm.weight, 1e-3), norm(x), (x, norm.weight))
 
 
+def test_under_autocast_a_norm_is_rounded_once_for_all_that_read_it():
+    x, norm = numbers(2, 5, 8, dtype=torch.bfloat16), LlamaRMSNorm(8)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = rms_norm(x, norm.weight, 1e-6)
+        assert norm(x).dtype == torch.float32
+        compared(found, norm(x).to(torch.bfloat16), (x, norm.weight))
+    assert found.equal(norm(x).to(torch.bfloat16))
+
+
 def test_only_inputs_are_kept():
     gate, up, x = numbers(5, 8), numbers(5, 8, seed=2), numbers(5, 8, seed=3)
     kept = []

@@ -72,15 +72,18 @@ class _Gated(torch.autograd.Function):
 
 def rms_norm(x: Tensor, weight_H: Tensor, eps: float) -> Tensor:
     """weight * x / sqrt(mean(x^2) + eps), shape (..., H); in fp32 until the weight is multiplied, as LLaMA has it, and
-    differentiable in both."""
-    return _RmsNorm.apply(x, weight_H, eps)
+    differentiable in both. Under autocast it is rounded to the products' type here: each product that reads it would
+    do that by itself, and keep a copy of its own."""
+    device = x.device.type
+    narrow = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+    return _RmsNorm.apply(x, weight_H, eps, narrow)
 
 
 class _RmsNorm(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x: Tensor, weight_H: Tensor, eps: float) -> Tensor:
+    def forward(ctx, x: Tensor, weight_H: Tensor, eps: float, narrow: torch.dtype | None) -> Tensor:
         inverse_N1 = x.new_empty((*x.shape[:-1], 1), dtype=torch.float32)
-        out = x.new_empty(x.shape, dtype=torch.promote_types(x.dtype, weight_H.dtype))
+        out = x.new_empty(x.shape, dtype=narrow or torch.promote_types(x.dtype, weight_H.dtype))
         for x_NH, inverse, out_NH in _blocks(x, inverse_N1, out):
             wide_NH = x_NH.float()
             torch.linalg.vector_norm(wide_NH, dim=-1, keepdim=True, out=inverse)
@@ -101,7 +104,7 @@ class _RmsNorm(torch.autograd.Function):
             scaled_NH = grad_NH * weight_H.float()
             share_N1 = (scaled_NH * normed_NH).mean(-1, keepdim=True)
             to_x_NH.copy_(scaled_NH.addcmul_(normed_NH, share_N1, value=-1.0).mul_(inverse))
-        return grad_x, None if grad_weight is None else grad_weight.to(weight_H.dtype), None
+        return grad_x, None if grad_weight is None else grad_weight.to(weight_H.dtype), None, None
 
 
 def rotated(x_BATD: Tensor, cos_BTD: Tensor, sin_BTD: Tensor, heads_at: int = 1) -> Tensor:
