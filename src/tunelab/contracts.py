@@ -45,6 +45,15 @@ class Options(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    hidden_at_default: ClassVar[tuple[str, ...]] = ()
+    """Options that are written down only where they are not the default: the ids of runs without them stay the same."""
+
+    @model_serializer(mode="wrap")
+    def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = type(self).model_fields
+        hidden = [name for name in self.hidden_at_default if getattr(self, name) == fields[name].default]
+        return {name: value for name, value in write(self).items() if name not in hidden}
+
 
 OptimizerKind = Literal["adamw", "adamw8bit", "paged_adamw8bit", "adafactor"]
 """What the shared rule can be; training/inner/optimizers.py says what each is."""
@@ -238,15 +247,6 @@ class Task(Options, ABC):
     """Names in `metrics/`, a variant after a colon. The first one decides ties in the report's summary."""
     generation: Generation = Generation()
     """Decoding defaults of this task; the study's `generation` and the task entry override them."""
-
-    hidden_at_default: ClassVar[tuple[str, ...]] = ()
-    """Options that are written down only where they are not the default: the ids of runs without them stay the same."""
-
-    @model_serializer(mode="wrap")
-    def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        fields = type(self).model_fields
-        hidden = [name for name in self.hidden_at_default if getattr(self, name) == fields[name].default]
-        return {name: value for name, value in write(self).items() if name not in hidden}
 
     @abstractmethod
     def examples(self, split: Literal["train", "validation", "test"]) -> Sequence[Example]:

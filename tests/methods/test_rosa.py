@@ -16,6 +16,7 @@ from training_harness import Stopped, make_session, run_training
 from tunelab.data.tokens.batching import Order
 from tunelab.errors import ConfigError, ModelError
 from tunelab.kernels.adapted_linear import adapted_layers
+from tunelab.kernels.sparse import in_passes
 from tunelab.methods import rosa
 from tunelab.methods.full import Full
 from tunelab.methods.lora import Lora
@@ -180,7 +181,7 @@ def test_mask_is_the_same_however_many_layers_are_measured_at_a_time(monkeypatch
     method = Rosa(rank=4, density=0.05, dropout=0.2, learning_rate=RATE)
     whole = positions(prepared(method).model)
     monkeypatch.setattr(rosa, "SCORES_AT_ONCE", 3000)
-    assert len(rosa._passes(rosa._sparse_layers(prepared(method).model), limit=3000)) > 3
+    assert len(in_passes(rosa._sparse_layers(prepared(method).model), limit=3000)) > 3
     assert positions(prepared(method).model) == whole
 
 

@@ -68,7 +68,7 @@ class Frozen(NamedTuple):
 
 
 class _AdaptedProduct(torch.autograd.Function):
-    """Frozen W (O, I) and bias; gradients for x, A, B and the values of S only."""
+    """Frozen W (O, I); gradients for x, the bias, A, B and the values of S."""
 
     @staticmethod
     def forward(
@@ -97,6 +97,7 @@ class _AdaptedProduct(torch.autograd.Function):
         x_NI, low_NR, a_RI, b_OR, values_K = ctx.saved_tensors
         frozen = ctx.frozen
         grad_x = grad_a = grad_b = grad_values = None
+        grad_bias = grad_NO.sum(0) if ctx.needs_input_grad[2] else None
         if ctx.needs_input_grad[0]:
             grad_x = grad_NO @ frozen.plus(values_K)
         if low_NR is not None:
@@ -115,11 +116,11 @@ class _AdaptedProduct(torch.autograd.Function):
                 grad_NO, x_NI = grad_NO.float(), x_NI.float()
             for first, block_MI in row_blocks(grad_NO, x_NI):
                 frozen.collect(first, block_MI)
-        return grad_x, None, None, grad_a, grad_b, None, None, grad_values
+        return grad_x, None, grad_bias, grad_a, grad_b, None, None, grad_values
 
 
 class AdaptedLinear(nn.Module):
-    """Replaces one linear layer; the base weight and bias are frozen and keep their storage.
+    """Replaces one linear layer; the base weight is frozen and keeps its storage, and so does the bias, frozen or not.
 
     The base is nn.Linear, GPT-2's Conv1D (`transposed`: its weight lies as (I, O)), or a quantised layer, which has
     `dense(dtype)` in place of a float weight. Parts of a fused layer that have factors of their own are submodules

@@ -10,6 +10,8 @@
 | `.sparse_columns` | uint16 (K); int32 where I > 65536 | |
 | `.sparse_rows` | int32 (O + 1) | row o has the positions from rows[o] to rows[o + 1] (CSR) |
 
+What is trained beside the adapters (models/also.py) lies there as PEFT has it, a tensor a parameter.
+
 The change of a layer's weight, (O, I) for GPT-2's Conv1D too, is alpha / rank * B A + the sparse values.
 """
 # I in, O out, R rank, K sparse positions
@@ -17,7 +19,7 @@ The change of a layer's weight, (O, I) for GPT-2's Conv1D too, is alpha / rank *
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +33,18 @@ from tunelab.kernels.sparse import compressed, expanded
 
 
 def write(
-    folder: Path, layers: Mapping[str, AdaptedLinear], *, method: str, base_model: str, options: dict[str, Any]
+    folder: Path,
+    layers: Mapping[str, AdaptedLinear],
+    more: Mapping[str, Tensor],
+    *,
+    method: str,
+    base_model: str,
+    options: dict[str, Any],
 ) -> None:
+    """`more`: further tensors, named as on disk."""
     from safetensors.torch import save_file
 
-    tensors = {}
+    tensors = dict(more)
     for name, layer in layers.items():
         for half in HALVES if layer.lora_A is not None else ():
             tensors[f"{PREFIX}{name}.{half}.weight"] = getattr(layer, half)
@@ -44,7 +53,7 @@ def write(
             for part, value in compressed(layer.sparse.index_K, shape=layer.shape).items():
                 tensors[f"{PREFIX}{name}.sparse_{part}"] = value
     folder.mkdir(parents=True, exist_ok=True)
-    plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+    plain = {key: value.detach().cpu().clone().contiguous() for key, value in tensors.items()}  # tied ones share memory
     save_file(plain, folder / WEIGHTS, metadata={"format": "pt"})
     config = {"tunelab_method": method, "base_model_name_or_path": base_model, "options": options}
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
@@ -63,16 +72,17 @@ def saved_folder(path: Path, *, method: str) -> Path | None:
     return next((folder for folder in found if read_options(folder, method=method) is not None), None)
 
 
-def read(folder: Path, layers: Mapping[str, AdaptedLinear]) -> None:
-    """Put what `write` wrote into the layers.
+def read(folder: Path, layers: Mapping[str, AdaptedLinear], *, leave_out: Callable[[str], bool]) -> dict[str, Tensor]:
+    """Put what `write` wrote into the layers; gives the tensors that are left out, by their names on disk.
 
     Raises:
         ModelError: the file is missing, or was written for other layers, another rank or another density.
     """
     tensors = _tensors(folder)
+    further = {key: value for key, value in tensors.items() if leave_out(key)}
     wanted = {f"{PREFIX}{name}.{key}" for name, layer in layers.items() for key in _keys(layer)}
-    if wanted != set(tensors):
-        odd = sorted(wanted ^ set(tensors))[0]
+    if wanted | further.keys() != tensors.keys():
+        odd = sorted((wanted | further.keys()) ^ tensors.keys())[0]
         raise ModelError(f"{folder}: changes other layers, or other parts of them, than these options (first: {odd})")
     with torch.no_grad():
         for name, layer in layers.items():
@@ -84,6 +94,7 @@ def read(folder: Path, layers: Mapping[str, AdaptedLinear]) -> None:
                 own.copy_(value)
             if layer.sparse_values is not None:
                 layer.sparse.index_K.copy_(_positions(folder, tensors, name, layer.shape))
+    return further
 
 
 def read_positions(folder: Path, shapes: Mapping[str, tuple[int, int]]) -> dict[str, Tensor]:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tunelab.errors import ConfigError
 from tunelab.kernels.adapted_linear import AdaptedLinear, adapt, shape_of
 from tunelab.kernels.initial import kaiming_uniform
-from tunelab.kernels.parts import Factors, Part
+from tunelab.kernels.parts import Factors, Part, apart
 
 Init = Literal["default", "pissa", "olora"]
 
@@ -124,6 +124,27 @@ def restart_from(layer: AdaptedLinear, start: Factors) -> None:
     _add_to_base(layer, start, sign=-1)
     own.a_RI.copy_(start.a_RI)
     own.b_OR.copy_(start.b_OR)
+
+
+def saved_factors(layer: AdaptedLinear) -> tuple[Tensor, Tensor]:
+    """A and B for the untouched base: where s B0 A0 was taken out of it, [A; A0] and [B, -B0], as PEFT converts."""
+    own, start = layer.factors, initial(layer)
+    if start is None:
+        return own
+    return torch.cat([own.a_RI, start.a_RI]), torch.cat([own.b_OR, -start.b_OR], dim=1)
+
+
+def load_factors(layer: AdaptedLinear, a_RI: Tensor, b_OR: Tensor) -> bool:
+    """What `saved_factors` gave. False: it changes rows that this layer does not."""
+    if layer.parts:
+        return apart(layer.parts.values(), Factors(a_RI, b_OR))
+    own = layer.factors
+    rank, device = len(own.a_RI), own.a_RI.device
+    own.a_RI.copy_(a_RI[:rank])
+    own.b_OR.copy_(b_OR[:, :rank])
+    if initial(layer) is not None:
+        restart_from(layer, Factors(a_RI[rank:].to(device), -b_OR[:, rank:].to(device)))
+    return True
 
 
 def _add_to_base(layer: AdaptedLinear, factors: Factors, *, sign: int) -> None:

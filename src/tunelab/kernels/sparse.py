@@ -9,8 +9,8 @@ with CUDA kernels of their own; here both are torch's operations).
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -132,3 +132,18 @@ def expanded(columns_K: Tensor, rows: Tensor, *, shape: tuple[int, int]) -> Tens
     if bool((columns_K >= inputs).any()) or bool((columns_K < 0).any()) or bool((index_K.diff() <= 0).any()):
         raise ValueError(f"the columns are not ascending numbers below {inputs}")
     return index_K.to(torch.int32)
+
+
+def in_passes(layers: Mapping[str, Any], *, limit: int) -> list[dict[str, Any]]:
+    """Layers, each with a `shape` (O, I), in order, as many at a time as have `limit` weights together; a larger one
+    alone."""
+    passes: list[dict[str, Any]] = []
+    room = 0
+    for name, layer in layers.items():
+        size = layer.shape[0] * layer.shape[1]
+        if size > room or not passes:
+            passes.append({})
+            room = limit
+        passes[-1][name] = layer
+        room -= size
+    return passes

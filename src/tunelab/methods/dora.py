@@ -34,7 +34,15 @@ class Dora(Method):
     targets: str | tuple[str, ...] = "all-linear"
     """Which linear layers are adapted: all-linear, attention, a list of names, or a regular expression."""
 
+    also: str | tuple[str, ...] = ()
+    """What of the base is trained beside the adapters, as it is: embeddings, head, norms, biases, or modules by name;
+    one string that is none of these is a regular expression for module paths. docs/targets.md says more."""
+
+    also_rate: PositiveFloat = 1.0
+    """What `also` names learns at this multiple of the learning rate."""
+
     short_names: ClassVar[dict[str, str]] = {"rank": "r"}
+    hidden_at_default: ClassVar[tuple[str, ...]] = ("also", "also_rate")
     parallel: ClassVar[bool] = True
 
     def attach(self, model: PreTrainedModel, *, seed: int) -> PreTrainedModel:
@@ -43,6 +51,7 @@ class Dora(Method):
         from tunelab.kernels.initial import kaiming_uniform
         from tunelab.kernels.peft_format import shortest_names
         from tunelab.models import peft_tuners
+        from tunelab.models.also import train_beside
         from tunelab.models.bitsandbytes_import import import_bitsandbytes
         from tunelab.models.targets import check_rank, is_transposed, linear_layers, select
 
@@ -66,21 +75,27 @@ class Dora(Method):
                 rank, inputs = first.shape
                 values = kaiming_uniform(seed=seed, name=f"{name}.lora_A", shape=(rank, inputs))
                 first.data.copy_(torch.from_numpy(values))
+        train_beside(model, self.also)
         return model
 
     def remarks(self, model: PreTrainedModel) -> list[str]:
+        from tunelab.models.also import remarks
         from tunelab.models.targets import reach_remarks
 
-        return reach_remarks(model, {"adapts": self.targets})
+        return reach_remarks(model, {"adapts": self.targets}) + remarks(model, self.also)
+
+    def rate_of(self, name: str) -> float:
+        return 1.0 if ".lora_" in name else self.also_rate
 
     @classmethod
     def saved_options(cls, folder: Path) -> dict[str, Any] | None:
         from tunelab.models import peft_tuners
+        from tunelab.models.also import saved_also
 
         saved = peft_tuners.saved_config(folder)
         if saved.get("peft_type") != "LORA" or not saved.get("use_dora"):
             return None
-        for field in ("alpha_pattern", "rank_pattern", "modules_to_save", "use_rslora", "bias", "lora_bias"):
+        for field in ("alpha_pattern", "rank_pattern", "trainable_token_indices", "use_rslora", "lora_bias"):
             if saved.get(field) not in (None, False, [], {}, "none"):
                 raise ModelError(f"{folder}: {field} is {saved[field]!r}, which dora here cannot do; load it with PEFT")
         start = saved.get("init_lora_weights", True)
@@ -92,17 +107,21 @@ class Dora(Method):
             "alpha": float(saved["lora_alpha"]),
             "dropout": saved.get("lora_dropout", 0.0),
             "targets": targets if isinstance(targets, str) else tuple(targets),
+            "also": saved_also(folder, saved),
         }
 
     def save(self, model: PreTrainedModel, folder: Path) -> None:
         from tunelab.models import peft_tuners
+        from tunelab.models.also import add_to_adapter, beside
 
         peft_tuners.save(model, folder)
+        add_to_adapter(folder, beside(model, self.also), encoder_decoder=model.config.is_encoder_decoder)
 
     def load(self, model: PreTrainedModel, folder: Path) -> None:
         from tunelab.models import peft_tuners
+        from tunelab.models.also import is_beside, load_beside
 
-        peft_tuners.load(model, folder)
+        load_beside(model, self.also, peft_tuners.load(model, folder, leave_out=is_beside), folder)
 
     def merged(self, model: PreTrainedModel) -> PreTrainedModel:
         from tunelab.models import peft_tuners

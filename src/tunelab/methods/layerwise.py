@@ -101,6 +101,8 @@ class Layerwise(Method):
     def attach(self, model: PreTrainedModel, *, seed: int) -> PreTrainedModel:
         from tunelab.models.hiding import hidden
 
+        if getattr(self.members[0], "also", ()):
+            raise ConfigError("also: what is no linear layer belongs to the second method of layerwise; name it there")
         first, second = self._shared_out(model)
         setattr(model, _LAYERS, (first, second))
         trained = set()

@@ -24,7 +24,7 @@ from tunelab.kernels.peft_format import HALVES, PREFIX, WrittenLayer, shortest_n
 from tunelab.records import LowRank
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
     from transformers import PreTrainedModel
 
     from tunelab.kernels.adapted_linear import AdaptedLinear
@@ -35,7 +35,7 @@ it does not know the key, and goes on."""
 SAVED = ("rank", "alpha", "ranks", "alphas", "targets")
 """What OPTIONS holds."""
 UNREAD = (
-    "modules_to_save", "trainable_token_indices", "layer_replication", "bias", "lora_bias",
+    "trainable_token_indices", "layer_replication", "lora_bias",
     "alora_invocation_tokens", "layers_to_transform", "exclude_modules", "use_qalora", "use_bdlora", "arrow_config",
     "kasa_config", "monteclora_config", "velora_config",
 )  # fmt: skip
@@ -77,13 +77,22 @@ class Lora(Method):
     """Which linear layers are adapted: all-linear, attention, a list of names, or a regular expression. A name can be
     a part of a fused layer, `c_attn.q`: it has A and B of its own, the rank each; see models/fused_parts.py."""
 
+    also: str | tuple[str, ...] = ()
+    """What of the base is trained beside the adapters, as it is: embeddings, head, norms, biases, or modules by name;
+    one string that is none of these is a regular expression for module paths. docs/targets.md says more."""
+
+    also_rate: PositiveFloat = 1.0
+    """What `also` names learns at this multiple of the learning rate."""
+
     short_names: ClassVar[dict[str, str]] = {"rank": "r"}
+    hidden_at_default: ClassVar[tuple[str, ...]] = ("also", "also_rate")
     parallel: ClassVar[bool] = True
     shards: ClassVar[bool] = True
     written_by: ClassVar[str] = "lora"
     """`tunelab_method` in adapter_config.json, where a method derived from this one writes the same format."""
 
     def attach(self, model: PreTrainedModel, *, seed: int) -> PreTrainedModel:
+        from tunelab.models.also import train_beside
         from tunelab.models.targets import select_parts
 
         chosen = select_parts(model, self.targets)
@@ -96,6 +105,7 @@ class Lora(Method):
         for name, (layer, rows) in chosen.items():
             adapted = self._parted(layer, rows, name=name, seed=seed) if rows else self._adapted(layer, name, seed=seed)
             model.set_submodule(name, adapted)
+        train_beside(model, self.also)
         return model
 
     def _adapted(self, layer: nn.Module, name: str, *, seed: int) -> AdaptedLinear:
@@ -133,6 +143,8 @@ class Lora(Method):
 
         if self.init != "default":
             raise ConfigError(f"init: {self.init} needs torch; without it lora starts with init: default")
+        if self.also:
+            raise ConfigError("also: what is trained beside the adapters needs torch; leave it out")
         chosen = named_layers(layers, self.targets, config)
         self._check_patterns(chosen)
         return {
@@ -160,25 +172,30 @@ class Lora(Method):
         return math.sqrt(rank) if self.scaling == "rslora" else rank
 
     def remarks(self, model: PreTrainedModel) -> list[str]:
+        from tunelab.models.also import remarks
         from tunelab.models.targets import reach_remarks
 
-        return reach_remarks(model, {"adapts": self.targets})
+        return reach_remarks(model, {"adapts": self.targets}) + remarks(model, self.also)
 
     def rate_of(self, name: str) -> float:
-        return self.b_rate if name.endswith(".lora_B") else 1.0
+        return {"lora_A": 1.0, "lora_B": self.b_rate}.get(name.rpartition(".")[2], self.also_rate)
 
     def save(self, model: PreTrainedModel, folder: Path) -> None:
         from safetensors.torch import save_file
 
         from tunelab.kernels.adapted_linear import adapted_layers
+        from tunelab.kernels.adapters import saved_factors
+        from tunelab.models.also import beside, peft_fields
         from tunelab.models.targets import linear_layers
 
-        layers = adapted_layers(model)
-        tensors = {
-            f"{PREFIX}{name}.{half}.weight": value.detach().cpu().contiguous()
+        layers, more = adapted_layers(model), beside(model, self.also)
+        factors = {
+            f"{PREFIX}{name}.{half}.weight": value
             for name, layer in layers.items()
-            for half, value in zip(HALVES, _saved_factors(layer), strict=True)
+            for half, value in zip(HALVES, saved_factors(layer), strict=True)
         }
+        # clones: safetensors refuses tensors that share memory, as tied ones do
+        tensors = {key: value.detach().cpu().clone().contiguous() for key, value in (factors | more.tensors()).items()}
         folder.mkdir(parents=True, exist_ok=True)
         save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
         written = {
@@ -190,7 +207,7 @@ class Lora(Method):
             base_model=model.config._name_or_path,
             target_modules=shortest_names(linear_layers(model), list(layers)),
             encoder_decoder=model.config.is_encoder_decoder,
-        )
+        ) | peft_fields(more, encoder_decoder=model.config.is_encoder_decoder)
         (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n")
 
     def peft_config(
@@ -242,6 +259,8 @@ class Lora(Method):
 
     @classmethod
     def saved_options(cls, folder: Path) -> dict[str, object] | None:
+        from tunelab.models.also import saved_also
+
         file = folder / "adapter_config.json"
         saved = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
         if saved.get("peft_type") != "LORA" or saved.get("use_dora") or saved.get("target_parameters"):
@@ -263,6 +282,7 @@ class Lora(Method):
             "targets": saved["target_modules"],
         } | saved.get(OPTIONS, {})
         return own | {
+            "also": saved_also(folder, saved),
             "scaling": "rslora" if saved.get("use_rslora") else "standard",
             "dropout": saved.get("lora_dropout", 0.0),
             "targets": own["targets"] if isinstance(own["targets"], str) else tuple(own["targets"]),
@@ -273,6 +293,8 @@ class Lora(Method):
         from safetensors.torch import load_file
 
         from tunelab.kernels.adapted_linear import adapted_layers
+        from tunelab.kernels.adapters import load_factors, saved_factors
+        from tunelab.models.also import is_beside, load_beside
 
         file = folder / "adapter_model.safetensors"
         if not file.exists():
@@ -280,17 +302,19 @@ class Lora(Method):
         tensors = load_file(file)
         layers = adapted_layers(model)
         wanted = {f"{PREFIX}{name}.{half}.weight" for name in layers for half in HALVES}
-        if wanted != set(tensors):
-            odd = sorted(wanted ^ set(tensors))[0]
+        load_beside(model, self.also, tensors, folder)
+        found = {key for key in tensors if not is_beside(key)}
+        if wanted != found:
+            odd = sorted(wanted ^ found)[0]
             raise ModelError(f"{folder}: adapts other layers than this model and these targets (first: {odd})")
         with torch.no_grad():
             for name, layer in layers.items():
                 saved = [tensors[f"{PREFIX}{name}.{half}.weight"] for half in HALVES]
-                for half, own, value in zip(HALVES, _saved_factors(layer), saved, strict=True):
+                for half, own, value in zip(HALVES, saved_factors(layer), saved, strict=True):
                     if own.shape != value.shape:
                         shapes = f"{tuple(value.shape)}, not {tuple(own.shape)}"
                         raise ModelError(f"{folder}: {half} of {name} has shape {shapes}; another rank or model")
-                if not _load_factors(layer, *saved):
+                if not load_factors(layer, *saved):
                     rule = f"B is not zero outside {', '.join(layer.part_names)}, the parts that are adapted"
                     raise ModelError(f"{folder}: {name}: {rule}; whole layers were trained: load it with PEFT")
 
@@ -300,31 +324,3 @@ class Lora(Method):
         model = copy.deepcopy(model)
         merge_adapted(model)
         return model
-
-
-def _saved_factors(layer: AdaptedLinear) -> tuple[Tensor, Tensor]:
-    """A and B for the untouched base: where s B0 A0 was taken out of it, [A; A0] and [B, -B0], as PEFT converts."""
-    import torch
-
-    from tunelab.kernels.adapters import initial
-
-    own, start = layer.factors, initial(layer)
-    if start is None:
-        return own
-    return torch.cat([own.a_RI, start.a_RI]), torch.cat([own.b_OR, -start.b_OR], dim=1)
-
-
-def _load_factors(layer: AdaptedLinear, a_RI: Tensor, b_OR: Tensor) -> bool:
-    """False: it changes rows that this layer does not."""
-    from tunelab.kernels.adapters import initial, restart_from
-    from tunelab.kernels.parts import Factors, apart
-
-    if layer.parts:
-        return apart(layer.parts.values(), Factors(a_RI, b_OR))
-    own = layer.factors
-    rank, device = len(own.a_RI), own.a_RI.device
-    own.a_RI.copy_(a_RI[:rank])
-    own.b_OR.copy_(b_OR[:, :rank])
-    if initial(layer) is not None:
-        restart_from(layer, Factors(a_RI[rank:].to(device), -b_OR[:, rank:].to(device)))
-    return True

@@ -57,6 +57,13 @@ class Rosa(Method):
     targets: str | tuple[str, ...] = "all-linear"
     """Which linear layers are adapted: all-linear, attention, a list of names, or a regular expression."""
 
+    also: str | tuple[str, ...] = ()
+    """What of the base is trained beside the adapters, as it is: embeddings, head, norms, biases, or modules by name;
+    one string that is none of these is a regular expression for module paths. docs/targets.md says more."""
+
+    also_rate: PositiveFloat = 1.0
+    """What `also` names learns at this multiple of the learning rate."""
+
     base: Literal["float", "nf4"] = "float"
     """How W is held; nf4: all linear layers but the head in 4 bits (QRoSA)."""
 
@@ -76,6 +83,7 @@ class Rosa(Method):
     """Low-rank steps before the gradients are measured; default: a tenth of the run's, at most 64."""
 
     short_names: ClassVar[dict[str, str]] = {"rank": "r", "density": "d"}
+    hidden_at_default: ClassVar[tuple[str, ...]] = ("also", "also_rate")
     parallel: ClassVar[bool] = True
 
     @model_validator(mode="after")
@@ -120,7 +128,7 @@ class Rosa(Method):
 
     def rate_of(self, name: str) -> float:
         if not name.endswith((".lora_A", ".lora_B")):
-            return 1.0
+            return 1.0 if name.endswith(".sparse_values") else self.also_rate
         if self.low_rank_learning_rate is None:
             return LOW_RANK_RATIO if self.density else 1.0
         return self.low_rank_learning_rate / self.learning_rate
@@ -133,6 +141,7 @@ class Rosa(Method):
 
     def attach(self, model: PreTrainedModel, *, seed: int) -> PreTrainedModel:
         from tunelab.kernels.adapted_linear import adapt
+        from tunelab.models.also import train_beside
         from tunelab.models.quantise import quantise_model
         from tunelab.models.targets import is_transposed, outputs_and_inputs, select
 
@@ -158,15 +167,18 @@ class Rosa(Method):
                     transposed=is_transposed(layer),
                 )
                 model.set_submodule(name, adapted)
+        train_beside(model, self.also)
         return model
 
     def remarks(self, model: PreTrainedModel) -> list[str]:
+        from tunelab.models.also import remarks
         from tunelab.models.quantise import float_remarks
         from tunelab.models.targets import reach_remarks
 
+        further = remarks(model, self.also)
         if self.base == "float":
-            return reach_remarks(model, {"adapts": self.targets})
-        return reach_remarks(model, {"adapts": self.targets, "holds in 4 bits": ".*"}) + float_remarks(model)
+            return reach_remarks(model, {"adapts": self.targets}) + further
+        return reach_remarks(model, {"adapts": self.targets, "holds in 4 bits": ".*"}) + float_remarks(model) + further
 
     # -------------------------------------------------------------- the mask
 
@@ -209,9 +221,11 @@ class Rosa(Method):
         return f"warmup_steps: {self.warmup_steps} is not below the run's {num_steps} steps, so {rule}"
 
     def _warm_up(self, session: Session, order: Order, run: RunConfig, *, num_steps: int) -> None:
+        from tunelab.models.also import beside
         from tunelab.training.step import take_step
 
         values = [layer.sparse.values_K for layer in _sparse_layers(session.model).values()]
+        values += beside(session.model, self.also).parameters.values()
         for parameter in values if num_steps else ():
             parameter.requires_grad_(False)
         session.restart()
@@ -223,7 +237,7 @@ class Rosa(Method):
 
     def _largest(self, session: Session, order: Order, run: RunConfig, *, after: int) -> dict[str, Tensor]:
         """Layer -> positions. As many layers at a time as their scores fit; each pass sees the same examples."""
-        from tunelab.kernels.sparse import Scores
+        from tunelab.kernels.sparse import Scores, in_passes
         from tunelab.records import Batch
         from tunelab.training.step import accumulate, settle_scale
 
@@ -235,7 +249,7 @@ class Rosa(Method):
         for index, row in enumerate(rows):
             settle_scale(session, [Batch((row,))], key=(run.seed, after + 1, index))
         chosen: dict[str, Tensor] = {}
-        for layers in _passes(_sparse_layers(session.model), limit=SCORES_AT_ONCE):
+        for layers in in_passes(_sparse_layers(session.model), limit=SCORES_AT_ONCE):
             scale = session.loss_scale or 1.0
             scores = {name: Scores(layer.shape, self.mask_gradient, scale=scale) for name, layer in layers.items()}
             for name, layer in layers.items():
@@ -277,10 +291,12 @@ class Rosa(Method):
     def save(self, model: PreTrainedModel, folder: Path) -> None:
         from tunelab.kernels.adapted_linear import adapted_layers
         from tunelab.kernels.adapter_file import write
+        from tunelab.models.also import beside
 
         options = self.model_dump(mode="json", exclude=NOT_SAVED)
         base_model = model.config._name_or_path
-        write(folder, adapted_layers(model), method=NAME, base_model=base_model, options=options)
+        more = beside(model, self.also).tensors()
+        write(folder, adapted_layers(model), more, method=NAME, base_model=base_model, options=options)
 
     @classmethod
     def saved_options(cls, folder: Path) -> dict[str, object] | None:
@@ -291,8 +307,10 @@ class Rosa(Method):
     def load(self, model: PreTrainedModel, folder: Path) -> None:
         from tunelab.kernels.adapted_linear import adapted_layers
         from tunelab.kernels.adapter_file import read
+        from tunelab.models.also import is_beside, load_beside
 
-        read(folder, adapted_layers(model))
+        tensors = read(folder, adapted_layers(model), leave_out=is_beside)
+        load_beside(model, self.also, tensors, folder)
 
     def merged(self, model: PreTrainedModel) -> PreTrainedModel:
         """Plain fp32 weights, for nf4 the dequantised ones plus the update."""
@@ -309,17 +327,3 @@ def _sparse_layers(model: PreTrainedModel) -> dict[str, AdaptedLinear]:
     from tunelab.kernels.adapted_linear import adapted_layers
 
     return {name: layer for name, layer in adapted_layers(model).items() if layer.sparse_values is not None}
-
-
-def _passes(layers: dict[str, AdaptedLinear], *, limit: int) -> list[dict[str, AdaptedLinear]]:
-    """In order, as many at a time as have `limit` weights together; a larger one alone."""
-    passes: list[dict[str, AdaptedLinear]] = []
-    room = 0
-    for name, layer in layers.items():
-        size = layer.shape[0] * layer.shape[1]
-        if size > room or not passes:
-            passes.append({})
-            room = limit
-        passes[-1][name] = layer
-        room -= size
-    return passes

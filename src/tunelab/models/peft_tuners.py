@@ -11,7 +11,7 @@ import importlib.util
 import json
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,8 +129,10 @@ def save(model: PreTrainedModel, folder: Path) -> None:
     (folder / "README.md").unlink(missing_ok=True)  # a model card full of blanks
 
 
-def load(model: PreTrainedModel, folder: Path) -> None:
-    """Read into an attached model what `save` wrote.
+def load(
+    model: PreTrainedModel, folder: Path, *, leave_out: Callable[[str], bool] = lambda key: False
+) -> dict[str, Tensor]:
+    """Read into an attached model what `save` wrote; gives the tensors that are left out, by their names on disk.
 
     Raises:
         ModelError: no adapter there, or one of another model, other layers or other options.
@@ -141,7 +143,9 @@ def load(model: PreTrainedModel, folder: Path) -> None:
     file = folder / "adapter_model.safetensors"
     if not file.exists():
         raise ModelError(f"{folder}: no adapter_model.safetensors in it; an adapter in PEFT's format is wanted")
-    wrapper, saved = wrapper_of(model), load_file(file)
+    wrapper, tensors = wrapper_of(model), load_file(file)
+    further = {key: value for key, value in tensors.items() if leave_out(key)}
+    saved = {key: value for key, value in tensors.items() if key not in further}
     ranks = saved_config(folder).get("rank_pattern")
     if ranks and config_of(model).peft_type.value == "ADALORA":
         config_of(model).rank_pattern = ranks  # the layers shrink to the ranks that training left
@@ -152,6 +156,7 @@ def load(model: PreTrainedModel, folder: Path) -> None:
     except (RuntimeError, KeyError) as error:
         reason = str(error).strip().splitlines()[-1].strip()
         raise ModelError(f"{folder}: does not fit this model and these options: {reason}") from error
+    return further
 
 
 def _check_keys(wanted: set[str], saved: set[str], folder: Path) -> None:

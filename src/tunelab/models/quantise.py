@@ -39,7 +39,7 @@ LARGEST_ERROR = 0.16
 
 
 class _FrozenLinear(torch.autograd.Function):
-    """Keeps nothing: the weight is asked for again in the backward pass."""
+    """Keeps nothing: the weight is asked for again in the backward pass. Gradients for x and the bias."""
 
     @staticmethod
     def forward(ctx, x: Tensor, weight: Callable[[], Tensor], bias_O) -> Tensor:
@@ -48,11 +48,12 @@ class _FrozenLinear(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad: Tensor):
-        return (grad @ ctx.weight() if ctx.needs_input_grad[0] else None), None, None
+        grad_x = grad @ ctx.weight() if ctx.needs_input_grad[0] else None
+        return grad_x, None, grad.flatten(0, -2).sum(0) if ctx.needs_input_grad[2] else None
 
 
 class Nf4Linear(nn.Module):
-    """y = x W^T + b with W (O, I) in nf4: two codes a byte, 8-bit scales. Buffers only: nothing is trained.
+    """y = x W^T + b with W (O, I) in nf4: two codes a byte, 8-bit scales, in buffers; a bias may be trained.
 
     Takes the place of nn.Linear or of GPT-2's Conv1D (`transposed`: its weight lies as (I, O)); the codes run along
     the rows of W (O, I) for both, as bitsandbytes and transformers have it.

@@ -171,7 +171,7 @@ def _rows_reached(attached: nn.Module, path: str) -> frozenset[Rows]:
     module: Any = attached
     for step in modules:
         while not hasattr(module, step):
-            module = _inner(module)
+            module = inner(module)
         module = getattr(module, step)
     for layer in _layers_of(module):
         own = layer._parameters.get(name)
@@ -189,10 +189,10 @@ def _layers_of(module: Any) -> Iterator[Any]:
     """A module and what it wraps, from outside inward."""
     while module is not None:
         yield module
-        module = _inner(module)
+        module = inner(module)
 
 
-def _inner(module: Any) -> Any:
+def inner(module: Any) -> Any:
     """What an adapter wraps: PEFT calls it base_layer or original_module, layers of ours base."""
     names = ("base_layer", "base", "original_module")
     return next((module._modules[name] for name in names if module._modules.get(name) is not None), None)
@@ -202,8 +202,8 @@ def _changes(layer: Any, name: str) -> bool:
     """Whether a layer that is no plain one changes its base's parameter of that name."""
     if getattr(layer, "trains_codes", False):
         return name == "weight"
-    if _inner(layer) is None:
+    if inner(layer) is None:
         return False
-    wrapped = {id(parameter) for parameter in _inner(layer).parameters()}
+    wrapped = {id(parameter) for parameter in inner(layer).parameters()}
     own = {key: value for key, value in layer.named_parameters() if value.requires_grad and id(value) not in wrapped}
     return bool(own) and (name != "bias" or any(key.endswith("bias") for key in own))

@@ -59,5 +59,5 @@ def _said(field: str, entry: Entry) -> Any:
 def shown(value: Any) -> str:
     """A value of a field in a few letters."""
     if isinstance(value, tuple):
-        return "+".join(shown(part) for part in value)
+        return "+".join(shown(part) for part in value) or "none"
     return f"{value:g}" if isinstance(value, float) else str(value)
