@@ -50,9 +50,8 @@ class Options(BaseModel):
 
     @model_serializer(mode="wrap")
     def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        fields = type(self).model_fields
-        hidden = [name for name in self.hidden_at_default if getattr(self, name) == fields[name].default]
-        return {name: value for name, value in write(self).items() if name not in hidden}
+        defaults = {name: type(self).model_fields[name].default for name in self.hidden_at_default}
+        return {name: value for name, value in write(self).items() if getattr(self, name) != defaults.get(name, ...)}
 
 
 OptimizerKind = Literal["adamw", "adamw8bit", "paged_adamw8bit", "adafactor"]
@@ -175,12 +174,16 @@ class Method(Options, ABC):
         return list(dict.fromkeys(remark for member in self.members for remark in member.remarks(model)))
 
     def prepare(self, session: Session, order: Order, run: RunConfig) -> None:
-        """Look at data before step 1 (a mask from gradients, a data-driven start). Timed apart as `prepare`.
+        """Look at data before step 1 (a mask, a start), where these options do: `prepares`. Timed apart as `prepare`.
 
         A function of (model, order, run) alone: it is repeated when a run is killed in it, and skipped when a
         checkpoint exists. What it decides beyond trained values goes into `state`. A method that trains in here
         ends with `session.restart()`.
         """
+
+    @property
+    def prepares(self) -> bool:
+        return type(self).prepare is not Method.prepare
 
     def state(self, model: PreTrainedModel) -> dict[str, torch.Tensor]:
         """What resuming needs beside the trained parameters: positions chosen in `prepare`, quantised weights that
@@ -307,13 +310,11 @@ class Metric(ABC):
         return ""
 
     def unread(self, references: Sequence[str]) -> str:
-        """What of these references it throws away or cannot tell apart (other scripts), with the way out; said beside
-        the score. Empty: nothing."""
+        """What of these references it throws away or cannot tell apart, with the way out; said beside the score."""
         return ""
 
     def logarithm(self) -> Metric | None:
-        """The metric, of the same statistics, that is the logarithm of this one, where differences and a share of a
-        gain are to be of it. None: they are of the score itself."""
+        """The metric, of the same statistics, that differences and a share of a gain are to be of; None: this one."""
         return None
 
     @abstractmethod

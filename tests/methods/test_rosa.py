@@ -21,6 +21,7 @@ from tunelab.methods import rosa
 from tunelab.methods.full import Full
 from tunelab.methods.lora import Lora
 from tunelab.methods.rosa import Rosa
+from tunelab.training import whole_gradients
 from tunelab.training.step import run_order
 
 KINDS = ["llama", "gpt2", "t5"]
@@ -180,7 +181,7 @@ def test_mask_is_drawn_from_the_examples_of_one_step_by_default():
 def test_mask_is_the_same_however_many_layers_are_measured_at_a_time(monkeypatch):
     method = Rosa(rank=4, density=0.05, dropout=0.2, learning_rate=RATE)
     whole = positions(prepared(method).model)
-    monkeypatch.setattr(rosa, "SCORES_AT_ONCE", 3000)
+    monkeypatch.setattr(whole_gradients, "AT_ONCE", 3000)
     assert len(in_passes(rosa._sparse_layers(prepared(method).model), limit=3000)) > 3
     assert positions(prepared(method).model) == whole
 

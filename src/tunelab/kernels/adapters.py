@@ -1,13 +1,17 @@
 """An adapted layer from a linear one: how the low-rank factors start, and which rank each layer has.
 
 default: A uniform, B zero (Hu et al. 2021). pissa: the R largest singular triplets of W (Meng et al. 2024,
-arXiv:2404.02948). olora: the first R columns of its QR factorisation (Büyükakyüz 2024, arXiv:2406.01775). The last two
-leave the layer's product as it was, because the frozen weight becomes W - s B0 A0.
+arXiv:2404.02948). olora: the first R columns of its QR factorisation (Büyükakyüz 2024, arXiv:2406.01775). lora_ga: of
+the gradient G of W the singular vectors 1 to R of the inputs and R + 1 to 2R of the outputs, so that the first step is
+that of W projected on rank 2R (Wang et al. 2024, arXiv:2407.05000). These three leave the layer's product as it was,
+because the frozen weight becomes W - s B0 A0. lora_one: B0 A0 is -G cut to rank R, a first step of full fine-tuning
+(Zhang et al. 2025, arXiv:2502.01235, without its preconditioner).
 """
 # I = in features, O = out features, R = rank
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
@@ -15,11 +19,14 @@ import torch
 from torch import Tensor, nn
 
 from tunelab.errors import ConfigError
-from tunelab.kernels.adapted_linear import AdaptedLinear, adapt, shape_of
+from tunelab.kernels.adapted_linear import AdaptedLinear, adapt, adapted_layers, shape_of
 from tunelab.kernels.initial import kaiming_uniform
 from tunelab.kernels.parts import Factors, Part, apart
 
-Init = Literal["default", "pissa", "olora"]
+STARTS = ("initial_A", "initial_B")
+"""Buffers of a layer: what was taken out of its base."""
+Init = Literal["default", "pissa", "olora", "lora_ga", "lora_one"]
+CHANGE_BASE = ("pissa", "olora", "lora_ga")
 
 
 def low_rank_layer(
@@ -33,30 +40,41 @@ def low_rank_layer(
     dropout: float,
     init: Init,
 ) -> AdaptedLinear:
-    """The layer with low-rank factors; with pissa and olora its base weight (in its own dtype) is the residual.
-    `transposed`: the weight lies as (I, O).
+    """The layer with low-rank factors; with pissa and olora its base weight (in its own dtype) is the residual. What
+    starts from gradients is as by default until `put_start`. `transposed`: the weight lies as (I, O).
 
     Raises:
-        ConfigError: the rank is larger than the matrix; pissa or olora on a quantised base.
+        ConfigError: the rank is larger than the matrix, or for lora_ga than half of it; a start that changes the base,
+            on a quantised one.
     """
     adapted = adapt(
         layer, name=name, seed=seed, rank=rank, scale=scale, dropout=dropout, density=0.0, transposed=transposed
     )
-    if init == "default":
+    if init == "lora_ga" and 2 * rank > min(adapted.shape):
+        outputs, inputs = adapted.shape
+        raise ConfigError(f"rank: lora_ga takes 2 x {rank} directions of {name}, which has {min(outputs, inputs)}")
+    if init not in CHANGE_BASE:
         return adapted
     if layer.weight is None:
         raise ConfigError(f"init: {init} takes a part out of the base, and a quantised base ({name}) has none to give")
     own = adapted.factors
     if own.a_RI.is_meta:
         return adapted
-    start = factorise(adapted.dense(torch.float32).detach(), rank=rank, scale=scale, init=init)
+    for half, value in zip(STARTS, own, strict=True):
+        adapted.register_buffer(half, torch.zeros_like(value, requires_grad=False), persistent=False)
+    if init != "lora_ga":
+        put_start(adapted, factorise(adapted.dense(torch.float32).detach(), rank=rank, scale=scale, init=init))
+    return adapted
+
+
+def put_start(layer: AdaptedLinear, start: Factors) -> None:
+    """These factors for the layer's own; taken out of its base, where its start changes that."""
+    own = layer.factors
     with torch.no_grad():
         own.a_RI.copy_(start.a_RI)
         own.b_OR.copy_(start.b_OR)
-    adapted.register_buffer("initial_A", start.a_RI, persistent=False)
-    adapted.register_buffer("initial_B", start.b_OR, persistent=False)
-    _add_to_base(adapted, start, sign=-1)
-    return adapted
+    if initial(layer) is not None:
+        restart_from(layer, Factors(own.a_RI.detach(), own.b_OR.detach()))
 
 
 class PartSizes(NamedTuple):
@@ -106,11 +124,34 @@ def factorise(weight_OI: Tensor, *, rank: int, scale: float, init: Init) -> Fact
     return Factors(root_R[:, None] * v_KI[:rank], u_OK[:, :rank] * root_R)
 
 
+def gradient_start(gradient_OI: Tensor, *, rank: int, init: Init, gamma: float) -> Factors:
+    """A0 and B0 in fp32 of lora_ga or lora_one, from the gradient of W in any scale."""
+    u_OK, values_K, v_KI = torch.linalg.svd(gradient_OI, full_matrices=False)
+    if init == "lora_ga":
+        size = len(gradient_OI) ** 0.25 / math.sqrt(gamma)
+        return Factors(size * v_KI[:rank], size * u_OK[:, rank : 2 * rank])
+    root_R = (values_K[:rank] / values_K[0].clamp(min=torch.finfo(torch.float32).tiny) / gamma).sqrt()
+    return Factors(root_R[:, None] * v_KI[:rank], -u_OK[:, :rank] * root_R)
+
+
 def initial(layer: AdaptedLinear) -> Factors | None:
-    """What was taken out of the layer's base; None: nothing."""
+    """What was taken out of the layer's base, by now; None: nothing ever is."""
     if not hasattr(layer, "initial_A"):
         return None
-    return Factors(layer.get_buffer("initial_A"), layer.get_buffer("initial_B"))
+    return Factors(*map(layer.get_buffer, STARTS))
+
+
+def taken_out(model: nn.Module) -> dict[str, Tensor]:
+    """'path.initial_A' and 'path.initial_B' of every layer that has them."""
+    layers = adapted_layers(model).items()
+    found = {f"{name}.{half}": dict(layer.named_buffers()).get(half) for name, layer in layers for half in STARTS}
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def take_out(model: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """What `taken_out` gave, of the same model before anything is taken out of it."""
+    for name, layer in adapted_layers(model).items():
+        restart_from(layer, Factors(*(state[f"{name}.{half}"].to(layer.weight.device) for half in STARTS)))
 
 
 def restart_from(layer: AdaptedLinear, start: Factors) -> None:

@@ -35,8 +35,7 @@ class Dora(Method):
     """Which linear layers are adapted: all-linear, attention, a list of names, or a regular expression."""
 
     also: str | tuple[str, ...] = ()
-    """What of the base is trained beside the adapters, as it is: embeddings, head, norms, biases, or modules by name;
-    one string that is none of these is a regular expression for module paths. docs/targets.md says more."""
+    """What of the base is trained too: embeddings, head, norms, biases, modules by name. See docs/targets.md."""
 
     also_rate: PositiveFloat = 1.0
     """What `also` names learns at this multiple of the learning rate."""

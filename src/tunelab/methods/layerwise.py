@@ -55,7 +55,7 @@ class Layerwise(Method):
 
     def prepare(self, session: Session, order: Order, run: RunConfig) -> None:
         for part, member in zip(self.parts, self.members, strict=True):
-            if type(member).prepare is not Method.prepare:
+            if member.prepares:
                 raise ConfigError(
                     f"layerwise: {next(iter(part))} looks at data before it trains, and cannot do so for some layers "
                     "only; use it in `sequential` or alone"

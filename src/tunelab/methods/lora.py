@@ -15,33 +15,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from tunelab.contracts import Method
-from tunelab.errors import ConfigError, ModelError
+from tunelab.errors import ConfigError
 from tunelab.kernels.patterns import check_patterns, for_layer, for_part
 from tunelab.kernels.peft_format import HALVES, PREFIX, WrittenLayer, shortest_names
+from tunelab.models.saved_lora import OPTIONS, SAVED
 from tunelab.records import LowRank
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
     from transformers import PreTrainedModel
 
+    from tunelab.backend_contract import Order, Session
+    from tunelab.config.run import RunConfig
+    from tunelab.config.schema import StudyConfig
     from tunelab.kernels.adapted_linear import AdaptedLinear
 
-OPTIONS = "tunelab_options"
-"""In adapter_config.json, where parts are adapted: these options, which PEFT's own fields cannot say. PEFT warns that
-it does not know the key, and goes on."""
-SAVED = ("rank", "alpha", "ranks", "alphas", "targets")
-"""What OPTIONS holds."""
-UNREAD = (
-    "trainable_token_indices", "layer_replication", "lora_bias",
-    "alora_invocation_tokens", "layers_to_transform", "exclude_modules", "use_qalora", "use_bdlora", "arrow_config",
-    "kasa_config", "monteclora_config", "velora_config",
-)  # fmt: skip
-"""Fields of peft.LoraConfig that change the model, and that this method does not have."""
-CHANGES_BASE = ("pissa", "olora", "corda", "lora_ga", "loftq")
-"""Starts of PEFT's init_lora_weights after which an adapter fits a changed base only, unless converted."""
+GAMMA = {"lora_ga": 16.0, "lora_one": 128.0}
+"""Their authors' own."""
 
 
 class Lora(Method):
@@ -57,8 +50,14 @@ class Lora(Method):
     scaling: Literal["standard", "rslora"] = "standard"
     """alpha / rank, or alpha / sqrt(rank): rank-stabilised (Kalajdzievski 2023, arXiv:2312.03732)."""
 
-    init: Literal["default", "pissa", "olora"] = "default"
-    """How A and B start; pissa and olora take s B0 A0 out of the frozen weight. See kernels/adapters.py."""
+    init: Literal["default", "pissa", "olora", "lora_ga", "lora_one"] = "default"
+    """How A and B start: pissa and olora from the weight, lora_ga and lora_one from its gradient. docs/targets.md."""
+
+    init_gamma: PositiveFloat | None = None
+    """Of lora_ga (default: 16) and lora_one (128), whose authors use `scaling: rslora`; smaller: a larger start."""
+
+    init_examples: PositiveInt | None = None
+    """Single examples whose gradients lora_ga and lora_one look at; default: those of one step."""
 
     b_rate: PositiveFloat = 1.0
     """B learns at this multiple of the learning rate: LoRA+ (Hayou et al. 2024, arXiv:2402.12354; published: 16)."""
@@ -78,14 +77,13 @@ class Lora(Method):
     a part of a fused layer, `c_attn.q`: it has A and B of its own, the rank each; see models/fused_parts.py."""
 
     also: str | tuple[str, ...] = ()
-    """What of the base is trained beside the adapters, as it is: embeddings, head, norms, biases, or modules by name;
-    one string that is none of these is a regular expression for module paths. docs/targets.md says more."""
+    """What of the base is trained too: embeddings, head, norms, biases, modules by name. See docs/targets.md."""
 
     also_rate: PositiveFloat = 1.0
     """What `also` names learns at this multiple of the learning rate."""
 
     short_names: ClassVar[dict[str, str]] = {"rank": "r"}
-    hidden_at_default: ClassVar[tuple[str, ...]] = ("also", "also_rate")
+    hidden_at_default: ClassVar[tuple[str, ...]] = ("also", "also_rate", "init_gamma", "init_examples")
     parallel: ClassVar[bool] = True
     shards: ClassVar[bool] = True
     written_by: ClassVar[str] = "lora"
@@ -107,6 +105,40 @@ class Lora(Method):
             model.set_submodule(name, adapted)
         train_beside(model, self.also)
         return model
+
+    @property
+    def prepares(self) -> bool:
+        return self.init in GAMMA
+
+    @model_validator(mode="after")
+    def _start_agrees(self) -> Lora:
+        for name in ("init_gamma", "init_examples"):
+            if getattr(self, name) is not None and not self.prepares:
+                raise ValueError(f"{name}: of init: {' and '.join(GAMMA)} alone; leave it out")
+        return self
+
+    def problems(self, study: StudyConfig) -> list[str]:
+        cut = self.prepares and study.launch.shard
+        return [f"init: {self.init} looks at whole gradients, which launch.shard: true cuts"] if cut else []
+
+    def prepare(self, session: Session, order: Order, run: RunConfig) -> None:
+        """With lora_ga and lora_one: A and B from the gradients of the first step's examples."""
+        from tunelab.training.whole_gradients import start_from_gradients
+
+        if self.prepares:
+            gamma = GAMMA[self.init] if self.init_gamma is None else self.init_gamma
+            start_from_gradients(session, run, order, init=self.init, gamma=gamma, examples=self.init_examples)
+
+    def state(self, model: PreTrainedModel) -> dict[str, Tensor]:
+        from tunelab.kernels.adapters import taken_out
+
+        return taken_out(model) if self.init == "lora_ga" else {}
+
+    def load_state(self, model: PreTrainedModel, state: dict[str, Tensor]) -> None:
+        from tunelab.kernels.adapters import take_out
+
+        if self.init == "lora_ga":
+            take_out(model, state)
 
     def _adapted(self, layer: nn.Module, name: str, *, seed: int) -> AdaptedLinear:
         from tunelab.kernels.adapters import low_rank_layer
@@ -234,7 +266,7 @@ class Lora(Method):
 
     def _own_ranks(self) -> dict[str, object]:
         """A changed base is saved as twice the rank, with the alpha that leaves the scale as it was."""
-        widened = 1 if self.init == "default" else 2
+        widened = 2 if self.init in ("pissa", "olora", "lora_ga") else 1
         stronger = math.sqrt(widened) if self.scaling == "rslora" else widened
         return {
             "r": widened * self.rank,
@@ -259,64 +291,14 @@ class Lora(Method):
 
     @classmethod
     def saved_options(cls, folder: Path) -> dict[str, object] | None:
-        from tunelab.models.also import saved_also
+        from tunelab.models.saved_lora import read_options
 
-        file = folder / "adapter_config.json"
-        saved = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-        if saved.get("peft_type") != "LORA" or saved.get("use_dora") or saved.get("target_parameters"):
-            return None
-        if saved.get("tunelab_method", "lora") != cls.written_by:
-            return None
-        for field in UNREAD:
-            if saved.get(field) not in (None, False, [], {}, "none"):
-                raise ModelError(f"{file}: {field} is {saved[field]!r}, which lora here cannot do; load it with PEFT")
-        start = saved.get("init_lora_weights")
-        if isinstance(start, str) and start.startswith(CHANGES_BASE):
-            way = "save it with path_initial_model_for_weight_conversion"
-            raise ModelError(f"{file}: init_lora_weights is {start!r}, so the adapter fits a changed base only; {way}")
-        own = {
-            "rank": saved["r"],
-            "alpha": float(saved["lora_alpha"]),
-            "ranks": saved.get("rank_pattern") or {},
-            "alphas": saved.get("alpha_pattern") or {},
-            "targets": saved["target_modules"],
-        } | saved.get(OPTIONS, {})
-        return own | {
-            "also": saved_also(folder, saved),
-            "scaling": "rslora" if saved.get("use_rslora") else "standard",
-            "dropout": saved.get("lora_dropout", 0.0),
-            "targets": own["targets"] if isinstance(own["targets"], str) else tuple(own["targets"]),
-        }
+        return read_options(folder, written_by=cls.written_by)
 
     def load(self, model: PreTrainedModel, folder: Path) -> None:
-        import torch
-        from safetensors.torch import load_file
+        from tunelab.models.saved_lora import read_adapter
 
-        from tunelab.kernels.adapted_linear import adapted_layers
-        from tunelab.kernels.adapters import load_factors, saved_factors
-        from tunelab.models.also import is_beside, load_beside
-
-        file = folder / "adapter_model.safetensors"
-        if not file.exists():
-            raise ModelError(f"{folder}: no adapter_model.safetensors in it; a LoRA adapter in PEFT's format is wanted")
-        tensors = load_file(file)
-        layers = adapted_layers(model)
-        wanted = {f"{PREFIX}{name}.{half}.weight" for name in layers for half in HALVES}
-        load_beside(model, self.also, tensors, folder)
-        found = {key for key in tensors if not is_beside(key)}
-        if wanted != found:
-            odd = sorted(wanted ^ found)[0]
-            raise ModelError(f"{folder}: adapts other layers than this model and these targets (first: {odd})")
-        with torch.no_grad():
-            for name, layer in layers.items():
-                saved = [tensors[f"{PREFIX}{name}.{half}.weight"] for half in HALVES]
-                for half, own, value in zip(HALVES, saved_factors(layer), saved, strict=True):
-                    if own.shape != value.shape:
-                        shapes = f"{tuple(value.shape)}, not {tuple(own.shape)}"
-                        raise ModelError(f"{folder}: {half} of {name} has shape {shapes}; another rank or model")
-                if not load_factors(layer, *saved):
-                    rule = f"B is not zero outside {', '.join(layer.part_names)}, the parts that are adapted"
-                    raise ModelError(f"{folder}: {name}: {rule}; whole layers were trained: load it with PEFT")
+        read_adapter(model, folder, also=self.also)
 
     def merged(self, model: PreTrainedModel) -> PreTrainedModel:
         from tunelab.kernels.adapted_linear import merge_adapted

@@ -29,8 +29,6 @@ NAME = "rosa"
 LOW_RANK_RATIO = 3.5
 """Published learning rates: 7e-4 for the low-rank part, 2e-4 for the sparse one."""
 MOST_WARMUP = 64
-SCORES_AT_ONCE = 2**31
-"""Entries of all scores that are held at a time (8 GiB); a larger model is gone through several times."""
 NOT_SAVED = {"mask_from", "mask_gradient", "mask_examples", "warmup_steps"}
 """How the positions were found; a saved model holds the positions themselves."""
 
@@ -58,8 +56,7 @@ class Rosa(Method):
     """Which linear layers are adapted: all-linear, attention, a list of names, or a regular expression."""
 
     also: str | tuple[str, ...] = ()
-    """What of the base is trained beside the adapters, as it is: embeddings, head, norms, biases, or modules by name;
-    one string that is none of these is a regular expression for module paths. docs/targets.md says more."""
+    """What of the base is trained too: embeddings, head, norms, biases, modules by name. See docs/targets.md."""
 
     also_rate: PositiveFloat = 1.0
     """What `also` names learns at this multiple of the learning rate."""
@@ -191,6 +188,8 @@ class Rosa(Method):
             ConfigError: the warm-up is as long as the run; `mask_from` is of another model, density or target.
             RunError: the warm-up diverged.
         """
+        from tunelab.training.whole_gradients import whole_gradients
+
         if not self.density:
             return
         if self.mask_from is not None:
@@ -202,8 +201,13 @@ class Rosa(Method):
         halves = {name: p for name, p in session.model.named_parameters() if name.endswith((".lora_A", ".lora_B"))}
         start = {name: parameter.detach().clone() for name, parameter in halves.items()}
         self._warm_up(session, order, run, num_steps=warmup)
-        for name, index_K in self._largest(session, order, run, after=warmup).items():
-            session.model.get_submodule(name).sparse_index.copy_(index_K)
+        layers = _sparse_layers(session.model)
+        found = whole_gradients(
+            session, run, order, layers, number=warmup + 1, examples=self.mask_examples, score=self.mask_gradient
+        )
+        chosen = {name: scores.top(len(layers[name].sparse.index_K)) for name, scores in found}
+        for name, index_K in chosen.items():
+            layers[name].sparse.index_K.copy_(index_K)
         for name, value in start.items():
             halves[name].data.copy_(value)
         session.model.zero_grad(set_to_none=True)
@@ -234,32 +238,6 @@ class Rosa(Method):
             session.notes.append(f"fp16: {skipped} of {num_steps} warm-up steps overflowed and were skipped")
         for parameter in values:
             parameter.requires_grad_(True)
-
-    def _largest(self, session: Session, order: Order, run: RunConfig, *, after: int) -> dict[str, Tensor]:
-        """Layer -> positions. As many layers at a time as their scores fit; each pass sees the same examples."""
-        from tunelab.kernels.sparse import Scores, in_passes
-        from tunelab.records import Batch
-        from tunelab.training.step import accumulate, settle_scale
-
-        rows, number = list(order.step(after + 1)), after + 1
-        while self.mask_examples is not None and len(rows) < self.mask_examples:
-            number += 1
-            rows += order.step(number)
-        rows = rows[: self.mask_examples]
-        for index, row in enumerate(rows):
-            settle_scale(session, [Batch((row,))], key=(run.seed, after + 1, index))
-        chosen: dict[str, Tensor] = {}
-        for layers in in_passes(_sparse_layers(session.model), limit=SCORES_AT_ONCE):
-            scale = session.loss_scale or 1.0
-            scores = {name: Scores(layer.shape, self.mask_gradient, scale=scale) for name, layer in layers.items()}
-            for name, layer in layers.items():
-                layer.collect = scores[name].add
-            for index, row in enumerate(rows):
-                accumulate(session, [Batch((row,))], key=(run.seed, after + 1, index))
-            for name, layer in layers.items():
-                layer.collect = None
-                chosen[name] = scores.pop(name).top(len(layer.sparse.index_K))
-        return chosen
 
     def _take_positions(self, model: PreTrainedModel, source: Path) -> None:
         from tunelab.kernels.adapter_file import read_positions, saved_folder

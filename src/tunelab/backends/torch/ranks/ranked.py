@@ -20,7 +20,6 @@ from tunelab.backends.torch.ranks.peers import Peers, lost
 from tunelab.backends.torch.ranks.share import Gathered, Share, Texts
 from tunelab.backends.torch.session import TorchSession
 from tunelab.config.schema import Generation
-from tunelab.contracts import Method
 from tunelab.data.tokens.batching import shares
 from tunelab.errors import OutOfMemory, RunError
 from tunelab.records import Batch, Decoded, ParameterCount, TokenLoss
@@ -80,7 +79,7 @@ class RankedSession(Session):
         method = self.local.method
         with ranks.alone():
             yield self.local
-        if method is not None and type(method).prepare is not Method.prepare:
+        if method is not None and method.prepares:
             self._all("take_over")
 
     def accumulate(self, batch: Batch, *, denominator: float, last: bool) -> float:
