@@ -1,10 +1,12 @@
 """Builds the tokenizers and config files of the two embedded models: `python scripts/build_tokenizers.py`.
 
-The result depends on the pretraining text alone. Rebuilding with other text changes the token ids, so the weights that
-lie beside the tokenizers must then be pretrained again.
+The result depends on the pretraining text alone: the generated one, or with `--corpus` what pretraining_corpus.py has
+laid out. Rebuilding with other text changes the token ids, so the weights that lie beside the tokenizers must then be
+pretrained again.
 """
 
 import argparse
+import json
 import string
 from collections.abc import Iterator
 from itertools import islice
@@ -20,6 +22,8 @@ TINY = Path(__file__).resolve().parents[1] / "src" / "tunelab" / "models" / "tin
 
 PAD, END = "<|pad|>", "<|end|>"
 ROLES = ("<|user|>", "<|assistant|>", "<|system|>")
+SENTINELS = tuple(f"<extra_id_{number}>" for number in range(24))
+"""As pretraining_corpus.py puts in the place of spans."""
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|{{ message['role'] }}|>\n{{ message['content'] }}<|end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
@@ -32,15 +36,21 @@ PIECES = Regex(r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\n|[^\S\
 NUM_DOCUMENTS, NUM_PAIRS, SEED = 40_000, 20_000, 0
 
 
-def texts(num_documents: int, num_pairs: int) -> Iterator[str]:
+def texts(num_documents: int, num_pairs: int, corpus: Path | None) -> Iterator[str]:
     """Pretraining text, and all of printable ASCII so that its characters are known at word starts too."""
-    yield from islice(pretraining.iterate(seed=SEED), num_documents)
+    if corpus is None:
+        yield from islice(pretraining.iterate(seed=SEED), num_documents)
+    else:
+        with (corpus / "train.jsonl").open(encoding="utf-8") as file:
+            yield from (json.loads(line)["text"] for line in file)
     for pair in islice(pretraining.iterate_pairs(seed=SEED), num_pairs):
         yield f"{pair['source']}\n{pair['target']}"
     yield "\n".join(f"{first} {second}" for first in string.printable for second in string.printable)
 
 
-def train(*, vocab_size: int, special_tokens: list[str], num_documents: int, num_pairs: int) -> Tokenizer:
+def train(
+    *, vocab_size: int, special_tokens: list[str], num_documents: int, num_pairs: int, corpus: Path | None
+) -> Tokenizer:
     """A byte-level BPE tokenizer; every byte is in the alphabet, so any text comes back as it was."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -57,7 +67,7 @@ def train(*, vocab_size: int, special_tokens: list[str], num_documents: int, num
         min_frequency=2,
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts(num_documents, num_pairs), trainer)
+    tokenizer.train_from_iterator(texts(num_documents, num_pairs, corpus), trainer)
     return tokenizer
 
 
@@ -72,7 +82,7 @@ def save(tokenizer: Tokenizer, folder: Path, *, roles: tuple[str, ...], max_leng
         clean_up_tokenization_spaces=False,
         padding_side="right",
     )
-    if roles:
+    if set(ROLES) <= set(roles):
         wrapped.chat_template = CHAT_TEMPLATE
     wrapped.save_pretrained(folder, save_jinja_files=False)
 
@@ -128,8 +138,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=TINY)
     parser.add_argument("--documents", type=int, default=NUM_DOCUMENTS)
     parser.add_argument("--pairs", type=int, default=NUM_PAIRS)
+    parser.add_argument("--corpus", type=Path, help="folder of pretraining_corpus.py: a vocabulary of 4,096, sentinels")
     options = parser.parse_args()
-    for name, config, roles in (("causal", causal_config(), ROLES), ("seq2seq", seq2seq_config(), ())):
+    sentinels = SENTINELS if options.corpus else ()
+    for name, config, roles in (("causal", causal_config(), ROLES), ("seq2seq", seq2seq_config(), sentinels)):
+        config.vocab_size = 4096 if options.corpus else config.vocab_size
         folder = options.out / name
         folder.mkdir(parents=True, exist_ok=True)
         tokenizer = train(
@@ -137,6 +150,7 @@ def main() -> None:
             special_tokens=[PAD, END, *roles],
             num_documents=options.documents,
             num_pairs=options.pairs,
+            corpus=options.corpus,
         )
         save(tokenizer, folder, roles=roles, max_length=1024)
         config.save_pretrained(folder)

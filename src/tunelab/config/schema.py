@@ -32,6 +32,9 @@ Weights = Literal["fp32", "bf16"]
 """What trained matrices are held in."""
 
 
+NonEmpty = Annotated[str, Field(min_length=1)]
+
+
 class ModelSource(Section):
     """Which model. In a study either this mapping or only the name."""
 
@@ -46,6 +49,9 @@ class ModelSource(Section):
 
     initialize: Literal["pretrained", "random"] = "pretrained"
     """`random` keeps architecture and tokenizer and draws new weights from the seed: for pretraining from nothing."""
+
+    tokens: tuple[NonEmpty, ...] | dict[NonEmpty, str] = ()
+    """Tokens to add, as in ['<|call|>']; or each with words whose meaning it starts from, as in {'<|call|>': call}."""
 
 
 class Budget(Section):

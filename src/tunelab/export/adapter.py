@@ -87,9 +87,13 @@ def _with_peft(opened: Exact, saved: Trained, folder: Path, *, base: Located, ro
     from peft import PeftModel
 
     from tunelab.backends.torch.storage import set_storage
+    from tunelab.models.added_tokens import add_rows
     from tunelab.models.load import load_model
 
     model = load_model(saved.source, base, seed=saved.run.seed)
+    if saved.source.tokens:
+        add_rows(model, opened.text.tokenizer, saved.source)
+        notes.append(f"PEFT reads the adapter on a base with rows for {len(saved.source.tokens)} more tokens: the card")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # PEFT asks transformers by names that are going out
         try:

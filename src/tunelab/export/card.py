@@ -101,6 +101,8 @@ def _loading(run: RunConfig, saved: Trained, *, kind: str) -> list[str]:
         lines.insert(0, "from peft import PeftModel")
         lines += [] if embedded or _on_hub(saved.source) else ["# BASE: the folder of the base model"]
         lines += [f"base = {automatic}.from_pretrained({name}{revision}{trust})"]
+        if saved.source.tokens:
+            lines += ['base.resize_token_embeddings(len(AutoTokenizer.from_pretrained("FOLDER")))']
         lines += ['model = PeftModel.from_pretrained(base, "FOLDER")']
     else:
         lines += [f'model = {automatic}.from_pretrained("FOLDER"{trust})']

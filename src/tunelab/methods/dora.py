@@ -124,5 +124,8 @@ class Dora(Method):
 
     def merged(self, model: PreTrainedModel) -> PreTrainedModel:
         from tunelab.models import peft_tuners
+        from tunelab.models.added_tokens import fold_rows
 
-        return peft_tuners.merged(model)
+        plain = peft_tuners.merged(model)
+        fold_rows(plain)
+        return plain

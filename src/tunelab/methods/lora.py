@@ -302,7 +302,9 @@ class Lora(Method):
 
     def merged(self, model: PreTrainedModel) -> PreTrainedModel:
         from tunelab.kernels.adapted_linear import merge_adapted
+        from tunelab.models.added_tokens import fold_rows
 
         model = copy.deepcopy(model)
         merge_adapted(model)
+        fold_rows(model)
         return model

@@ -87,6 +87,7 @@ class Qlora(Lora):
             ModelError: `merge_base: original`, and the original weights cannot be read or are other ones.
         """
         from tunelab.kernels.adapted_linear import adapted_layers, merge_adapted
+        from tunelab.models.added_tokens import fold_rows
         from tunelab.models.quantise import Nf4Linear, dequantise_model
 
         merged = copy.deepcopy(model)
@@ -99,6 +100,7 @@ class Qlora(Lora):
                 weight_OI = _original_weight(originals.pop(path), base, name=path)
                 merged.set_submodule(path, base.plain((weight_OI + change).detach()))
         merge_adapted(merged)
+        fold_rows(merged)
         dequantise_model(merged)
         return merged
 

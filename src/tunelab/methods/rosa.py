@@ -293,10 +293,12 @@ class Rosa(Method):
     def merged(self, model: PreTrainedModel) -> PreTrainedModel:
         """Plain fp32 weights, for nf4 the dequantised ones plus the update."""
         from tunelab.kernels.adapted_linear import merge_adapted
+        from tunelab.models.added_tokens import fold_rows
         from tunelab.models.quantise import dequantise_model
 
         model = copy.deepcopy(model)
         merge_adapted(model)
+        fold_rows(model)
         dequantise_model(model)
         return model
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from transformers import PreTrainedModel
 
+    from tunelab.models.added_tokens import TokenRows
+
 EMBEDDINGS, HEAD, NORMS, BIASES = KINDS = ("embeddings", "head", "norms", "biases")
 NORM = re.compile("norm", re.IGNORECASE)
 """In the class names of norms, whoever wrote the model."""
@@ -37,6 +39,8 @@ class Beside(NamedTuple):
     """Parameter path -> bias, where biases are named: of every module, adapted ones included."""
     ties: bool
     """The head and the embedding among them are one matrix."""
+    rows: dict[str, TokenRows]
+    """Module path -> embedding or head of which the added tokens' rows alone are trained."""
 
     @property
     def parameters(self) -> dict[str, nn.Parameter]:
@@ -46,7 +50,7 @@ class Beside(NamedTuple):
             for path, module in self.modules.items()
             for name, parameter in module.named_parameters(recurse=False)
         }
-        return own | self.biases
+        return own | self.biases | {f"{path}.rows": module.rows for path, module in self.rows.items()}
 
     def tensors(self) -> dict[str, Tensor]:
         """As PEFT names them on disk."""
@@ -55,6 +59,8 @@ class Beside(NamedTuple):
 
 def key_of(path: str) -> str:
     """PEFT's name on disk of a parameter; what an adapter wraps is called `base` here and `base_layer` there."""
+    if path.endswith(".rows"):
+        return f"{PREFIX}{path.removesuffix('.rows')}.token_adapter.trainable_tokens_delta"
     return f"{PREFIX}{path.replace('.base.', '.base_layer.')}"
 
 
@@ -65,8 +71,11 @@ def beside(model: PreTrainedModel, also: str | tuple[str, ...]) -> Beside:
     Raises:
         ConfigError: it names nothing, or what an adapter or a quantised layer holds.
     """
+    from tunelab.models.added_tokens import token_rows
+
+    rows = token_rows(model)
     if not also:
-        return Beside({}, {}, ties=False)
+        return Beside({}, {}, ties=False, rows=rows)
     modules: dict[str, nn.Module] = {}
     for name in (also,) if isinstance(also, str) else also:
         found = _of_kind(model, name) if name in KINDS else _named(model, name, pattern=isinstance(also, str))
@@ -82,17 +91,20 @@ def beside(model: PreTrainedModel, also: str | tuple[str, ...]) -> Beside:
     modules |= {path: each for path, each in _holders(model) if trained & set(each.parameters(recurse=False))}
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
     ties = head is not None and head.weight is embedding.weight and embedding.weight in trained
-    return Beside(modules, biases, ties)
+    return Beside(modules, biases, ties, rows)
 
 
 def train_beside(model: PreTrainedModel, also: str | tuple[str, ...]) -> None:
-    """Of a model whose adapters are attached and whose base is frozen.
+    """Of a model whose adapters are attached and whose base is frozen. With it the rows of added tokens.
 
     Raises:
         ConfigError: as `beside`.
     """
+    from tunelab.models.added_tokens import train_rows
+
     for parameter in beside(model, also).parameters.values():
         parameter.requires_grad_(True)
+    train_rows(model)
 
 
 def remarks(model: PreTrainedModel, also: str | tuple[str, ...]) -> list[str]:
@@ -134,11 +146,13 @@ def load_beside(model: PreTrainedModel, also: str | tuple[str, ...], saved: Mapp
 def peft_fields(chosen: Beside, *, encoder_decoder: bool) -> dict[str, object]:
     """What adapter_config.json says of it. An encoder-decoder's tied embeddings are said one by one, because PEFT's
     tying makes a linear layer of each."""
+    rows = {path: list(module.tokens) for path, module in chosen.rows.items()}
+    indices = {"trainable_token_indices": rows} if rows else {}
     if not (chosen.modules or chosen.biases):
-        return {"bias": "none"}
+        return {"bias": "none", **indices}
     tied = {"ensure_weight_tying": True} if chosen.ties and not encoder_decoder else {}
     named = {"modules_to_save": sorted(chosen.modules)} if chosen.modules else {}
-    return {"bias": "all" if chosen.biases else "none", **named, **tied}
+    return {"bias": "all" if chosen.biases else "none", **named, **tied, **indices}
 
 
 def add_to_adapter(folder: Path, chosen: Beside, *, encoder_decoder: bool) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tunelab.config.schema import ModelSource
 from tunelab.errors import ModelError
 from tunelab.models.configurations import EMBEDDED, doubt, read_known
-from tunelab.models.tokenizer_files import check_libraries
+from tunelab.models.tokenizer_files import check_libraries, name_tokens
 from tunelab.records import Located, TextSide
 
 if TYPE_CHECKING:
@@ -261,6 +261,8 @@ def load_text(source: ModelSource, located: Located) -> TextSide:
         )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
+    if source.tokens:
+        name_tokens(tokenizer, source.tokens, model=source.name)
     return TextSide(tokenizer, bool(config.is_encoder_decoder))
 
 

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import re
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -67,3 +68,17 @@ def _is_there(name: str) -> bool:
 
 def _package(module: str) -> str:
     return {"google.protobuf": "protobuf"}.get(module, module)
+
+
+def name_tokens(tokenizer: Any, tokens: Iterable[str], *, model: str) -> None:
+    """Add a study's own: each is one token wherever it stands, and is read and written as any other.
+
+    Raises:
+        ModelError: the tokenizer has one of them already.
+    """
+    from tokenizers import AddedToken
+
+    known = tokenizer.get_vocab()
+    if there := [token for token in tokens if token in known]:
+        raise ModelError(f"model.tokens: '{there[0]}' is a token of '{model}' already; leave it out")
+    tokenizer.add_tokens([AddedToken(token, normalized=False, special=False) for token in tokens])

@@ -58,7 +58,7 @@ class Counts:
         source = "" if counter.__module__.startswith("tunelab.") else _source(counter)
         if configuration is None or source is None or described is None:
             return None
-        return digest(json.dumps([counter.__module__, source, configuration, described], sort_keys=True))
+        return digest(json.dumps([counter.__module__, source, configuration, described, *model.tokens], sort_keys=True))
 
     def limits_key(self, model: ModelSource) -> str | None:
         """The same of the configuration and the tokenizer."""

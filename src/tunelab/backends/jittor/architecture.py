@@ -73,6 +73,8 @@ def architecture(source: ModelSource, configuration: Mapping[str, Any]) -> Archi
     problems = [] if kind in KNOWN else [f"its model_type is {kind!r}"]
     if source.initialize == "random":
         problems.append("initialize: random draws its weights by torch")
+    if source.tokens:
+        problems.append("tokens: rows are added by torch")
     if not problems:
         options = {key: value for key, value in configuration.items() if key not in ("model_type", "architectures")}
         config = AutoConfig.for_model(kind, **options)

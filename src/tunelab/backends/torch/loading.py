@@ -17,6 +17,7 @@ from tunelab.config.run import RunConfig
 from tunelab.config.schema import ModelSource
 from tunelab.contracts import Method
 from tunelab.errors import ModelError
+from tunelab.models.added_tokens import add_rows, check_trained, reserve_rows
 from tunelab.models.limits import limit_problems, limits_of
 from tunelab.models.load import load_model, load_text, local_folder, read_configuration, skeleton
 from tunelab.models.quantise import require_nf4
@@ -30,7 +31,7 @@ def count(model: ModelSource, method: Method | None) -> ParameterCount | None:
     configuration = read_configuration(model)
     if configuration is None:
         return None
-    network = skeleton(configuration)
+    network = _skeleton(model, configuration)
     if method is None:
         return parameter_count(network.requires_grad_(False))._replace(reached=0)
     base, remarks = base_of(network), tuple(method.remarks(network))
@@ -38,11 +39,13 @@ def count(model: ModelSource, method: Method | None) -> ParameterCount | None:
         attached = method.attach(network, seed=0)
     except NotImplementedError:
         return None
+    if method.trains:
+        check_trained(attached, method=type(method).__name__.lower())
     if not method.trains:
         return parameter_count(attached)._replace(trainable=0, remarks=remarks)
     found = reached(base, attached)
     if type(method).enter is not Method.enter:  # the parts that follow are attached when it comes to them
-        later = [member.attach(skeleton(configuration), seed=0) for member in method.members[1:]]
+        later = [member.attach(_skeleton(model, configuration), seed=0) for member in method.members[1:]]
         found = reached_together([found, *(reached(base, each) for each in later)])
     return parameter_count(attached)._replace(reached=num_reached(base, found), remarks=remarks)
 
@@ -62,7 +65,15 @@ def limits(model: ModelSource) -> tuple[Limits, int | None] | None:
     if configuration is None:
         return None
     tokens = None if folder is None else num_tokens(load_text(model, Located(folder, "")))
-    return limits_of(skeleton(configuration)), tokens
+    return limits_of(_skeleton(model, configuration)), tokens
+
+
+def _skeleton(model: ModelSource, configuration: dict[str, Any]) -> Any:
+    """With rows for the tokens that the study adds."""
+    network = skeleton(configuration)
+    if model.tokens:
+        reserve_rows(network, model)
+    return network
 
 
 def num_tokens(text: TextSide) -> int:
@@ -108,6 +119,8 @@ def _attached_model(
         model = load_quantised(run.model, located, hold=hold, place=place, note=notes.append)
     if model is None:
         model = load_model(run.model, located, seed=run.seed)
+    if run.model.tokens:
+        add_rows(model, text.tokenizer, run.model)
     limits = limits_of(model)
     for key, problem in limit_problems(limits, max_length=run.batch.max_length, num_tokens=num_tokens(text)):
         raise ModelError(f"model '{run.model.name}': {key}: {problem}")
@@ -119,6 +132,8 @@ def _attached_model(
     else:
         notes += method.remarks(model)
         model = method.attach(model, seed=run.seed)
+        if method.trains:
+            check_trained(model, method=run.method["name"])
     set_storage(model, precision=run.precision, weights=run.weights, seed=run.seed)
     if run.activation_checkpointing and (method is None or method.trains):
         checkpoint_activations(model)

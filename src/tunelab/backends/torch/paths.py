@@ -30,10 +30,12 @@ from tunelab.backends.torch.pairs_in_one_row import pairs_in_one_row
 from tunelab.backends.torch.storage import NARROW
 from tunelab.config.run import RunConfig
 from tunelab.kernels.linear_cross_entropy import linear_cross_entropy
+from tunelab.models.added_tokens import TokenRows
 from tunelab.records import Batch, TokenRow
 
 TOLERANCE = {"fp32": 1e-4, "bf16": 5e-2, "fp16": 1e-2}
 """Largest difference of fast and reference logits, as a share of the largest logit."""
+PLAIN_HEADS = (nn.Linear, TokenRows)
 GRADIENT_TOLERANCE = {"fp32": 1e-3, "bf16": 1e-1, "fp16": 5e-2}
 """Norm of the difference of fast and reference gradients, as a share of the reference's."""
 FAILURES = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
@@ -214,7 +216,7 @@ class Paths:
     def _has_plain_head(self, inputs: Inputs, fast_SV: Tensor) -> bool:
         """The logits are the head's product and nothing else, to the last bit: capping hardly shows in small ones."""
         head = self.model.get_output_embeddings()
-        if type(head) is not nn.Linear or hasattr(head, "parametrizations"):
+        if type(head) not in PLAIN_HEADS or hasattr(head, "parametrizations"):
             return False
         with torch.no_grad(), self._autocast():
             hidden_SH, weight_VH, bias_V = self._head_inputs(inputs)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, SupportsFloat
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from tunelab import device
@@ -18,7 +18,7 @@ from tunelab.backend_contract import Session, Updater
 from tunelab.backends.torch.faster import Faster
 from tunelab.backends.torch.generation import LIMITS, folded, generation_tokens, largest_difference, probes
 from tunelab.backends.torch.idle import idle_notes
-from tunelab.backends.torch.paths import Paths
+from tunelab.backends.torch.paths import PLAIN_HEADS, Paths
 from tunelab.backends.torch.storage import parameter_count, set_storage, write_tensors
 from tunelab.config.run import RunConfig
 from tunelab.config.schema import Generation
@@ -87,7 +87,7 @@ class TorchSession(Paths, Session):
             self.model = self._attached.enter(self.model, following, seed=self.run.seed)
             set_storage(self.model, precision=self.run.precision)
             self.part = following
-            self.plain_head = self.plain_head and type(self.model.get_output_embeddings()) is nn.Linear
+            self.plain_head = self.plain_head and type(self.model.get_output_embeddings()) in PLAIN_HEADS
             self.faster = None if self.faster is None else Faster(self.model)
             self.restart()
         if not resumed:

@@ -134,6 +134,8 @@ def identity(run: RunConfig, *, revisions: bool = True) -> str:
         facts["data"].pop("special_tokens")
     if facts["validation"]["keep"] == Validation().keep:
         facts["validation"].pop("keep")
+    if not facts["model"]["tokens"]:
+        facts["model"].pop("tokens")
     facts["batch"]["max_tokens"] = 4096  # as before it could be left to the machine
     facts["model"]["name"] = facts["model"]["name"].rsplit("/", 1)[-1]
     facts["reads"] = sorted({metric_of(name).reads for name in metrics})  # a further metric is scored, not trained for

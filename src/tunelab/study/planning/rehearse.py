@@ -102,7 +102,7 @@ def _smaller_study(plan: Plan, folder: Path, model: StandIn) -> dict[str, Any]:
     batch, warmup = study.batch, study.schedule.warmup
     changes = {
         "name": f"{study.name}-rehearsal",
-        "model": {"name": model.name, "initialize": study.model.initialize},
+        "model": study.model.model_dump(mode="json", include={"initialize", "tokens"}) | {"name": model.name},
         "tasks": [_smaller_task(task, folder) for task in plan.tasks],
         "methods": _smaller_methods(plan, same_family=model.same_family),
         "seeds": study.seeds[:NUM_SEEDS],

@@ -1,0 +1,163 @@
+"""Tokens that a study adds to its model (`model: {tokens: [...]}`): their rows in the embedding and in the output head,
+and the training of these rows alone where a method leaves the matrices frozen."""
+# K added tokens, V vocabulary, H hidden size
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F
+
+from tunelab.config.schema import ModelSource
+from tunelab.errors import ConfigError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+ADDED = "added_tokens"
+"""An attribute of a model: the ids, where a study adds tokens."""
+
+
+class TokenRows(nn.Module):
+    """An embedding, or an output head, of which the rows of some tokens are trained and nothing else."""
+
+    ids: Tensor
+
+    def __init__(self, base: Any, tokens: tuple[int, ...], rows: nn.Parameter) -> None:
+        """`rows`: (K, H); the same one for modules that are tied."""
+        super().__init__()
+        self.base = base
+        self.tokens = tokens
+        self.rows = rows
+        self.register_buffer("ids", torch.tensor(tokens, device=rows.device), persistent=False)
+        if isinstance(base, nn.Embedding):
+            base.padding_idx = None  # it says which row gets no gradient; here it would be looked for in K rows
+
+    @property
+    def weight(self) -> Tensor:
+        """(V, H), made anew each time: all frozen rows, and these in their places; differentiable in these."""
+        weight = self.base.weight
+        return weight.index_copy(0, self.ids, self.rows.to(weight.dtype))
+
+    @property
+    def bias(self) -> Tensor | None:
+        return getattr(self.base, "bias", None)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return tuple(self.base.weight.shape)
+
+    @property
+    def rows_changed(self) -> tuple[slice, ...]:
+        """As an adapted layer of parts."""
+        return tuple(slice(number, number + 1) for number in self.tokens)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not isinstance(self.base, nn.Embedding):
+            return F.linear(x, self.weight, self.bias)
+        found = self.base(x)
+        here = x.unsqueeze(-1) == self.ids  # a handful of tokens
+        rows = {"weight": self.rows.to(self.base.weight.dtype)}  # by the layer's own code: Gemma's multiplies
+        own = functional_call(self.base, rows, (here.int().argmax(-1),))
+        return torch.where(here.any(-1, keepdim=True), own.to(found.dtype), found)
+
+
+def described(source: ModelSource) -> dict[str, str]:
+    """Token -> the words that its row starts from; none: the mean of all rows."""
+    return dict(source.tokens) if isinstance(source.tokens, Mapping) else dict.fromkeys(source.tokens, "")
+
+
+def add_rows(model: PreTrainedModel, tokenizer: Any, source: ModelSource) -> None:
+    """Rows of the embedding, and of a head of its own, for the tokens of a study, which its tokenizer has
+    (models/load.py): the mean of all rows before, or of those of the description's tokens. Rows that a padded
+    vocabulary has in store are used first. In place."""
+    start = described(source)
+    ids = tokenizer.convert_tokens_to_ids(list(start))
+    embedding: Any = model.get_input_embeddings()
+    if max(ids) >= len(embedding.weight):
+        model.resize_token_embeddings(max(ids) + 1, mean_resizing=False)
+    for matrix in _matrices(model):
+        with torch.no_grad():
+            mean_H = matrix[: min(ids)].float().mean(0)
+            for number, words in zip(ids, start.values(), strict=True):
+                known = tokenizer(words, add_special_tokens=False)["input_ids"] if words else []
+                matrix[number] = (matrix[known].float().mean(0) if known else mean_H).to(matrix.dtype)
+    setattr(model, ADDED, tuple(ids))
+
+
+def reserve_rows(model: PreTrainedModel, source: ModelSource) -> None:
+    """As `add_rows` of a model without weights whose tokenizer is not at hand: as many rows more as tokens."""
+    old = len(model.get_input_embeddings().weight)  # pyright: ignore[reportArgumentType]
+    model.resize_token_embeddings(old + len(source.tokens), mean_resizing=False)
+    setattr(model, ADDED, tuple(range(old, old + len(source.tokens))))
+
+
+def train_rows(model: PreTrainedModel) -> None:
+    """Of the added tokens, in every matrix that is frozen; again where another method takes over."""
+    ids = getattr(model, ADDED, ())
+    for module in model.modules() if ids else ():
+        if isinstance(module, TokenRows):
+            module.rows.requires_grad_(True)
+    if not ids:
+        return
+    made: dict[nn.Module, TokenRows] = {}
+    for matrix in _matrices(model):
+        if matrix.requires_grad:
+            continue
+        rows = nn.Parameter(matrix.detach()[list(ids)].to(torch.float32, copy=True))
+        for path, module in list(_holders(model, matrix)):
+            wrapper = made.setdefault(module, TokenRows(module, ids, rows))
+            model.set_submodule(path, wrapper)
+
+
+def check_trained(model: PreTrainedModel, *, method: str) -> None:
+    """
+    Raises:
+        ConfigError: a method that trains leaves the rows of added tokens as they are.
+    """
+    if getattr(model, ADDED, ()) and any(not matrix.requires_grad for matrix in _matrices(model)):
+        raise ConfigError(
+            f"model.tokens: {method} leaves their rows as they are, and they would mean nothing; use lora, qlora, rosa "
+            "or dora, or a method that trains the embedding"
+        )
+
+
+def token_rows(model: PreTrainedModel) -> dict[str, TokenRows]:
+    """Module path -> module; of tied ones the first."""
+    found: dict[nn.Parameter, tuple[str, TokenRows]] = {}
+    for path, module in model.named_modules():
+        if isinstance(module, TokenRows):
+            found.setdefault(module.rows, (path, module))
+    return dict(found.values())
+
+
+def fold_rows(model: PreTrainedModel) -> None:
+    """Plain fp32 matrices with the trained rows in place of TokenRows. In place; what was tied stays tied."""
+    plain: dict[nn.Parameter, nn.Parameter] = {}
+    wrapped = [
+        (path, each) for path, each in model.named_modules(remove_duplicate=False) if isinstance(each, TokenRows)
+    ]
+    for path, module in wrapped:
+        rows = module.rows
+        if rows not in plain:
+            whole = module.base.weight.detach().float().index_copy(0, module.ids, rows.detach().float())
+            plain[rows] = nn.Parameter(whole, requires_grad=False)
+        module.base.weight = plain[rows]
+        model.set_submodule(path, module.base)
+
+
+def _matrices(model: PreTrainedModel) -> list[nn.Parameter]:
+    """The embedding's and the head's weights, a tied one once; of TokenRows none."""
+    modules = (model.get_input_embeddings(), model.get_output_embeddings())
+    found = (module._parameters.get("weight") for module in modules if module is not None)
+    return list(dict.fromkeys(matrix for matrix in found if matrix is not None))
+
+
+def _holders(model: PreTrainedModel, matrix: nn.Parameter) -> Iterator[tuple[str, nn.Module]]:
+    for path, module in model.named_modules(remove_duplicate=False):
+        if module._parameters.get("weight") is matrix:
+            yield path, module
