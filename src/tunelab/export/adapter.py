@@ -84,6 +84,9 @@ def _with_peft(opened: Exact, saved: Trained, folder: Path, *, base: Located, ro
         notes.append("adapter_config.json names the base by its path on this machine; change it before you share it")
     if importlib.util.find_spec("peft") is None:
         return ReadByPeft(None, None, (*notes, "peft is not installed: that PEFT reads the adapter was not checked"))
+    from tunelab.models.bitsandbytes_import import import_bitsandbytes
+
+    import_bitsandbytes()
     from peft import PeftModel
 
     from tunelab.backends.torch.storage import set_storage

@@ -7,6 +7,7 @@ it is installed, so whoever imports PEFT calls this before.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from importlib.util import find_spec
@@ -18,6 +19,8 @@ def import_bitsandbytes() -> None:
     """Nothing where it is imported already, or not installed. What its import raises is raised."""
     if "bitsandbytes" in sys.modules or find_spec("bitsandbytes") is None:
         return
+    # On CPUs with AVX512-BF16 it warns on import of a kernel for its own 4-bit layer, which is not used here.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     before = os.environ.get(SWITCH)
     os.environ[SWITCH] = "1"
     try:

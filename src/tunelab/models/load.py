@@ -231,14 +231,10 @@ def load_model(source: ModelSource, located: Located, *, seed: int) -> PreTraine
 
 def quieten_transformers() -> None:
     """No progress bars and no advice: a run's own lines are what a terminal shows."""
-    import logging
-
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    # On CPUs with AVX512-BF16 it warns on import of a kernel for its own 4-bit layer, which is not used here.
-    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 
 def load_text(source: ModelSource, located: Located) -> TextSide:

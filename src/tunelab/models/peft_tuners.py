@@ -72,6 +72,8 @@ def attach(model: PreTrainedModel, config: peft.PeftConfig, *, seed: int) -> Pre
     with torch.random.fork_rng(enabled=not on_meta), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # what PEFT still asks transformers for
         warnings.filterwarnings("ignore", message=".*base_model_name_or_path.*")  # set below
+        warnings.filterwarnings("ignore", message="Failed to load the CUDA extension")  # BOFT's; it goes without
+        warnings.filterwarnings("ignore", message="Unsupported layer type")  # LN_TUNING's, of norms by another name
         torch.manual_seed(seed)
         try:
             wrapper = peft.get_peft_model(model, config, adapter_name=ADAPTER, low_cpu_mem_usage=on_meta)

@@ -84,6 +84,8 @@ def _devices_problems(
     if ranks.shard and study.evaluation.engine != "torch":
         rule = "generates from one device, and launch.shard: true cuts the model over several"
         yield "evaluation.engine", f"{study.evaluation.engine} {rule}; take torch, or launch.shard: false"
+    if ranks.shard and study.model.tokens:
+        yield "model.tokens", "added rows cannot be cut over devices (launch.shard: true); set launch.shard: false"
     for index, planned in enumerate(methods):
         faults = dict.fromkeys(_fault(planned.name, each.method, ranks) for each in planned.candidates)
         for fault in filter(None, faults):
