@@ -32,7 +32,10 @@ Weights = Literal["fp32", "bf16"]
 """What trained matrices are held in."""
 
 
-NonEmpty = Annotated[str, Field(min_length=1)]
+def _each_once(value: Any) -> Any:
+    if isinstance(value, list) and (len({*map(str, value)}) < len(value) or "" in value):
+        raise ValueError("each token stands there once, and none is empty")
+    return tuple(value) if isinstance(value, list) else value
 
 
 class ModelSource(Section):
@@ -50,7 +53,7 @@ class ModelSource(Section):
     initialize: Literal["pretrained", "random"] = "pretrained"
     """`random` keeps architecture and tokenizer and draws new weights from the seed: for pretraining from nothing."""
 
-    tokens: tuple[NonEmpty, ...] | dict[NonEmpty, str] = ()
+    tokens: Annotated[tuple[str, ...] | dict[str, str], BeforeValidator(_each_once)] = ()
     """Tokens to add, as in ['<|call|>']; or each with words whose meaning it starts from, as in {'<|call|>': call}."""
 
 
@@ -242,10 +245,6 @@ def _finite(value: float) -> float:
 LearningRate = Annotated[float, Field(gt=0), AfterValidator(_finite)]
 
 
-def _model_mapping(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
-
-
 def _named_mapping(value: Any) -> Any:
     """`e2e_nlg` means `{name: e2e_nlg}`."""
     return {"name": value} if isinstance(value, str) else value
@@ -278,7 +277,7 @@ class StudyConfig(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "study"
     """Names the results folder: letters, digits, '.', '_', '-'."""
 
-    model: Annotated[ModelSource, BeforeValidator(_model_mapping)]
+    model: Annotated[ModelSource, BeforeValidator(_named_mapping)]
     """The base model: a hub id, a local folder, or tunelab/tiny; or a mapping with revision."""
 
     tasks: Annotated[list[TaskEntry], Field(min_length=1)]

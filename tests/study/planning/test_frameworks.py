@@ -48,6 +48,14 @@ def test_what_cannot_be_cut_is_named_with_its_lines():
     assert "methods.0" not in told and "methods.4" not in told
 
 
+def test_what_looks_at_or_adds_to_whole_weights_is_not_cut_either():
+    head = HEAD.replace("model: tunelab/tiny\n", 'model: {name: tunelab/tiny, tokens: ["<|x|>"]}\n')
+    told = problems(f"{head}methods: [lora]\nlaunch: {{devices: 2, shard: true}}\n")
+    assert "study text:2: model.tokens: added rows cannot be cut over devices (launch.shard: true)" in told
+    told = problems(f"{HEAD}methods:\n  - lora: {{init: lora_ga}}\nlaunch: {{devices: 2, shard: true}}\n")
+    assert "init: lora_ga looks at whole gradients, which launch.shard: true cuts" in told
+
+
 def test_vllm_cannot_generate_from_a_model_that_is_cut():
     told = problems(f"{HEAD}methods: [lora]\nlaunch: {{devices: 2, shard: true}}\nevaluation: {{engine: vllm}}\n")
     assert "evaluation.engine: vllm generates from one device" in told
