@@ -1,15 +1,16 @@
 """Lays out the text that the embedded models are pretrained on: `python scripts/pretraining_corpus.py DATA OUT`.
 
-DATA is a folder with the data sets (each beside a SOURCE.md that says where it is from and under which licence); OUT
-gets train.jsonl and validation.jsonl ({"text"}), the same as pairs with spans taken out (spans-*.jsonl, {"source",
-"target"}) for the encoder-decoder, held-out texts for the bars (held-out/*.jsonl), and sources.json with counts. The
-texts are not shipped; no test split and nothing of E2E is among what is trained on.
+DATA is a folder with the data sets (each beside a SOURCE.md that says where it is from and under which licence). OUT
+gets train.jsonl and validation.jsonl ({"text"}); for the encoder-decoder pairs-train.jsonl and pairs-validation.jsonl
+({"source", "target"}), the same texts with spans taken out, and pairs; held-out texts for the bars (held-out/*.jsonl);
+the studies; and sources.json with counts. The texts are not shipped; no test split and nothing of E2E is trained on.
 """
 
 import argparse
 import csv
 import json
 import re
+import shutil
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -21,7 +22,8 @@ from tunelab.data.synthetic import pretraining
 
 PASSAGE = 1_700
 """Characters of a passage at most, about 450 tokens; it ends with a paragraph, or with a sentence of a longer one."""
-GENERATED = 24_000
+GENERATED, PAIRS = 16_000, 16_000
+"""Documents, and pairs, of which a causal model reads source and target as one document."""
 STORIES = slice(0, 4_000)
 """Of 5,545; the next 1,000 are what benchmarks train on, the last 545 what they test on."""
 HELD_OUT_CHARACTERS = 90_000
@@ -108,6 +110,11 @@ def sources(data: Path) -> Iterator[Source]:
         "cnn/dailymail, train", "Apache-2.0", [each for text in articles for each in passages(text.splitlines())]
     )
     yield Source("generated", "this project", list(islice(pretraining.iterate(seed=0), GENERATED)))
+    yield Source("generated pairs", "this project", [f"{each['source']}\n{each['target']}" for each in pairs()])
+
+
+def pairs() -> Iterator[dict[str, str]]:
+    return islice(pretraining.iterate_pairs(seed=0), PAIRS)
 
 
 def spans(text: str, rng: np.random.Generator) -> dict[str, str]:
@@ -144,17 +151,20 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
     options = parser.parse_args()
-    train, validation, counts = [], [], {}
+    train, validation, counts, plain = [], [], {}, 0
     for source in sources(options.data):
         size = sum(len(each.encode()) for each in source.passages)
         counts[source.name] = {"licence": source.licence, "documents": len(source.passages), "bytes": size}
+        plain = len(train) if source.name == "generated pairs" else plain
         train += [each for number, each in enumerate(source.passages) if number % EVERY]
         validation += source.passages[::EVERY]
         print(f"{source.name}: {len(source.passages):,} documents, {size:,} bytes, {source.licence}", flush=True)
     rng = np.random.default_rng(0)
-    for name, texts in (("train", train), ("validation", validation)):
+    apart = [each for number, each in enumerate(pairs()) if number % EVERY]
+    for name, texts, both in (("train", train, apart), ("validation", validation, [])):
         write(options.out / f"{name}.jsonl", ({"text": text} for text in texts))
-        write(options.out / f"spans-{name}.jsonl", (spans(text, rng) for text in texts if text.count(" ") > 8))
+        corrupted = [spans(text, rng) for text in texts[: plain if both else None] if text.count(" ") > 8]
+        write(options.out / f"pairs-{name}.jsonl", [*corrupted, *both])
     for name, texts in held_out(options.data).items():
         kept, size = [], 0
         for text in texts:
@@ -162,6 +172,8 @@ def main() -> None:
                 kept.append(text)
                 size += len(text)
         write(options.out / "held-out" / f"{name}.jsonl", ({"text": text} for text in kept))
+    for study in (Path(__file__).parent / "pretraining").glob("*.yaml"):
+        shutil.copy(study, options.out)
     (options.out / "sources.json").write_text(json.dumps(counts, indent=2) + "\n")
 
 
