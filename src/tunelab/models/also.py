@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 EMBEDDINGS, HEAD, NORMS, BIASES = KINDS = ("embeddings", "head", "norms", "biases")
 NORM = re.compile("norm", re.IGNORECASE)
 """In the class names of norms, whoever wrote the model."""
-ADAPTERS = ("lora_", "sparse_")
-"""Begins of the last parts of names on disk that are adapters' own."""
+ADAPTERS = ("lora_", "sparse_values", "sparse_columns", "sparse_rows")
+"""Begins of the last parts of names that are adapters' own."""
 
 
 class Beside(NamedTuple):
@@ -224,7 +224,12 @@ def _of_kind(model: PreTrainedModel, kind: str) -> Iterator[tuple[str, nn.Module
 
 def _named(model: PreTrainedModel, name: str, *, pattern: bool) -> Iterator[tuple[str, nn.Module]]:
     if pattern:
-        rule = re.compile(name)
+        try:
+            rule = re.compile(name)
+        except re.error as error:
+            raise ConfigError(
+                f"also: '{name}' is none of {', '.join(KINDS)}, and no regular expression ({error})"
+            ) from None
         tops = [path for path, _ in model.named_modules() if path and rule.fullmatch(path)]
     else:
         tops = [path for path, _ in model.named_modules() if path and ends_with(path, name)]
