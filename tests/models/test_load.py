@@ -2,11 +2,11 @@
 
 import logging
 
-from tunelab.models import load
+from tunelab.models.bitsandbytes_import import import_bitsandbytes
 
 
 def test_a_kernel_that_is_not_used_here_is_not_missed(caplog):
-    load.quieten_transformers()
+    import_bitsandbytes()
     with caplog.at_level("WARNING"):
         logging.getLogger("bitsandbytes.backends.cpu.ops").warning("Failed to load CPU gemm_4bit_forward")
     assert not caplog.records

@@ -123,9 +123,9 @@ class Lora(Method):
 
     def prepare(self, session: Session, order: Order, run: RunConfig) -> None:
         """With lora_ga and lora_one: A and B from the gradients of the first step's examples."""
-        from tunelab.training.whole_gradients import start_from_gradients
-
         if self.prepares:
+            from tunelab.training.whole_gradients import start_from_gradients
+
             gamma = GAMMA[self.init] if self.init_gamma is None else self.init_gamma
             start_from_gradients(session, run, order, init=self.init, gamma=gamma, examples=self.init_examples)
 

@@ -1,4 +1,4 @@
-"""bitsandbytes imported without PyTorch's compiler: a second of processor time less, for what needs its package alone.
+"""bitsandbytes imported without PyTorch's compiler, a second of processor time less, and without its advice.
 
 It hands five functions to torch.compile while it is imported, which brings all of torch._inductor. They stand in for
 kernels that its library has for CPUs and CUDA, so nothing that is computed there changes. PEFT imports it too, wherever
@@ -17,10 +17,10 @@ SWITCH = "TORCHDYNAMO_DISABLE"
 
 def import_bitsandbytes() -> None:
     """Nothing where it is imported already, or not installed. What its import raises is raised."""
-    if "bitsandbytes" in sys.modules or find_spec("bitsandbytes") is None:
-        return
     # On CPUs with AVX512-BF16 it warns on import of a kernel for its own 4-bit layer, which is not used here.
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+    if "bitsandbytes" in sys.modules or find_spec("bitsandbytes") is None:
+        return
     before = os.environ.get(SWITCH)
     os.environ[SWITCH] = "1"
     try:
