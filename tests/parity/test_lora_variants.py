@@ -137,7 +137,8 @@ def test_pefts_adapter_is_read(name, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("init_lora_weights", "pissa"), ("modules_to_save", ["lm_head"]), ("bias", "all")]
+    ("field", "value"),
+    [("init_lora_weights", "pissa"), ("trainable_token_indices", {"embed_tokens": [3]}), ("bias", "lora_only")],
 )
 def test_an_adapter_that_would_be_read_wrongly_is_refused(field, value, tmp_path):
     method = Lora(rank=4)
