@@ -181,7 +181,7 @@ def saved_also(folder: Path, config: Mapping[str, Any]) -> tuple[str, ...]:
     bias = config.get("bias") or "none"
     if bias not in ("none", "all"):
         raise ModelError(f"{folder}: bias is {bias!r}, which lora here cannot do (all, or none); load it with PEFT")
-    if not config.get("modules_to_save") and bias == "none":
+    if (not config.get("modules_to_save") and bias == "none") or not (folder / WEIGHTS).exists():
         return ()
     with safe_open(folder / WEIGHTS, framework="pt") as file:
         paths = [

@@ -38,10 +38,17 @@ def test_rank_stabilised_scale_and_ranks_by_layer_are_kept(adapter):
     assert (method.scaling, method.ranks, method.alphas) == ("rslora", {"q_proj": 2}, {"v_proj": 3.0})
 
 
-@pytest.mark.parametrize("change", [{"bias": "all"}, {"init_lora_weights": "pissa"}, {"modules_to_save": ["x"]}])
+@pytest.mark.parametrize(
+    "change", [{"bias": "lora_only"}, {"init_lora_weights": "pissa"}, {"layers_to_transform": [0]}]
+)
 def test_what_would_change_numbers_silently_is_refused(adapter, change):
     with pytest.raises(ModelError, match=next(iter(change))):
         find_saved(adapter(**change))
+
+
+def test_an_adapter_without_its_tensors_is_named_by_its_configuration(adapter):
+    """That they are missing is said when they are read."""
+    assert find_saved(adapter(modules_to_save=["lm_head"], bias="all")).method.also == ()
 
 
 @pytest.mark.parametrize(
