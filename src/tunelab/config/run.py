@@ -79,6 +79,13 @@ class RunConfig(Section):
         """Settings younger than finished studies, where they are at their default: ids leave them out."""
         return {name for name in ("parents", "weights") if getattr(self, name) == type(self).model_fields[name].default}
 
+    def leave_out_younger(self, facts: dict[str, Any]) -> None:
+        """The same of settings within sections."""
+        for section, name in (("data", "special_tokens"), ("validation", "keep"), ("model", "tokens")):
+            own = getattr(self, section)
+            if getattr(own, name) == type(own).model_fields[name].default:
+                facts[section].pop(name)
+
     @classmethod
     def from_run_json(cls, text: str | bytes) -> RunConfig:
         """What run.json says of the run; where it ran (`provenance`) stands in the same file and is left out."""

@@ -16,7 +16,7 @@ from tunelab.backend_contract import Backend
 from tunelab.config.explain import explain, got
 from tunelab.config.read import ReadStudy
 from tunelab.config.run import RunConfig
-from tunelab.config.schema import DataSettings, Generation, LearningRate, MethodEntry, Validation
+from tunelab.config.schema import Generation, LearningRate, MethodEntry
 from tunelab.contracts import Method, Metric
 from tunelab.errors import ConfigError, DataError
 from tunelab.near import did_you_mean
@@ -130,14 +130,9 @@ def identity(run: RunConfig, *, revisions: bool = True) -> str:
     options = facts["task_options"]
     metrics, _ = options.pop("metrics", ()), options.pop("generation", None)
     facts["task_options"] = names_of_paths(catalogue.load("tasks", _task_class(run.task, options)), options)
-    if facts["data"]["special_tokens"] == DataSettings().special_tokens:  # younger than studies that are finished
-        facts["data"].pop("special_tokens")
-    if facts["validation"]["keep"] == Validation().keep:
-        facts["validation"].pop("keep")
-    if not facts["model"]["tokens"]:
-        facts["model"].pop("tokens")
+    run.leave_out_younger(facts)
     facts["batch"]["max_tokens"] = 4096  # as before it could be left to the machine
-    facts["model"]["name"] = facts["model"]["name"].rsplit("/", 1)[-1]
+    facts["model"]["name"] = run.model.name.rsplit("/", 1)[-1]
     facts["reads"] = sorted({metric_of(name).reads for name in metrics})  # a further metric is scored, not trained for
     if not revisions:
         facts.pop("model_revision")
