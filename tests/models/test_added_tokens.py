@@ -9,6 +9,7 @@ from torch import nn
 
 import tiny
 from training_harness import make_session, run_training
+from tunelab import catalogue
 from tunelab.config.schema import ModelSource
 from tunelab.errors import ConfigError
 from tunelab.methods.dora import Dora
@@ -146,7 +147,7 @@ def test_the_fast_path_is_taken():
 
 def test_full_trains_them_as_all_rows():
     model = run_training(Full(learning_rate=1e-2), extended("tied"), rows("tied"), budget={"steps": 2}).model
-    check_trained(model, method="full")
+    check_trained(model, Full())
     assert not token_rows(model) and not model.get_input_embeddings().weight.equal(
         extended("tied").get_input_embeddings().weight
     )
@@ -168,9 +169,10 @@ def test_they_count_as_reached():
 @pytest.mark.parametrize("method", [("peft_any", {"type": "IA3"}), ("galore", {"other": "freeze", "rank": 4})])
 def test_a_method_that_leaves_them_as_they_are_is_refused(method):
     name, options = method
-    attached = build_method(name, {"learning_rate": 1e-2, **options}).attach(extended("tied"), seed=0)
+    built = build_method(name, {"learning_rate": 1e-2, **options})
+    attached = built.attach(extended("tied"), seed=0)
     with pytest.raises(ConfigError, match=f"model.tokens: {name} leaves their rows as they are"):
-        check_trained(attached, method=name)
+        check_trained(attached, built)
 
 
 def test_a_later_part_goes_on_with_them():
@@ -179,3 +181,29 @@ def test_a_later_part_goes_on_with_them():
     model = run_training(method, extended("tied"), rows("tied"), budget={"steps": 6}).model
     assert isinstance(model.get_input_embeddings(), TokenRows) and model.get_input_embeddings().rows.requires_grad
     assert (logits(method.merged(model), "tied") - logits(model, "tied")).abs().max() < 1e-5
+
+
+TRAINED = [name for name in catalogue.names("methods") if catalogue.load("methods", name).trains and name != "peft_any"]
+
+
+@pytest.mark.parametrize("kind", ["tied", "apart"])
+@pytest.mark.parametrize("name", TRAINED)
+def test_every_method_moves_them(name, kind):
+    method = build_method(name, {"learning_rate": 1e-2, **catalogue.load("methods", name).example()})
+    model = run_training(method, extended(kind), rows(kind), budget={"steps": 4}).model
+    check_trained(model, method)
+    start = extended(kind)
+    for get in ("get_input_embeddings", "get_output_embeddings"):
+        before, after = (getattr(each, get)().weight[list(NEW)] for each in (start, method.merged(model)))
+        assert (before != after).any(1).all(), get
+
+
+def test_a_description_may_name_an_added_token():
+    class Echo(Tokenizer):
+        def __call__(self, text, *, add_special_tokens):
+            return {"input_ids": [7, NEW[1]]}
+
+    model = KINDS["tied"]()
+    add_rows(model, Echo(), SOURCE)
+    weight = model.get_input_embeddings().weight
+    assert weight[NEW[0]].equal(weight[7])

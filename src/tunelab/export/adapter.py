@@ -96,7 +96,8 @@ def _with_peft(opened: Exact, saved: Trained, folder: Path, *, base: Located, ro
     model = load_model(saved.source, base, seed=saved.run.seed)
     if saved.source.tokens:
         add_rows(model, opened.text.tokenizer, saved.source)
-        notes.append(f"PEFT reads the adapter on a base with rows for {len(saved.source.tokens)} more tokens: the card")
+        more = len(saved.source.tokens)
+        notes.append(f"PEFT reads the adapter on a base with {more} more rows of tokens; the card has the line")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # PEFT asks transformers by names that are going out
         try:

@@ -22,11 +22,11 @@ from tunelab.errors import ConfigError
 from tunelab.kernels.adapted_linear import AdaptedLinear, adapt, adapted_layers, shape_of
 from tunelab.kernels.initial import kaiming_uniform
 from tunelab.kernels.parts import Factors, Part, apart
+from tunelab.kernels.peft_format import CHANGE_BASE
 
 STARTS = ("initial_A", "initial_B")
 """Buffers of a layer: what was taken out of its base."""
 Init = Literal["default", "pissa", "olora", "lora_ga", "lora_one"]
-CHANGE_BASE = ("pissa", "olora", "lora_ga")
 
 
 def low_rank_layer(

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 PREFIX = "base_model.model."
 HALVES = ("lora_A", "lora_B")
+CHANGE_BASE = ("pissa", "olora", "lora_ga")
+"""Our starts that take s B0 A0 out of the base: saved for the untouched one, with twice the rank."""
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 

@@ -20,7 +20,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from tunelab.contracts import Method
 from tunelab.errors import ConfigError
 from tunelab.kernels.patterns import check_patterns, for_layer, for_part
-from tunelab.kernels.peft_format import HALVES, PREFIX, WrittenLayer, shortest_names
+from tunelab.kernels.peft_format import CHANGE_BASE, HALVES, PREFIX, WrittenLayer, shortest_names
 from tunelab.models.saved_lora import OPTIONS, SAVED
 from tunelab.records import LowRank
 
@@ -266,7 +266,7 @@ class Lora(Method):
 
     def _own_ranks(self) -> dict[str, object]:
         """A changed base is saved as twice the rank, with the alpha that leaves the scale as it was."""
-        widened = 2 if self.init in ("pissa", "olora", "lora_ga") else 1
+        widened = 2 if self.init in CHANGE_BASE else 1
         stronger = math.sqrt(widened) if self.scaling == "rslora" else widened
         return {
             "r": widened * self.rank,

@@ -18,6 +18,8 @@ from tunelab.errors import ConfigError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from tunelab.contracts import Method
+
 ADDED = "added_tokens"
 """An attribute of a model: the ids, where a study adds tokens."""
 
@@ -84,7 +86,8 @@ def add_rows(model: PreTrainedModel, tokenizer: Any, source: ModelSource) -> Non
         with torch.no_grad():
             mean_H = matrix[: min(ids)].float().mean(0)
             for number, words in zip(ids, start.values(), strict=True):
-                known = tokenizer(words, add_special_tokens=False)["input_ids"] if words else []
+                read = tokenizer(words, add_special_tokens=False)["input_ids"] if words else []
+                known = [token for token in read if token not in ids]
                 matrix[number] = (matrix[known].float().mean(0) if known else mean_H).to(matrix.dtype)
     setattr(model, ADDED, tuple(ids))
 
@@ -99,11 +102,10 @@ def reserve_rows(model: PreTrainedModel, source: ModelSource) -> None:
 def train_rows(model: PreTrainedModel) -> None:
     """Of the added tokens, in every matrix that is frozen; again where another method takes over."""
     ids = getattr(model, ADDED, ())
-    for module in model.modules() if ids else ():
-        if isinstance(module, TokenRows):
-            module.rows.requires_grad_(True)
     if not ids:
         return
+    for module in token_rows(model).values():
+        module.rows.requires_grad_(True)
     made: dict[nn.Module, TokenRows] = {}
     for matrix in _matrices(model):
         if matrix.requires_grad:
@@ -114,14 +116,15 @@ def train_rows(model: PreTrainedModel) -> None:
             model.set_submodule(path, wrapper)
 
 
-def check_trained(model: PreTrainedModel, *, method: str) -> None:
+def check_trained(model: PreTrainedModel, method: Method) -> None:
     """
     Raises:
         ConfigError: a method that trains leaves the rows of added tokens as they are.
     """
-    if getattr(model, ADDED, ()) and any(not matrix.requires_grad for matrix in _matrices(model)):
+    if method.trains and getattr(model, ADDED, ()) and any(not matrix.requires_grad for matrix in _matrices(model)):
+        name = type(method).__module__.rpartition(".")[2]
         raise ConfigError(
-            f"model.tokens: {method} leaves their rows as they are, and they would mean nothing; use lora, qlora, rosa "
+            f"model.tokens: {name} leaves their rows as they are, and they would mean nothing; use lora, qlora, rosa "
             "or dora, or a method that trains the embedding"
         )
 

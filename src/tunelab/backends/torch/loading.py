@@ -39,8 +39,7 @@ def count(model: ModelSource, method: Method | None) -> ParameterCount | None:
         attached = method.attach(network, seed=0)
     except NotImplementedError:
         return None
-    if method.trains:
-        check_trained(attached, method=type(method).__name__.lower())
+    check_trained(attached, method)
     if not method.trains:
         return parameter_count(attached)._replace(trainable=0, remarks=remarks)
     found = reached(base, attached)
@@ -132,8 +131,7 @@ def _attached_model(
     else:
         notes += method.remarks(model)
         model = method.attach(model, seed=run.seed)
-        if method.trains:
-            check_trained(model, method=run.method["name"])
+        check_trained(model, method)
     set_storage(model, precision=run.precision, weights=run.weights, seed=run.seed)
     if run.activation_checkpointing and (method is None or method.trains):
         checkpoint_activations(model)
