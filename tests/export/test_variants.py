@@ -3,7 +3,9 @@
 import json
 
 import pytest
+import torch
 import yaml
+from transformers import AutoModelForCausalLM
 
 import tiny
 import tunelab
@@ -24,10 +26,13 @@ VARIANTS = {
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory):
+    """On a base in bf16, which most are: what is trained beside adapters is held in fp32 all the same."""
     folder = tmp_path_factory.mktemp("variants")
+    base = tiny.model_folder(folder / "llama")
+    AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16).save_pretrained(base)
     study = {
         "name": "variants",
-        "model": str(tiny.model_folder(folder / "llama")),
+        "model": str(base),
         "tasks": [
             {"name": "restaurants", "train_rows": 40, "validation_rows": 8, "test_rows": 4, "metrics": ["perplexity"]}
         ],
@@ -57,10 +62,12 @@ def test_what_is_exported_computes_what_was_trained(out, tmp_path, label, merge)
     (options,) = VARIANTS[label].values()
     name = label.split()[0]
     (run,) = (path for path in (out / "runs").iterdir() if _is(path, name, options))
-    exported = export(run, tmp_path / "model", merge=merge)
+    exported = export(run, tmp_path / "model", merge=merge, **({"dtype": "fp32"} if merge else {}))
     assert exported.written.agreement.largest_logit_difference < (1e-4 if name == "qlora" and merge else 1e-5)
     if not merge and name in ("lora", "dora"):
         assert exported.written.peft.largest_logit_difference < 1e-5
+        card = (tmp_path / "model" / "README.md").read_text()
+        assert ('dtype="float32"' in card) == ("also" in options)
 
 
 def _is(path, name, options):

@@ -91,13 +91,20 @@ def _with_peft(opened: Exact, saved: Trained, folder: Path, *, base: Located, ro
 
     from tunelab.backends.torch.storage import set_storage
     from tunelab.models.added_tokens import add_rows
+    from tunelab.models.also import has_more
     from tunelab.models.load import load_model
+    from tunelab.models.peft_tuners import saved_config
 
     model = load_model(saved.source, base, seed=saved.run.seed)
     if saved.source.tokens:
         add_rows(model, opened.text.tokenizer, saved.source)
         more = len(saved.source.tokens)
         notes.append(f"PEFT reads the adapter on a base with {more} more rows of tokens; the card has the line")
+    if has_more(saved_config(folder)):
+        notes.append(
+            "embeddings, norms and the like are rounded where the base is not loaded in fp32, as the card does"
+        )
+    set_storage(model, precision="fp32")  # before PEFT copies what was trained beside adapters
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # PEFT asks transformers by names that are going out
         try:

@@ -192,6 +192,12 @@ def saved_also(folder: Path, config: Mapping[str, Any]) -> tuple[str, ...]:
     return (*sorted(whole), *((BIASES,) if bias == "all" else ()))
 
 
+def has_more(config: Mapping[str, Any]) -> bool:
+    """Whether an adapter_config.json says that weights of the base were trained beside the adapters. PEFT holds them in
+    the type that the base is loaded in, where it holds adapters in fp32."""
+    return bool(config.get("modules_to_save") or config.get("trainable_token_indices") or config.get("bias") == "all")
+
+
 def is_beside(key: str) -> bool:
     """Whether a name on disk is of no adapter."""
     return not _is_adapters(key)
