@@ -281,13 +281,14 @@ def test_the_peak_of_loading_is_the_quantised_model_one_layer_and_the_largest_te
         tiny.model("llama", **sizes).save_pretrained(tmp_path / name, max_shard_size=shard)
     files = list((tmp_path / "large").glob("*.safetensors"))
     on_disk = sum(file.stat().st_size for file in files) / 2**30
-    found = {}
-    for how in ("streamed", "whole"):
+    found: dict[str, float] = {}
+    for how in ("streamed", "streamed", "whole"):  # what else the process does adds to a peak and never takes from it
         folders = [str(tmp_path / "small"), str(tmp_path / "large")]
         command = [sys.executable, "-c", MEASURED, *folders, how, json.dumps(entry)]
         done = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=300)
         assert done.returncode == 0, done.stderr[-2000:]
-        found[how], model = json.loads(done.stdout.splitlines()[-1])
+        peak, model = json.loads(done.stdout.splitlines()[-1])
+        found[how] = min(peak, found.get(how, peak))
     largest, layer = 512 * 1408 * 4 / 2**30, (4 * 512**2 + 3 * 512 * 1408) * 4 / 2**30
     assert len(files) >= 7 and on_disk > 3 * model
     assert found["streamed"] <= model + layer + largest + 6 / 1024, found
