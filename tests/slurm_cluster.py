@@ -62,9 +62,23 @@ class SlurmCluster(NamedTuple):
         """As `squeue --json` has them: finished ones too, a task of an array by itself once it has begun."""
         return json.loads(self.say("squeue", "--json"))["jobs"]
 
+    def ended(self, *, seconds: float = 240, look: Callable[[], None] = lambda: None) -> None:
+        """When no job is left; what SLURM itself could not begin on a busy machine it tries again."""
+        began, looked = time.monotonic(), 0.0
+        while left := self.say("squeue", "--noheader"):
+            assert time.monotonic() < began + seconds, (
+                f"not within {seconds} s\n{left}\n{self.say('sinfo', '-R', '-l')}"
+            )
+            look()
+            if time.monotonic() > looked + 10:
+                self.script("repair")
+                looked = time.monotonic()
+            time.sleep(0.1)
+
     def calm(self) -> None:
         """No job, and every node up again."""
         for name in self.down():
             self.script("start-node", name)
         self.say("scancel", "--user", str(os.getuid()))
-        wait_for(lambda: not self.say("squeue", "--noheader"))
+        self.ended(seconds=60)
+        self.script("repair")

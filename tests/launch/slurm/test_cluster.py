@@ -174,3 +174,12 @@ def test_stop_ends_orphans_and_detached_processes_and_no_other_cluster(slurm, tm
     other.script("stop")
     assert not [pid for pid in pids if alive(pid)]
     assert other.pids() == set() and slurm.pids() == before
+
+
+def test_repair_takes_drained_nodes_back_and_leaves_a_users_hold(slurm, tmp_path):
+    job = slurm.submit("echo start $SLURMD_NODENAME", "--hold", folder=tmp_path)
+    slurm.say("scontrol", "update", "NodeName=n2", "State=DRAIN", "Reason=batch job complete failure")
+    wait_for(lambda: "drained" in slurm.say("sinfo", "-h", "-n", "n2", "-o", "%T"))
+    assert slurm.script("repair") == ""
+    wait_for(lambda: slurm.say("sinfo", "-h", "-n", "n2", "-p", "main", "-o", "%T") == "idle")
+    assert slurm.say("squeue", "-h", "-o", "%i %r") == f"{job} JobHeldUser"  # a user's own hold stays

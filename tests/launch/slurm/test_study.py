@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -67,10 +66,6 @@ def queue(cluster) -> list[list[str]]:
     return [line.split("|") for line in cluster.say("squeue", "-h", "-r", "-o", "%i|%j|%T").splitlines()]
 
 
-def ended(cluster, *, seconds=240) -> None:
-    wait_for(lambda: not queue(cluster), seconds=seconds)
-
-
 def same(one: RunFolder, other: RunFolder) -> None:
     assert records(one, "steps.jsonl") == records(other, "steps.jsonl")
     assert (one.path / "predictions.jsonl").read_bytes() == (other.path / "predictions.jsonl").read_bytes()
@@ -100,7 +95,6 @@ def test_a_study_with_a_search_goes_on_by_itself_in_waves_no_wider_than_asked(sl
     study, out = written(tmp_path, methods=methods, seeds="[0, 1]", steps=8, slurm="{at_once: 2, partition: main}")
     dry = run(study, out, "--dry-run").stdout
     assert "#SBATCH --array=0-4%2\n" in dry and "#SBATCH --partition=main\n" in dry and not out.exists()
-    began = time.monotonic()
     submitted = run(study, out)
     assert submitted.returncode == 0, submitted.stderr
     assert re.search(r"Submitted 5 runs as job \d+; job \d+ continues the study after them\.", submitted.stdout)
@@ -109,10 +103,13 @@ def test_a_study_with_a_search_goes_on_by_itself_in_waves_no_wider_than_asked(sl
         with pytest.raises(RunBusy, match="jobs of this study are in the queue"):
             tunelab.run(study, out=out, cluster=cluster)
     most = 0
-    while rows := queue(slurm):
+
+    def look() -> None:
+        nonlocal most
+        rows = queue(slurm)
         most = max(most, sum(1 for _, name, state in rows if name == "tunelab-grid" and state == "RUNNING"))
-        assert time.monotonic() < began + 240
-        time.sleep(0.1)
+
+    slurm.ended(seconds=600, look=look)
     assert 1 <= most <= 2
     runs = Store(out).all_runs()
     assert len(runs) == 6 and all(folder.finished for folder in runs)
@@ -141,7 +138,7 @@ def test_at_the_notice_before_the_limit_a_run_is_requeued_and_ends_with_the_same
     folder = folder_of(out, "lora")
     job = folder.held().holder.job
     slurm.say("scancel", "--signal=USR1", "--batch", job)
-    ended(slurm)
+    slurm.ended()
     first, second = folder.attempts()
     assert (first.how, second.how, second.restart) == ("stopped", "finished", 1) and first.job == second.job == job
     assert 30 <= first.reached[0] < 240 and second.progress == first.reached
@@ -164,7 +161,7 @@ def test_of_a_killed_node_the_orphan_writes_nothing_more(slurm, tmp_path, whole)
     os.kill(orphan.pid, signal.SIGCONT)
     wait_for(lambda: process_start(orphan.pid) != orphan.start)
     assert "taken over by" in (out / first_log(folder)).read_text()
-    ended(slurm)
+    slurm.ended()
     first, second = folder.attempts()
     assert (first.how, second.how, second.restart) == (None, "finished", 1) and first.job == second.job
     assert not folder.failed
@@ -178,7 +175,7 @@ def test_a_run_over_two_nodes_stops_on_both_and_goes_on(slurm, tmp_path):
     wait_for(lambda: trains(out, "lora", 5), seconds=120)
     folder = folder_of(out, "lora")
     slurm.say("scancel", "--signal=USR1", "--batch", folder.held().holder.job)
-    ended(slurm)
+    slurm.ended()
     assert folder.finished, (folder.path / "failure.json").read_text()
     first, second = folder.attempts()
     assert (first.how, second.how, second.progress) == ("stopped", "finished", first.reached)
@@ -194,7 +191,7 @@ def test_a_cancelled_job_is_named_the_others_finish_and_the_next_call_completes_
     lora = folder_of(out, "lora")
     job = lora.held().holder.job
     slurm.say("scancel", job)
-    ended(slurm)
+    slurm.ended()
     assert folder_of(out, "full").finished and not lora.finished
     failure = json.loads((lora.path / "failure.json").read_text())["error"]
     assert failure == f"its job {job} was cancelled; `tunelab run` goes on with it"
