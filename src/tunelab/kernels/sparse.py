@@ -15,6 +15,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from tunelab.kernels.shapes import has_numbers
+
 BLOCK = 2**23
 """Entries of the largest dense block of a gradient: 32 MiB in fp32, two thousand rows of a 4096 x 4096 matrix."""
 MOST_ENTRIES = 2**31
@@ -37,6 +39,8 @@ def add_at_(weight_OI: Tensor, index_K: Tensor, values_K: Tensor) -> Tensor:
 def gradient_at(grad_NO: Tensor, x_NI: Tensor, index_K: Tensor) -> Tensor:
     """grad^T x at the positions only, shape (K,); float32, or float64 for float64 inputs."""
     wide = torch.float64 if grad_NO.dtype == torch.float64 else torch.float32
+    if not has_numbers(grad_NO):
+        return grad_NO.new_empty(len(index_K), dtype=wide)
     if grad_NO.device.type == "cpu":  # torch samples fp32 and fp64 there, several times faster than a dense product
         return _sampled(grad_NO.to(wide), x_NI.to(wide), index_K)
     return _gathered(grad_NO, x_NI, index_K).to(wide)

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tunelab.errors import ConfigError
+from tunelab.kernels.shapes import has_numbers
 from tunelab.models.bitsandbytes_import import import_bitsandbytes
 from tunelab.models.targets import is_transposed, linear_layers, outputs_and_inputs
 
@@ -249,6 +250,8 @@ def dequantise(
     """The weights that the codes stand for."""
     from bitsandbytes import functional
 
+    if not has_numbers(codes):
+        return codes.new_empty(shape, dtype=dtype)
     tables = _tables(codes.device)
     outer = functional.QuantState(
         absmax=scales_of_scales, code=tables.dynamic, blocksize=SCALES_BLOCK, dtype=torch.float32

@@ -168,9 +168,12 @@ class Paths:
             with self._autocast():
                 head = self._head_inputs(inputs)
                 rest = {"label_smoothing": label_smoothing, "gradient_factor": gradient_factor}
-                return linear_cross_entropy(*head, inputs.target_S, **rest)
+                return self._head_loss(*head, inputs.target_S, **rest)
         logits_SV = self._logits(inputs)
         return F.cross_entropy(logits_SV, inputs.target_S, reduction="sum", label_smoothing=label_smoothing)
+
+    def _head_loss(self, *head: Any, **settings: float) -> Tensor:
+        return linear_cross_entropy(*head, **settings)
 
     def _verify_packing(self, batch: Batch, reference_SV: Tensor) -> None:
         """Documents of a row against each document as a row of its own."""

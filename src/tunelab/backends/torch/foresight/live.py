@@ -1,0 +1,124 @@
+"""Which storages are alive while operations are made on fake tensors, and what they are there for.
+
+A storage is counted once whatever number of tensors look at it, from the operation that makes it to the moment at which
+Python or autograd lets go of it: what the backward pass keeps needs no formula. What an operation takes and gives back
+inside itself is not seen.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+TEMPORARY, KEPT, HEAD, GRADIENTS, STATE = "temporary", "kept for backward", "head", "gradients", "optimizer state"
+
+ASKED = torch.ops.aten._local_scalar_dense.default
+"""What a number is: a condition is true, and any other one."""
+
+
+class Event(NamedTuple):
+    serial: int
+    num_bytes: int
+    """That are alive from now on; negative: no more."""
+
+
+class Peak(NamedTuple):
+    total: int
+    parts: dict[str, int]
+    """Bytes by what they are for."""
+
+
+class Live(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.events: list[Event] = []
+        self.labels: dict[int, str] = {}
+        """Of a storage by its number: what it is there for."""
+        self._serials: dict[int, int] = {}
+        """Of storages that are alive, by their address."""
+        self._sizes: dict[int, int] = {}
+        self._label: str | None = None
+        self._number = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is ASKED:
+            return True if args[0].dtype == torch.bool else 1
+        made = func(*args, **(kwargs or {}))
+        for each in tree_leaves(made):
+            if isinstance(each, Tensor):
+                self.add(each)
+        return made
+
+    def add(self, tensor: Tensor, label: str | None = None) -> int:
+        """The number of its storage; a new one is alive from now on."""
+        storage = tensor.untyped_storage()
+        address = storage._cdata
+        if address not in self._serials:
+            self._number += 1
+            self._serials[address], num_bytes = self._number, storage.nbytes()
+            self._sizes[self._number] = num_bytes
+            self.events.append(Event(self._number, num_bytes))
+            backward = torch._C._current_graph_task_id() != -1  # pyright: ignore[reportAttributeAccessIssue]
+            self.labels[self._number] = self._label or (TEMPORARY if backward else KEPT)
+            weakref.finalize(storage, self._gone, address)
+        if label is not None:
+            self.labels[self._serials[address]] = label
+        return self._serials[address]
+
+    def _gone(self, address: int) -> None:
+        serial = self._serials.pop(address)
+        self.events.append(Event(serial, -self._sizes.pop(serial)))
+
+    def __enter__(self) -> Live:
+        self._resize = torch.UntypedStorage.resize_
+        torch.UntypedStorage.resize_ = lambda storage, size: self._resized(storage, size)  # pyright: ignore
+        return super().__enter__()
+
+    def __exit__(self, *failure: Any) -> None:
+        torch.UntypedStorage.resize_ = self._resize  # pyright: ignore
+        super().__exit__(*failure)
+
+    def _resized(self, storage: torch.UntypedStorage, size: int) -> torch.UntypedStorage:
+        """An operation that no dispatcher sees."""
+        serial = self._serials.get(storage._cdata)
+        if serial is not None:
+            self.events.append(Event(serial, size - self._sizes[serial]))
+            self._sizes[serial] = size
+        return self._resize(storage, size)
+
+    @contextmanager
+    def labelled(self, label: str) -> Iterator[None]:
+        """What is made meanwhile is there for that."""
+        before, self._label = self._label, label
+        try:
+            yield
+        finally:
+            self._label = before
+
+    def alive(self) -> set[int]:
+        return set(self._serials.values())
+
+    def settle(self, serials: Iterable[int], label: str) -> None:
+        for serial in serials:
+            self.labels[serial] = label
+
+
+def highest(events: Iterable[Event], labels: Mapping[int, str], *, start: int = 0) -> Peak:
+    """The most that is alive at once, of all events from number `start` on."""
+    events, now, most, place = list(events), 0, -1, 0
+    for number, event in enumerate(events):
+        now += event.num_bytes
+        if number >= start and now > most:
+            most, place = now, number
+    parts = Counter[str]()
+    for event in events[: place + 1]:
+        parts[labels[event.serial]] += event.num_bytes
+    return Peak(max(most, 0), {label: size for label, size in parts.items() if size})
