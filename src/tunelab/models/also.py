@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 EMBEDDINGS, HEAD, NORMS, BIASES = KINDS = ("embeddings", "head", "norms", "biases")
 NORM = re.compile("norm", re.IGNORECASE)
 """In the class names of norms, whoever wrote the model."""
+ROWS = ".token_adapter.trainable_tokens_delta"
+"""Of single tokens, in PEFT's names on disk."""
 ADAPTERS = ("lora_", "sparse_values", "sparse_columns", "sparse_rows")
 """Begins of the last parts of names that are adapters' own."""
 
@@ -60,7 +62,7 @@ class Beside(NamedTuple):
 def key_of(path: str) -> str:
     """PEFT's name on disk of a parameter; what an adapter wraps is called `base` here and `base_layer` there."""
     if path.endswith(".rows"):
-        return f"{PREFIX}{path.removesuffix('.rows')}.token_adapter.trainable_tokens_delta"
+        return f"{PREFIX}{path.removesuffix('.rows')}{ROWS}"
     return f"{PREFIX}{path.replace('.base.', '.base_layer.')}"
 
 
@@ -186,7 +188,9 @@ def saved_also(folder: Path, config: Mapping[str, Any]) -> tuple[str, ...]:
         return ()
     with safe_open(folder / WEIGHTS, framework="pt") as file:
         paths = [
-            key.removeprefix(PREFIX).rpartition(".") for key in file.keys() if is_beside(key) and not _is_twice(key)
+            key.removeprefix(PREFIX).rpartition(".")
+            for key in file.keys()
+            if is_beside(key) and not _is_twice(key) and ROWS not in key
         ]
     # a bias of a module whose weight is there too is that module's
     whole = {path for path, _, name in paths if name != "bias" or bias == "none"}
