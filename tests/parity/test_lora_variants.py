@@ -138,7 +138,7 @@ def test_pefts_adapter_is_read(name, tmp_path):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("init_lora_weights", "pissa"), ("trainable_token_indices", {"embed_tokens": [3]}), ("bias", "lora_only")],
+    [("init_lora_weights", "pissa"), ("layers_to_transform", [0]), ("bias", "lora_only")],
 )
 def test_an_adapter_that_would_be_read_wrongly_is_refused(field, value, tmp_path):
     method = Lora(rank=4)

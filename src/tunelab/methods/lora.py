@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from tunelab.contracts import Method
 from tunelab.errors import ConfigError
@@ -82,14 +82,20 @@ class Lora(Method):
     also_rate: PositiveFloat = 1.0
     """What `also` names learns at this multiple of the learning rate."""
 
+    trainable_token_indices: tuple[NonNegativeInt, ...] | dict[str, tuple[NonNegativeInt, ...]] = ()
+    """Ids of tokens whose rows of the embedding are trained, at `also_rate` too; or `{lm_head: [3]}`. As PEFT's."""
+
     short_names: ClassVar[dict[str, str]] = {"rank": "r"}
-    hidden_at_default: ClassVar[tuple[str, ...]] = ("also", "also_rate", "init_gamma", "init_examples")
+    hidden_at_default: ClassVar[tuple[str, ...]] = (
+        "also", "also_rate", "init_gamma", "init_examples", "trainable_token_indices",
+    )  # fmt: skip
     parallel: ClassVar[bool] = True
     shards: ClassVar[bool] = True
     written_by: ClassVar[str] = "lora"
     """`tunelab_method` in adapter_config.json, where a method derived from this one writes the same format."""
 
     def attach(self, model: PreTrainedModel, *, seed: int) -> PreTrainedModel:
+        from tunelab.models.added_tokens import train_indices
         from tunelab.models.also import train_beside
         from tunelab.models.targets import select_parts
 
@@ -104,6 +110,7 @@ class Lora(Method):
             adapted = self._parted(layer, rows, name=name, seed=seed) if rows else self._adapted(layer, name, seed=seed)
             model.set_submodule(name, adapted)
         train_beside(model, self.also)
+        train_indices(model, self.trainable_token_indices)
         return model
 
     @property
@@ -175,8 +182,9 @@ class Lora(Method):
 
         if self.init != "default":
             raise ConfigError(f"init: {self.init} needs torch; without it lora starts with init: default")
-        if self.also:
-            raise ConfigError("also: what is trained beside the adapters needs torch; leave it out")
+        if self.also or self.trainable_token_indices:
+            option = "also" if self.also else "trainable_token_indices"
+            raise ConfigError(f"{option}: what is trained beside the adapters needs torch; leave it out")
         chosen = named_layers(layers, self.targets, config)
         self._check_patterns(chosen)
         return {

@@ -14,12 +14,15 @@ from torch.nn import functional as F
 
 from tunelab.config.schema import ModelSource
 from tunelab.errors import ConfigError
+from tunelab.models.fused_parts import ends_with
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from tunelab.contracts import Method
 
+Indices = tuple[int, ...] | Mapping[str, tuple[int, ...]]
+"""Token ids, or those by the module of which."""
 ADDED = "added_tokens"
 """An attribute of a model: the ids, where a study adds tokens."""
 
@@ -106,14 +109,48 @@ def train_rows(model: PreTrainedModel) -> None:
         return
     for module in token_rows(model).values():
         module.rows.requires_grad_(True)
-    made: dict[nn.Module, TokenRows] = {}
     for matrix in _matrices(model):
-        if matrix.requires_grad:
+        if not matrix.requires_grad:
+            _wrap(model, matrix, ids)
+
+
+def train_indices(model: PreTrainedModel, indices: Indices) -> None:
+    """The rows of these token ids alone: of the embedding, or of what is named by the end of its path, the embedding or
+    the output head; what is tied to it stays so. PEFT's `trainable_token_indices`.
+
+    Raises:
+        ConfigError: another name, an id without a row, rows that are trained already.
+    """
+    option = "trainable_token_indices"
+    if not indices:
+        return
+    if getattr(model, ADDED, ()):
+        raise ConfigError(f"{option}: model.tokens trains the rows of the tokens that it adds; leave one of them out")
+    sides = [module for module in (model.get_input_embeddings(), model.get_output_embeddings()) if module is not None]
+    paths = {path: module for path, module in model.named_modules() if module in sides}
+    chosen = indices if isinstance(indices, Mapping) else {next(iter(paths)): indices}
+    done: dict[nn.Parameter, tuple[int, ...]] = {}
+    for name, ids in chosen.items():
+        module: Any = next((module for path, module in paths.items() if ends_with(path, name)), None)
+        if module is None:
+            there = ", ".join(path.rpartition(".")[2] for path in paths)
+            raise ConfigError(f"{option}: '{name}' is neither the embedding nor the output head: {there}")
+        matrix = module._parameters.get("weight")
+        if matrix in done and done[matrix] == tuple(ids):  # the same matrix by its other name
             continue
-        rows = nn.Parameter(matrix.detach()[list(ids)].to(torch.float32, copy=True))
-        for path, module in list(_holders(model, matrix)):
-            wrapper = made.setdefault(module, TokenRows(module, ids, rows))
-            model.set_submodule(path, wrapper)
+        if matrix is None or matrix.requires_grad or matrix in done:
+            raise ConfigError(f"{option}: the rows of '{name}' are trained already; name it once, and not in `also`")
+        if max(ids) >= len(matrix):
+            raise ConfigError(f"{option}: {max(ids)} is no token of '{name}', which has rows 0 to {len(matrix) - 1}")
+        done[matrix] = tuple(ids)
+        _wrap(model, matrix, done[matrix])
+
+
+def _wrap(model: PreTrainedModel, matrix: nn.Parameter, ids: tuple[int, ...]) -> None:
+    """TokenRows in the place of every module that holds the matrix."""
+    rows, made = nn.Parameter(matrix.detach()[list(ids)].to(torch.float32, copy=True)), {}
+    for path, module in list(_holders(model, matrix)):
+        model.set_submodule(path, made.setdefault(module, TokenRows(module, ids, rows)))
 
 
 def check_trained(model: PreTrainedModel, method: Method) -> None:

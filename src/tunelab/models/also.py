@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 EMBEDDINGS, HEAD, NORMS, BIASES = KINDS = ("embeddings", "head", "norms", "biases")
 NORM = re.compile("norm", re.IGNORECASE)
 """In the class names of norms, whoever wrote the model."""
+ROWS = ".token_adapter.trainable_tokens_delta"
+"""Of single tokens, in PEFT's names on disk."""
 ADAPTERS = ("lora_", "sparse_values", "sparse_columns", "sparse_rows")
 """Begins of the last parts of names that are adapters' own."""
 
@@ -60,13 +62,13 @@ class Beside(NamedTuple):
 def key_of(path: str) -> str:
     """PEFT's name on disk of a parameter; what an adapter wraps is called `base` here and `base_layer` there."""
     if path.endswith(".rows"):
-        return f"{PREFIX}{path.removesuffix('.rows')}.token_adapter.trainable_tokens_delta"
+        return f"{PREFIX}{path.removesuffix('.rows')}{ROWS}"
     return f"{PREFIX}{path.replace('.base.', '.base_layer.')}"
 
 
-def beside(model: PreTrainedModel, also: str | tuple[str, ...]) -> Beside:
+def beside(model: PreTrainedModel, also: str | tuple[str, ...], *, option: str = "also") -> Beside:
     """What `also` names: kinds (KINDS), ends of module paths at a dot, or, as one string, a regular expression that
-    must match a whole module path. What lies below a named module is named too.
+    must match a whole module path. What lies below a named module is named too. `option`: what messages call it.
 
     Raises:
         ConfigError: it names nothing, or what an adapter or a quantised layer holds.
@@ -78,14 +80,15 @@ def beside(model: PreTrainedModel, also: str | tuple[str, ...]) -> Beside:
         return Beside({}, {}, ties=False, rows=rows)
     modules: dict[str, nn.Module] = {}
     for name in (also,) if isinstance(also, str) else also:
-        found = _of_kind(model, name) if name in KINDS else _named(model, name, pattern=isinstance(also, str))
+        is_kind, pattern = name in KINDS, isinstance(also, str)
+        found = _of_kind(model, name, option) if is_kind else _named(model, name, option, pattern=pattern)
         modules |= dict(found)
     biases = {}
     if BIASES in ((also,) if isinstance(also, str) else also):
         named = model.named_parameters()
         biases = {path: each for path, each in named if path.endswith(".bias") and not _is_adapters(path)}
         if not biases:
-            raise ConfigError("also: biases: this model has none")
+            raise ConfigError(f"{option}: biases: this model has none")
     # a matrix that several modules hold is trained for all of them
     trained = {parameter for module in modules.values() for parameter in module.parameters(recurse=False)}
     modules |= {path: each for path, each in _holders(model) if trained & set(each.parameters(recurse=False))}
@@ -185,7 +188,9 @@ def saved_also(folder: Path, config: Mapping[str, Any]) -> tuple[str, ...]:
         return ()
     with safe_open(folder / WEIGHTS, framework="pt") as file:
         paths = [
-            key.removeprefix(PREFIX).rpartition(".") for key in file.keys() if is_beside(key) and not _is_twice(key)
+            key.removeprefix(PREFIX).rpartition(".")
+            for key in file.keys()
+            if is_beside(key) and not _is_twice(key) and ROWS not in key
         ]
     # a bias of a module whose weight is there too is that module's
     whole = {path for path, _, name in paths if name != "bias" or bias == "none"}
@@ -212,29 +217,29 @@ def _is_adapters(path: str) -> bool:
     return any(step.startswith(ADAPTERS) for step in path.split(".")[-3:])
 
 
-def _of_kind(model: PreTrainedModel, kind: str) -> Iterator[tuple[str, nn.Module]]:
+def _of_kind(model: PreTrainedModel, kind: str, option: str) -> Iterator[tuple[str, nn.Module]]:
     if kind == BIASES:
         return
     if kind == NORMS:
         found = [(path, each) for path, each in _holders(model) if NORM.search(type(each).__name__)]
         if not found:
-            raise ConfigError("also: norms: this model has none with weights")
+            raise ConfigError(f"{option}: norms: this model has none with weights")
         yield from found
         return
     wanted = model.get_output_embeddings() if kind == HEAD else model.get_input_embeddings()
     if wanted is None:
-        raise ConfigError(f"also: {kind}: this model has none")
-    _refuse_held(kind, wanted)
+        raise ConfigError(f"{option}: {kind}: this model has none")
+    _refuse_held(kind, wanted, option)
     yield from ((path, each) for path, each in model.named_modules(remove_duplicate=False) if each is wanted)
 
 
-def _named(model: PreTrainedModel, name: str, *, pattern: bool) -> Iterator[tuple[str, nn.Module]]:
+def _named(model: PreTrainedModel, name: str, option: str, *, pattern: bool) -> Iterator[tuple[str, nn.Module]]:
     if pattern:
         try:
             rule = re.compile(name)
         except re.error as error:
             raise ConfigError(
-                f"also: '{name}' is none of {', '.join(KINDS)}, and no regular expression ({error})"
+                f"{option}: '{name}' is none of {', '.join(KINDS)}, and no regular expression ({error})"
             ) from None
         tops = [path for path, _ in model.named_modules() if path and rule.fullmatch(path)]
     else:
@@ -242,21 +247,25 @@ def _named(model: PreTrainedModel, name: str, *, pattern: bool) -> Iterator[tupl
     found = False
     for path, module in model.named_modules():
         if any(path == top or path.startswith(f"{top}.") for top in tops):
-            _refuse_held(path, module)
+            _refuse_held(path, module, option)
             if any(True for _ in module.parameters(recurse=False)):
                 found = True
                 yield path, module
     if not found:
         there = ", ".join(dict.fromkeys(path.rpartition(".")[2] for path, _ in _holders(model)))
-        raise ConfigError(f"also: '{name}' names no module with weights; there are {', '.join(KINDS)}, and {there}")
+        raise ConfigError(f"{option}: '{name}' names no module with weights; there are {', '.join(KINDS)}, and {there}")
 
 
-def _refuse_held(path: str, module: nn.Module) -> None:
+def _refuse_held(path: str, module: nn.Module, option: str) -> None:
     if inner(module) is not None:
         leaf = path.rpartition(".")[2]
-        raise ConfigError(f"also: '{leaf}' is adapted by `targets`; it is trained by one of them: take it out of one")
+        raise ConfigError(
+            f"{option}: '{leaf}' is adapted by `targets`; it is trained by one of them: take it out of one"
+        )
     if is_quantised(module):
-        raise ConfigError(f"also: '{path}' is held in few bits, which cannot be trained; name what is held in float")
+        raise ConfigError(
+            f"{option}: '{path}' is held in few bits, which cannot be trained; name what is held in float"
+        )
 
 
 def _holders(model: PreTrainedModel) -> Iterator[tuple[str, nn.Module]]:

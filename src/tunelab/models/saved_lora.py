@@ -18,7 +18,7 @@ it does not know the key, and goes on."""
 SAVED = ("rank", "alpha", "ranks", "alphas", "targets")
 """What OPTIONS holds."""
 UNREAD = (
-    "trainable_token_indices", "layer_replication", "lora_bias", "alora_invocation_tokens", "layers_to_transform",
+    "layer_replication", "lora_bias", "alora_invocation_tokens", "layers_to_transform",
     "exclude_modules", "use_qalora", "use_bdlora", "arrow_config", "kasa_config", "monteclora_config", "velora_config",
 )  # fmt: skip
 """Fields of peft.LoraConfig that change the model, and that our methods do not have."""
@@ -59,6 +59,7 @@ def read_options(folder: Path, *, written_by: str) -> dict[str, object] | None:
     } | saved.get(OPTIONS, {})
     return own | {
         "also": saved_also(folder, saved),
+        "trainable_token_indices": saved.get("trainable_token_indices") or (),
         "scaling": "rslora" if saved.get("use_rslora") else "standard",
         "dropout": saved.get("lora_dropout", 0.0),
         "targets": own["targets"] if isinstance(own["targets"], str) else tuple(own["targets"]),
