@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
-DATA = SCRIPTS.parents[1] / "shared" / "data"
 
 
 @pytest.fixture
@@ -54,10 +53,9 @@ def test_shared_runs_are_counted_by_row(corpus):
     assert overlap.shared_runs(train, [("one", [inside, almost, "t1 t2"]), ("none", [almost])]) == {"one": 1, "none": 0}
 
 
-@pytest.mark.skipif(not DATA.exists(), reason="the data sets are not here")
-def test_what_is_held_out_is_not_trained_on(corpus):
-    held_out = corpus.held_out(DATA)
-    trained = {text for source in corpus.sources(DATA) if source.name != "books" for text in source.passages}
+def test_what_is_held_out_is_not_trained_on(corpus, shared):
+    held_out = corpus.held_out(shared / "data")
+    trained = {text for source in corpus.sources(shared / "data") if source.name != "books" for text in source.passages}
     assert set(held_out) == {"wikitext", "tinystories", "e2e"}
     for texts in held_out.values():
         assert len(texts) > 100 and not trained & set(texts)
