@@ -1,8 +1,7 @@
-"""Builds the tokenizers and config files of the two embedded models: `python scripts/build_tokenizers.py`.
+"""Builds tokenizers and config files of the two embedded models: `python scripts/build_tokenizers.py OUT`.
 
-The result depends on the pretraining text alone: the generated one, or with `--corpus` what pretraining_corpus.py has
-laid out. Rebuilding with other text changes the token ids, so the weights that lie beside the tokenizers must then be
-pretrained again.
+OUT is what pretraining_corpus.py has laid out; OUT/causal and OUT/seq2seq are written. The result depends on that text
+alone. Other text changes the token ids, so the weights must then be pretrained again.
 """
 
 import argparse
@@ -18,8 +17,6 @@ from transformers import PreTrainedConfig as Config
 
 from tunelab.data.synthetic import pretraining
 
-TINY = Path(__file__).resolve().parents[1] / "src" / "tunelab" / "models" / "tiny"
-
 PAD, END = "<|pad|>", "<|end|>"
 ROLES = ("<|user|>", "<|assistant|>", "<|system|>")
 SENTINELS = tuple(f"<extra_id_{number}>" for number in range(24))
@@ -33,24 +30,19 @@ CHAT_TEMPLATE = (
 # a prompt that ends in one do not depend on what follows it.
 PIECES = Regex(r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\n|[^\S\n]+(?!\S)|[^\S\n]+")
 
-NUM_DOCUMENTS, NUM_PAIRS, SEED = 40_000, 20_000, 0
+VOCABULARY, PAIRS = 4096, 20_000
 
 
-def texts(num_documents: int, num_pairs: int, corpus: Path | None) -> Iterator[str]:
-    """Pretraining text, and all of printable ASCII so that its characters are known at word starts too."""
-    if corpus is None:
-        yield from islice(pretraining.iterate(seed=SEED), num_documents)
-    else:
-        with (corpus / "train.jsonl").open(encoding="utf-8") as file:
-            yield from (json.loads(line)["text"] for line in file)
-    for pair in islice(pretraining.iterate_pairs(seed=SEED), num_pairs):
-        yield f"{pair['source']}\n{pair['target']}"
+def texts(corpus: Path) -> Iterator[str]:
+    """Pretraining text; pairs once more, for the words of records; and all of printable ASCII, so that its characters
+    are known at word starts too."""
+    with (corpus / "train.jsonl").open(encoding="utf-8") as file:
+        yield from (json.loads(line)["text"] for line in file)
+    yield from (f"{pair['source']}\n{pair['target']}" for pair in islice(pretraining.iterate_pairs(seed=0), PAIRS))
     yield "\n".join(f"{first} {second}" for first in string.printable for second in string.printable)
 
 
-def train(
-    *, vocab_size: int, special_tokens: list[str], num_documents: int, num_pairs: int, corpus: Path | None
-) -> Tokenizer:
+def train(corpus: Path, *, special_tokens: list[str]) -> Tokenizer:
     """A byte-level BPE tokenizer; every byte is in the alphabet, so any text comes back as it was."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -61,13 +53,13 @@ def train(
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size,
+        vocab_size=VOCABULARY,
         special_tokens=special_tokens,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         min_frequency=2,
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts(num_documents, num_pairs, corpus), trainer)
+    tokenizer.train_from_iterator(texts(corpus), trainer)
     return tokenizer
 
 
@@ -88,9 +80,9 @@ def save(tokenizer: Tokenizer, folder: Path, *, roles: tuple[str, ...], max_leng
 
 
 def causal_config() -> LlamaConfig:
-    """A Llama of about 5 million parameters."""
+    """A Llama of 4.0 million parameters."""
     return LlamaConfig(
-        vocab_size=6000,
+        vocab_size=VOCABULARY,
         hidden_size=256,
         intermediate_size=704,
         num_hidden_layers=4,
@@ -108,7 +100,7 @@ def causal_config() -> LlamaConfig:
 def seq2seq_config() -> T5Config:
     """A T5 of about 2.9 million parameters; sizes are multiples of 64, as block-wise quantisation likes them."""
     return T5Config(
-        vocab_size=4000,
+        vocab_size=VOCABULARY,
         d_model=128,
         d_kv=32,
         d_ff=512,
@@ -135,23 +127,12 @@ def num_parameters(config: Config) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=TINY)
-    parser.add_argument("--documents", type=int, default=NUM_DOCUMENTS)
-    parser.add_argument("--pairs", type=int, default=NUM_PAIRS)
-    parser.add_argument("--corpus", type=Path, help="folder of pretraining_corpus.py: a vocabulary of 4,096, sentinels")
-    options = parser.parse_args()
-    sentinels = SENTINELS if options.corpus else ()
-    for name, config, roles in (("causal", causal_config(), ROLES), ("seq2seq", seq2seq_config(), sentinels)):
-        config.vocab_size = 4096 if options.corpus else config.vocab_size
-        folder = options.out / name
+    parser.add_argument("out", type=Path)
+    out = parser.parse_args().out
+    for name, config, roles in (("causal", causal_config(), ROLES), ("seq2seq", seq2seq_config(), SENTINELS)):
+        folder = out / name
         folder.mkdir(parents=True, exist_ok=True)
-        tokenizer = train(
-            vocab_size=config.vocab_size,
-            special_tokens=[PAD, END, *roles],
-            num_documents=options.documents,
-            num_pairs=options.pairs,
-            corpus=options.corpus,
-        )
+        tokenizer = train(out, special_tokens=[PAD, END, *roles])
         save(tokenizer, folder, roles=roles, max_length=1024)
         config.save_pretrained(folder)
         print(f"{folder}: {tokenizer.get_vocab_size()} tokens, {num_parameters(config):,} parameters")

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "tunelab"
 PAGE = ROOT / "docs" / "house.md"
 FOLDED = {
-    "data/synthetic": "generated restaurants, arithmetic, headlines, chat, and the pretraining text (own word lists)",
+    "data/synthetic": "generated restaurants, arithmetic, headlines, chat, and general text (own word lists)",
     "models/known": "configurations of well-known models, so that planning them needs no network",
     "models/tiny": "the embedded base models: configuration, tokenizer, bf16 weights",
     "studies": "bundled studies, one YAML each: `tunelab list studies`",

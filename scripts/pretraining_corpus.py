@@ -1,8 +1,8 @@
 """Lays out the text that the embedded models are pretrained on: `python scripts/pretraining_corpus.py DATA OUT`.
 
 DATA is a folder with the data sets (each beside a SOURCE.md that says where it is from and under which licence). OUT
-gets train.jsonl and validation.jsonl ({"text"}); for the encoder-decoder pairs-train.jsonl and pairs-validation.jsonl
-({"source", "target"}), the same texts with spans taken out, and pairs; held-out texts for the bars (held-out/*.jsonl);
+gets train.jsonl and validation.jsonl ({"text"}); for the encoder-decoder pairs-*.jsonl ({"source", "target"}), the same
+texts with spans taken out, and pairs, and later-*.jsonl, more pairs; held-out texts for the bars (held-out/*.jsonl);
 the studies; and sources.json with counts. The texts are not shipped; no test split and nothing of E2E is trained on.
 """
 
@@ -25,9 +25,11 @@ PASSAGE = 1_700
 GENERATED, PAIRS = 16_000, 16_000
 """Documents, and pairs, of which a causal model reads source and target as one document."""
 STORIES = slice(0, 4_000)
-"""Of 5,545; the next 1,000 are what benchmarks train on, the last 545 what they test on."""
+"""Of 5,511; the last 545 are held out, and nobody has trained on those between."""
 HELD_OUT_CHARACTERS = 90_000
 """Some 20,000 tokens."""
+LATER, LATER_CHECKED, LATER_SPANS = slice(16_000, 61_000), slice(90_000, 90_200), 6
+"""Pairs of the encoder-decoder's second stage, and beside them one in so many of the first stage's spans."""
 EVERY = 250
 """One passage in so many is validated on."""
 SENTINELS = 24
@@ -113,8 +115,8 @@ def sources(data: Path) -> Iterator[Source]:
     yield Source("generated pairs", "this project", [f"{each['source']}\n{each['target']}" for each in pairs()])
 
 
-def pairs() -> Iterator[dict[str, str]]:
-    return islice(pretraining.iterate_pairs(seed=0), PAIRS)
+def pairs(which: slice = slice(0, PAIRS)) -> Iterator[dict[str, str]]:
+    return islice(pretraining.iterate_pairs(seed=0), which.start, which.stop)
 
 
 def spans(text: str, rng: np.random.Generator) -> dict[str, str]:
@@ -165,6 +167,8 @@ def main() -> None:
         write(options.out / f"{name}.jsonl", ({"text": text} for text in texts))
         corrupted = [spans(text, rng) for text in texts[: plain if both else None] if text.count(" ") > 8]
         write(options.out / f"pairs-{name}.jsonl", [*corrupted, *both])
+        later = [*pairs(LATER), *corrupted[::LATER_SPANS]] if both else pairs(LATER_CHECKED)
+        write(options.out / f"later-{name}.jsonl", later)
     for name, texts in held_out(options.data).items():
         kept, size = [], 0
         for text in texts:

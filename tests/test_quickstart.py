@@ -36,7 +36,7 @@ def test_the_quickstart_shows_a_real_difference(results):
     rows = {row["method"]: row for row in json.loads((results / "comparison.json").read_text())["rows"]}
     rouge = {method: row["scores"]["rouge_l"] for method, row in rows.items()}
     for method in ("full", "lora"):
-        assert 0.5 < rouge[method]["mean"] < 0.9
+        assert 0.4 < rouge[method]["mean"] < 0.9
         assert rouge[method]["low"] > rouge["base"]["high"], "it should beat the base clearly"
         assert rows[method]["scores"]["bleu"]["low"] > rows["base"]["scores"]["bleu"]["high"]
     assert rouge["full"]["mean"] != rouge["lora"]["mean"]

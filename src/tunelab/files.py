@@ -1,12 +1,17 @@
 """Files that other processes write or read: written so that a reader sees the old text or the new one, never half of
-it; and the end of a log that grows."""
+it; the end of a log that grows; and which names may become names of files."""
 
 from __future__ import annotations
 
 import os
+import unicodedata
 import uuid
 from pathlib import Path
 
+LONGEST_NAME = 100
+"""Bytes of a name that becomes a file's, or a part of it: systems allow 255 for all of them together."""
+RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10))}
+"""Devices of Windows, whatever stands behind a dot."""
 LONGEST_LINE = 4096
 """Bytes of a log's line that are read."""
 
@@ -36,3 +41,26 @@ def last_lines(path: Path, count: int) -> list[str]:
     except FileNotFoundError:
         return []
     return [line.strip() for line in text.replace("\r", "\n").split("\n") if line.strip()][-count:]
+
+
+def name_problem(name: str) -> str | None:
+    """Why a name that somebody chose cannot become a file's name; None: it can, here and on other systems."""
+    if not name.strip():
+        return "got an empty name; give it one"
+    if (size := len(name.encode("utf-8", errors="surrogatepass"))) > LONGEST_NAME:
+        return f"got a name of {size} bytes ({name[:20]!r}...); at most {LONGEST_NAME}"
+    wrong = next((each for each in name if each in '/\\:*?"<>|' or unicodedata.category(each)[0] == "C"), None)
+    if wrong is not None:
+        return (
+            f"got the name {name!r}, and {wrong!r} cannot stand in a file's name; take letters, digits, - _ and spaces"
+        )
+    if name[0] in ". " or name[-1] in ". ":
+        return f"got the name {name!r}; it may not begin or end with a dot or a space"
+    if name.partition(".")[0].casefold() in RESERVED:
+        return f"got the name {name!r}, which is a device on Windows; take another"
+    return None
+
+
+def file_key(name: str) -> str:
+    """Equal for names that some system takes for one: without case, and however accents are written."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

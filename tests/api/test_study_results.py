@@ -30,7 +30,7 @@ def test_a_plan_is_a_table_everywhere():
     assert tags.opened.count("tr") == 6 and "quickstart: 5 runs on tunelab/tiny-seq2seq" in tags.text
     frame = plan.to_pandas()
     assert list(frame["method"]) == ["base", "full", "lora", "full", "lora"]
-    assert frame["trainable_parameters"][1] == 2_874_368
+    assert frame["trainable_parameters"][1] == 2_886_656
 
 
 def test_a_comparison_prints_the_verdict_and_the_table(compared):

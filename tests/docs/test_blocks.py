@@ -93,7 +93,7 @@ def test_studies_and_parts_of_studies_are_planned(block, folder):
 VERBS = typer.main.get_command(app).commands
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 EXTRAS = set(re.findall(r"^([a-z-]+) = \[", (ROOT / "pyproject.toml").read_text(), re.MULTILINE))
-OTHERS = {"cd", "git", "rm", "export"}
+OTHERS = {"cp", "cd", "git", "rm", "export"}
 """First words of commands that are not ours."""
 
 

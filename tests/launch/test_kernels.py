@@ -4,8 +4,12 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 import tiny
 from tunelab.launch.executor import worker_environment
+
+pytestmark = pytest.mark.slow
 
 PRODUCTS = """
 import ctypes, json, torch

@@ -137,3 +137,26 @@ def test_killed_three_times_and_resumed_equals_not_stopped(method, tmp_path):
     assert one.scores == other.scores
     assert one.num_tokens == other.num_tokens
     assert one.phases["train"].seconds > 0
+
+
+@pytest.mark.parametrize("damage", ["a bit of updater.safetensors", "loop.json", "cut off"])
+def test_a_damaged_checkpoint_is_noticed_and_the_run_begins_anew(damage, tmp_path):
+    model = tiny.model_folder(tmp_path / "model")
+    run, whole = prepared(tmp_path / "whole", model, "lora")
+    execute_run(run, whole, events=lambda run, event: None, launch=IN_PROCESS)
+
+    run, cut = prepared(tmp_path / "cut", model, "lora")
+    kill_after(run, cut, 12)
+    (checkpoint,) = cut.checkpoint.glob("step-*")
+    file = checkpoint / ("loop.json" if damage == "loop.json" else "updater.safetensors")
+    data = bytearray(file.read_bytes())
+    if damage == "a bit of updater.safetensors":
+        data[-5] ^= 1
+    file.write_bytes(data[:-7] if damage != "a bit of updater.safetensors" else data)
+    execute_run(run, cut, events=lambda run, event: None, launch=IN_PROCESS)
+    assert cut.finished, cut.log.read_text()
+    notes = [note for note in cut.read_result().notes if "damaged" in note]
+    assert len(notes) == 1 and notes[0].startswith(f"its checkpoint of step {int(checkpoint.name[-9:])} was damaged (")
+    assert file.name in notes[0] and notes[0].endswith("so the run began anew")
+    assert records(cut, "steps.jsonl") == records(whole, "steps.jsonl")
+    assert (cut.path / "predictions.jsonl").read_bytes() == (whole.path / "predictions.jsonl").read_bytes()

@@ -201,7 +201,7 @@ def test_names_and_patterns():
         (("nowhere",), "'nowhere' names no module with weights; there are embeddings, head, norms, biases, and"),
         (("mlp",), "'gate_proj' is adapted by `targets`"),
         (("biases",), "biases: this model has none"),
-        ("norms(", r"'norms\(' is none of embeddings, head, norms, biases, and no regular expression"),
+        ("norms(", r"also \(none of embeddings, head, norms, biases\): 'norms\(' is not a regular expression"),
     ],
 )
 def test_what_cannot_be_is_said(also, said):

@@ -52,7 +52,7 @@ def test_of_what_only_names_freeze_takes_away():
         ({"only": ["nothing"]}, "only: 'nothing' names no module with weights"),
         ({"freeze": ["biases"]}, "freeze: biases: this model has none"),
         ({"only": ["norms"], "freeze": ["norms"]}, "only, freeze: nothing is left to train"),
-        ({"only": "("}, "only: '\\(' is none of embeddings, head, norms, biases, and no regular expression"),
+        ({"only": "("}, "only .none of embeddings, head, norms, biases.: '\\(' is not a regular expression"),
     ],
 )
 def test_refused(options, words):

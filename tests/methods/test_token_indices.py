@@ -93,6 +93,8 @@ def test_beside_norms_each_is_known_by_its_name(tmp_path):
     "options, words",
     [
         ({"trainable_token_indices": (96,)}, "96 is no token of 'model.embed_tokens', which has rows 0 to 95"),
+        ({"trainable_token_indices": {"embed_tokens": ()}}, "name one token at least, and each once"),
+        ({"trainable_token_indices": (3, 3)}, "name one token at least, and each once"),
         ({"trainable_token_indices": {"q_proj": (3,)}}, "'q_proj' is neither the embedding nor the output head"),
         ({"trainable_token_indices": (3,), "also": ("embeddings",)}, "are trained already"),
         ({"trainable_token_indices": {"embed_tokens": (3,), "lm_head": (4,)}}, "are trained already"),

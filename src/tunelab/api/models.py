@@ -89,7 +89,7 @@ def show(
     Example:
         >>> shown = tunelab.show("quickstart", examples=1)
         >>> [example.num_supervised for task in shown for example in task.examples]
-        [47]
+        [44]
         >>> tunelab.show(rows="sums.jsonl").columns
         {'question': 'text', 'answer': 'text'}
     """

@@ -64,7 +64,7 @@ def plan(study: str | Path | Mapping[str, Any] = "quickstart", *, overrides: Seq
         study: 2 runs on tunelab/tiny
         Method  Task         Seed  Rate ...
         ...
-        full    restaurants     0  2e-5  4.49 M 100 %  4.49 M    100 %
+        full    restaurants     0  2e-5  4.00 M 100 %  4.00 M    100 %
     """
     planned = load_study(study, overrides=overrides)
     from tunelab.api.planned_runs import PlannedRuns

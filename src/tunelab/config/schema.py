@@ -274,7 +274,7 @@ def _different(seeds: tuple[int, ...]) -> tuple[int, ...]:
 class StudyConfig(Section):
     """methods x tasks x seeds on one base model."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "study"
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)] = "study"
     """Names the results folder: letters, digits, '.', '_', '-'."""
 
     model: Annotated[ModelSource, BeforeValidator(_named_mapping)]

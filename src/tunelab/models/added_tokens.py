@@ -140,6 +140,8 @@ def train_indices(model: PreTrainedModel, indices: Indices) -> None:
             continue
         if matrix is None or matrix.requires_grad or matrix in done:
             raise ConfigError(f"{option}: the rows of '{name}' are trained already; name it once, and not in `also`")
+        if not ids or len(set(ids)) < len(ids):
+            raise ConfigError(f"{option}: {list(ids)} of '{name}': name one token at least, and each once")
         if max(ids) >= len(matrix):
             raise ConfigError(f"{option}: {max(ids)} is no token of '{name}', which has rows 0 to {len(matrix) - 1}")
         done[matrix] = tuple(ids)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tunelab.errors import ConfigError, ModelError
+from tunelab.kernels.patterns import matcher
 from tunelab.kernels.peft_format import CONFIG, PREFIX, WEIGHTS
 from tunelab.models.fused_parts import ends_with
 from tunelab.models.reach import inner
@@ -235,13 +236,8 @@ def _of_kind(model: PreTrainedModel, kind: str, option: str) -> Iterator[tuple[s
 
 def _named(model: PreTrainedModel, name: str, option: str, *, pattern: bool) -> Iterator[tuple[str, nn.Module]]:
     if pattern:
-        try:
-            rule = re.compile(name)
-        except re.error as error:
-            raise ConfigError(
-                f"{option}: '{name}' is none of {', '.join(KINDS)}, and no regular expression ({error})"
-            ) from None
-        tops = [path for path, _ in model.named_modules() if path and rule.fullmatch(path)]
+        rule = matcher(f"{option} (none of {', '.join(KINDS)})", name)
+        tops = [path for path, _ in model.named_modules() if path and rule(path)]
     else:
         tops = [path for path, _ in model.named_modules() if path and ends_with(path, name)]
     found = False

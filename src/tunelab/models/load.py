@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tunelab.config.schema import ModelSource
 from tunelab.errors import ModelError
 from tunelab.models.configurations import EMBEDDED, doubt, read_known
+from tunelab.models.found_weights import check_found, check_index
 from tunelab.models.tokenizer_files import check_libraries, name_tokens
 from tunelab.records import Located, TextSide
 
@@ -67,6 +68,7 @@ def locate(source: ModelSource) -> Located:
             f"model '{source.name}': no .safetensors weights in {folder}; pickled weights (.bin, .pt) are never read: "
             "convert them once with transformers' save_pretrained"
         )
+    check_index(folder, name=source.name)
     return Located(folder, f"sha256:{_folder_sha256(folder, weights=source.initialize == 'pretrained')}")
 
 
@@ -79,6 +81,7 @@ def _from_hub(source: ModelSource) -> Located:
         folder = Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
     if source.initialize == "pretrained" and not any(folder.glob(WEIGHTS)):
         raise ModelError(f"model '{name}' has no .safetensors weights on the hub; pickled weights are never read")
+    check_index(folder, name=name)
     return Located(folder, folder.name)
 
 
@@ -199,11 +202,13 @@ def build(config: PretrainedConfig, *, tied: bool | None) -> PreTrainedModel:
     return model
 
 
-def load_model(source: ModelSource, located: Located, *, seed: int) -> PreTrainedModel:
+def load_model(
+    source: ModelSource, located: Located, *, seed: int, note: Callable[[str], None] = lambda text: None
+) -> PreTrainedModel:
     """The model in the precision of its files, in evaluation mode.
 
     Raises:
-        ModelError: transformers cannot read it.
+        ModelError: transformers cannot read it, or its files do not hold its weights.
     """
     import torch
     from transformers import AutoConfig
@@ -215,13 +220,16 @@ def load_model(source: ModelSource, located: Located, *, seed: int) -> PreTraine
             torch.manual_seed(seed)
             model = automatic(config).from_config(config, dtype=torch.float32)
         else:
-            model = automatic(config).from_pretrained(
+            model, said = automatic(config).from_pretrained(
                 located.folder,
                 config=config,
                 dtype="auto",
                 use_safetensors=True,
                 trust_remote_code=source.trust_remote_code,
+                ignore_mismatched_sizes=True,  # they are told below
+                output_loading_info=True,
             )
+            check_found(model, said, name=source.name, note=note)
     except (ValueError, OSError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"model '{source.name}' cannot be loaded: {reason}") from error

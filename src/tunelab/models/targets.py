@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tunelab.errors import ConfigError
+from tunelab.kernels.patterns import matcher
 from tunelab.models.fused_parts import choose, ends_with
 from tunelab.models.reach import fused_names, matrices, refuse_unseen, remarks
 
@@ -121,7 +122,7 @@ def named_layers(
     if not isinstance(targets, str):
         named = choose(config, {name: outputs for name, (outputs, _) in shapes.items()}, targets)
     else:
-        rule = {"all-linear": bool, "attention": ATTENTION.search}.get(targets) or re.compile(targets).fullmatch
+        rule = {"all-linear": bool, "attention": ATTENTION.search}.get(targets) or matcher("targets", targets)
         # a row of weights (Qwen-MoE's gate of the shared expert) has no rank to choose
         named = {name: {} for name, shape in shapes.items() if min(shape) > 1 and rule(name)}
     if not named:

@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 import uuid
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from typing import Any
 from tunelab.records import Record
 
 PREFIX, KEPT = "step-", "kept-"
+SUMS = "checksums.json"
+BLOCK = 1 << 20
 
 
 class LoopState(Record):
@@ -41,6 +44,30 @@ def sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def checksums(folder: Path) -> dict[str, int]:
+    """CRC-32 of every file by its path in the folder: of bits that turned on a disk, and of what was cut off."""
+    found = {}
+    for path in sorted(each for each in folder.rglob("*") if each.is_file() and each.name != SUMS):
+        value = 0
+        with path.open("rb") as file:
+            while block := file.read(BLOCK):
+                value = zlib.crc32(block, value)
+        found[path.relative_to(folder).as_posix()] = value
+    return found
+
+
+def damaged_files(folder: Path) -> list[str]:
+    """Those that are not what was written. A folder of an older version has no checksums: empty."""
+    try:
+        wanted = json.loads((folder / SUMS).read_text())
+        found = checksums(folder)
+        return sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, AttributeError) as error:
+        return [f"{SUMS}: {type(error).__name__}"]
 
 
 class Checkpoints:
@@ -85,6 +112,7 @@ class Checkpoints:
         temporary = self.folder / f".writing-{uuid.uuid4().hex[:12]}"
         temporary.mkdir(parents=True)
         write(temporary)
+        (temporary / SUMS).write_text(json.dumps(checksums(temporary)))
         sync_folder(temporary)
         self._check()
         target = self.folder / f"{prefix}{step:09d}"
@@ -103,7 +131,29 @@ class Checkpoints:
         complete = self._complete()
         if not complete:
             return None
-        return LoopState.model_validate(json.loads((complete[-1] / "loop.json").read_text())), complete[-1]
+        try:
+            return LoopState.model_validate_json((complete[-1] / "loop.json").read_bytes()), complete[-1]
+        except (OSError, ValueError):  # damaged: `drop_damaged` says so
+            return None
+
+    def drop_damaged(self) -> list[str]:
+        """Before a run goes on: whether its checkpoint, and the weights that it has kept, are what was written. If not,
+        all are removed, and the run begins anew. Returns notes."""
+        complete = self._complete()
+        if not complete:
+            return []
+        bad, latest = damaged_files(complete[-1]), self.latest()
+        if latest is None:
+            bad = bad or ["loop.json"]
+        elif not bad and latest[0].kept_step is not None:
+            kept = self.kept(latest[0].kept_step)
+            bad = damaged_files(kept) if kept.exists() else [kept.name]
+        if not bad:
+            return []
+        self.clear()
+        more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
+        step = int(complete[-1].name.removeprefix(PREFIX))
+        return [f"its checkpoint of step {step} was damaged ({bad[0]}{more}), so the run began anew"]
 
     def clear(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -107,7 +107,7 @@ def test_losses_agree_at_every_step(request, model, method, limit):
 @pytest.mark.parametrize("model", ["llama", "gpt2"])
 def test_nothing_is_compiled_after_the_first_steps(request, model, method):
     kernels = [step.num_kernels for step in runs(request.getfixturevalue(model), method)[1].steps()]
-    assert kernels[0] > 30 and kernels[-1] <= kernels[2] + 3, "a batch of one row, or a row of one token, is another"
+    assert kernels[0] > 30 and kernels[-1] <= kernels[4] + 3, "a batch of one row, or a row of one token, is another"
     assert all(step.num_kernels is None for step in runs(request.getfixturevalue(model), method)[0].steps())
 
 

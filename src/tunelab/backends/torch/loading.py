@@ -117,7 +117,7 @@ def _attached_model(
         hold = functools.partial(method.hold, seed=run.seed)
         model = load_quantised(run.model, located, hold=hold, place=place, note=notes.append)
     if model is None:
-        model = load_model(run.model, located, seed=run.seed)
+        model = load_model(run.model, located, seed=run.seed, note=notes.append)
     if run.model.tokens:
         add_rows(model, text.tokenizer, run.model)
     limits = limits_of(model)

@@ -134,6 +134,7 @@ def _train_and_evaluate(work: Work, where: Provenance) -> RunResult:
         data = _prepared(work, training=method is not None)
         session.verify(verified_rows(data.train or data.test_rows))
         checkpoints = Checkpoints(folder.checkpoint, seconds=run.checkpoint.seconds, check=folder.check)
+        notes += checkpoints.drop_damaged()
         if trainer is not None and checkpoints.latest() is None:
             folder.texts.unlink(missing_ok=True)  # of weights that nobody has any more
             with session.alone() as local:

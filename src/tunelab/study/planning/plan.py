@@ -19,6 +19,7 @@ from tunelab.config.run import RunConfig
 from tunelab.config.schema import Generation, LearningRate, MethodEntry
 from tunelab.contracts import Method, Metric
 from tunelab.errors import ConfigError, DataError
+from tunelab.files import file_key, name_problem
 from tunelab.near import did_you_mean
 from tunelab.stages import stage
 from tunelab.study.planning.deciding import decision_problems
@@ -52,9 +53,10 @@ def make_plan(read: ReadStudy) -> Plan:
             tasks += _collect(problems, _task, read, index, entry)
     named = labels([(each.name, each.method, each.searched) for each in methods]) if not problems else []
     for kind, names in (("methods", named), ("tasks", [task.name for task in tasks])):
+        keys = [file_key(name) if kind == "tasks" else name for name in names]
         for index, name in enumerate(names):
-            if name in names[:index]:
-                first = read.where(f"{kind}.{names.index(name)}")
+            if keys[index] in keys[:index]:
+                first = read.where(f"{kind}.{keys.index(keys[index])}")
                 fault = f"'{name}' stands there twice (first at {first}); delete one, or let them differ"
                 problems.append(read.problem(f"{kind}.{index}", fault))
     planned = [method._replace(label=label) for method, label in zip(methods, named, strict=False)]
@@ -282,10 +284,9 @@ def _rates(read: ReadStudy, path: str, cls: type[Method], options: dict[str, Any
 
 def _task(read: ReadStudy, index: int, entry: dict[str, Any]) -> PlannedTask:
     path = f"tasks.{index}"
-    if not isinstance(entry.get("name"), str):
-        raise ConfigError(
-            read.problem(path, "a task needs a name: one of `tunelab list tasks`, or your own with train")
-        )
+    name, rule = entry.get("name"), "a task needs a name: one of `tunelab list tasks`, or your own with train"
+    if fault := name_problem(name) if isinstance(name, str) else rule:
+        raise ConfigError(read.problem(path, fault))
     entry = dict(entry)
     try:
         cls = catalogue.load("tasks", _task_class(entry["name"], entry))

@@ -12,6 +12,9 @@ from tunelab.study.planning.frameworks import ranks_of, ranks_of_base
 from tunelab.study.planning.plan import identity, load_backend
 from tunelab.study.planning.planned import BASE, Candidate, Plan, PlannedMethod, PlannedTask, Revisions
 
+LONGEST_ID = 200
+"""Bytes of a run's id, which names its folder; labels may be longer."""
+
 
 def base_run(plan: Plan, task: PlannedTask, backend: str, revisions: Revisions) -> RunConfig:
     """The untouched base model; greedy and beam decoding draw nothing, so one seed is enough; texts
@@ -95,5 +98,10 @@ def _run(
         **{name: getattr(study, name) for name in sections},
     )
     place = "" if backend == "torch" else f"--{backend}"
-    name = f"{method['label']}--{task.name}{place}--seed{seed}--{identity(run)[:8]}"
-    return run.model_copy(update={"id": "".join(c if c.isalnum() or c in "-._=" else "-" for c in name)})
+    end = f"--{_clean(task.name)}{place}--seed{seed}--{identity(run)[:8]}"
+    label = _clean(method["label"]).encode()[: LONGEST_ID - len(end.encode())].decode(errors="ignore")
+    return run.model_copy(update={"id": label + end})
+
+
+def _clean(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "-._=" else "-" for c in name)
