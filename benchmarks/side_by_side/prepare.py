@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from side_by_side.rows import are_real, first_rows, said, write_tokenizer
-from side_by_side.workloads import Mode, Workload
+from side_by_side.workloads import Mode, Shape, Workload
 
 PRECISION = {"fp32": "fp32", "bf16": "bf16", "shipped": "auto"}
 
@@ -43,7 +43,7 @@ def prepare(folder: Path, workload: Workload, *, steps: int, real: bool | None =
         return about
     real = are_real(workload.rows) if real is None else real
     model = model_folder(folder, workload, real=real)
-    parameters = _write_model(model, workload, real=real)
+    parameters = write_model(model, workload.shape, real=real)
     _write_rows(place, workload, steps=steps, real=real)
     (place / "method.json").write_text(json.dumps(workload.ours))
     _write_steps(place, workload, model, steps=steps)
@@ -52,16 +52,17 @@ def prepare(folder: Path, workload: Workload, *, steps: int, real: bool | None =
     return about
 
 
-def _write_model(folder: Path, workload: Workload, *, real: bool) -> int:
+def write_model(folder: Path, shape: Shape, *, real: bool) -> int:
+    """Random weights of seed 0 with a tokenizer; returns how many there are."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
     if not (folder / "about.json").exists():
         folder.mkdir(parents=True, exist_ok=True)
-        write_tokenizer(folder, workload.shape, real=real)
+        write_tokenizer(folder, shape, real=real)
         text = AutoTokenizer.from_pretrained(folder)
         ends = {"pad_token_id": text.pad_token_id, "eos_token_id": text.eos_token_id, "bos_token_id": text.bos_token_id}
-        config = AutoConfig.for_model(workload.shape.type, **workload.shape.sizes, **ends)
+        config = AutoConfig.for_model(shape.type, **shape.sizes, **ends)
         automatic = AutoModelForCausalLM
         if config.is_encoder_decoder:
             config.decoder_start_token_id, automatic = text.pad_token_id, AutoModelForSeq2SeqLM

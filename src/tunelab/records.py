@@ -23,6 +23,8 @@ class Record(BaseModel):
 
 Span = tuple[int, int]
 """Characters of a text: from, to."""
+RowSize = tuple[int, int, int]
+"""Tokens of a row, those that are learned, and those of its source."""
 
 
 class Turn(NamedTuple):
@@ -319,6 +321,8 @@ class RunResult(Record):
     num_steps: int = 0
     num_tokens: int = 0
     num_supervised_tokens: int = 0
+    largest_batch: tuple[RowSize, ...] = ()
+    """Rows of the largest micro-batch of its first steps; empty where nothing was trained."""
     validation_loss: float | None = None
     """Of the weights that are the result; chooses between the candidates of a search."""
     kept_step: int | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import final
 
@@ -12,7 +12,8 @@ from tunelab.backend_contract import Backend, Memory, Session
 from tunelab.config.run import RunConfig
 from tunelab.config.schema import ModelSource, Precision, Products
 from tunelab.contracts import Method
-from tunelab.records import Limits, Located, ParameterCount, TextSide
+from tunelab.foresight.forecast import Forecast
+from tunelab.records import Limits, Located, ParameterCount, RowSize, TextSide
 
 BYTES_OF_TOKEN = 32 * 1024
 CACHE_BYTES = 32 * 1024**2
@@ -48,6 +49,11 @@ class TorchHf(Backend):
         from tunelab.backends.torch.loading import count
 
         return count(model, method)
+
+    def foresee(self, run: RunConfig, method: Method | None, rows: Sequence[RowSize]) -> Forecast | None:
+        from tunelab.backends.torch.foresight.forecasting import forecast
+
+        return forecast(run, method, rows, on_gpu=device.on_gpu())
 
     def limits(self, model: ModelSource) -> tuple[Limits, int | None] | None:
         from tunelab.backends.torch.loading import limits

@@ -11,10 +11,12 @@ import numpy as np
 from tunelab.config.schema import Budget
 from tunelab.data.reading.lazy import Lazy
 from tunelab.data.tokens.token_store import sizes
-from tunelab.records import Batch, TokenRow
+from tunelab.records import Batch, RowSize, TokenRow
 
 MOST_WEIGHED = 512
 """Rows whose cuts into micro-batches are weighed against each other."""
+MOST_LOOKED_AT = 32
+"""Steps among whose micro-batches the largest is looked for."""
 
 
 class Order:
@@ -101,6 +103,14 @@ def micro_batches(rows: Sequence[TokenRow], *, max_tokens: int, padded: bool = T
     else:
         cuts = _least_padding(pairs, max_tokens) if len(pairs) <= MOST_WEIGHED else _filled(pairs, max_tokens)
     return _Batches(rows, order, [*cuts, len(order)])
+
+
+def largest_batch(order: Order, *, max_tokens: int, padded: bool) -> tuple[RowSize, ...]:
+    """Of the micro-batches of the first `MOST_LOOKED_AT` steps, longest rows first, the one with most tokens."""
+    steps = range(1, min(order.num_steps, MOST_LOOKED_AT) + 1)
+    batches = (batch for step in steps for batch in micro_batches(order.step(step), max_tokens=max_tokens, padded=padded))
+    rows = max(batches, key=lambda batch: batch.num_tokens).rows
+    return tuple((len(row.ids), row.num_supervised, 0 if row.source is None else len(row.source)) for row in rows)
 
 
 def _joined(pairs: Sequence[tuple[int, int]], max_tokens: int) -> list[list[int]]:

@@ -22,7 +22,7 @@ from tunelab.records import Batch, Prediction, Provenance, RunResult, Score, Tex
 from tunelab.study.executing.again import missing
 from tunelab.study.executing.attempt import attempt
 from tunelab.study.executing.harness import harness_results
-from tunelab.study.executing.outcome import scored_result, speed, spread_of, step_notes
+from tunelab.study.executing.outcome import largest_batch_of, scored_result, speed, spread_of, step_notes
 from tunelab.study.executing.parents import Parent, finished_parents, training_cost, training_note, training_spread
 from tunelab.study.executing.predict import Progress, general_losses, open_log, predictions
 from tunelab.study.executing.prepare import RunData, prepare, write_summary
@@ -165,6 +165,7 @@ def _train_and_evaluate(work: Work, where: Provenance) -> RunResult:
         "num_steps": state.step,
         "num_tokens": state.num_tokens,
         "num_supervised_tokens": state.num_supervised_tokens,
+        "largest_batch": largest_batch_of(run, session, data.train) if trainer is not None else (),
         "validation_loss": state.validation_loss,
         "kept_step": state.kept_step,
         "optimizer": session.optimizer(),

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tunelab.backend_contract import Session
 from tunelab.config.run import RunConfig
-from tunelab.records import Provenance, RunResult, Score, StepRecord
+from tunelab.data.tokens.batching import largest_batch
+from tunelab.records import Provenance, RowSize, RunResult, Score, StepRecord, TokenRow
+from tunelab.training.step import run_order
 from tunelab.training.telemetry import Meter
 
 FIRST_STEPS = 3
@@ -44,6 +48,12 @@ def scored_result(
 def spread_of(run: RunConfig) -> dict[str, int | bool]:
     """Over what it is trained, as its result says it."""
     return {"num_devices": run.ranks.count, "num_nodes": run.ranks.nodes, "sharded": run.ranks.shard}
+
+
+def largest_batch_of(run: RunConfig, session: Session, rows: Sequence[TokenRow]) -> tuple[RowSize, ...]:
+    """What one device held at once, in rows."""
+    most = session.most_tokens or run.batch.max_tokens
+    return largest_batch(run_order(run, rows), max_tokens=most, padded=session.pads)
 
 
 def speed(steps: list[StepRecord]) -> dict[str, float | None]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -28,12 +28,7 @@ class Event(NamedTuple):
     serial: int
     num_bytes: int
     """That are alive from now on; negative: no more."""
-
-
-class Peak(NamedTuple):
-    total: int
-    parts: dict[str, int]
-    """Bytes by what they are for."""
+    moment: str
 
 
 class Live(TorchDispatchMode):
@@ -42,6 +37,8 @@ class Live(TorchDispatchMode):
         self.events: list[Event] = []
         self.labels: dict[int, str] = {}
         """Of a storage by its number: what it is there for."""
+        self.moment = "before"
+        """What is being done, by which events are told apart."""
         self._serials: dict[int, int] = {}
         """Of storages that are alive, by their address."""
         self._sizes: dict[int, int] = {}
@@ -52,9 +49,13 @@ class Live(TorchDispatchMode):
         if func is ASKED:
             return True if args[0].dtype == torch.bool else 1
         made = func(*args, **(kwargs or {}))
-        for each in tree_leaves(made):
+        for each in made if isinstance(made, tuple | list) else (made,):
             if isinstance(each, Tensor):
                 self.add(each)
+            elif isinstance(each, tuple | list):
+                for tensor in tree_leaves(each):
+                    if isinstance(tensor, Tensor):
+                        self.add(tensor)
         return made
 
     def add(self, tensor: Tensor, label: str | None = None) -> int:
@@ -65,17 +66,19 @@ class Live(TorchDispatchMode):
             self._number += 1
             self._serials[address], num_bytes = self._number, storage.nbytes()
             self._sizes[self._number] = num_bytes
-            self.events.append(Event(self._number, num_bytes))
-            backward = torch._C._current_graph_task_id() != -1  # pyright: ignore[reportAttributeAccessIssue]
-            self.labels[self._number] = self._label or (TEMPORARY if backward else KEPT)
+            self.events.append(Event(self._number, num_bytes, self._now()))
+            self.labels[self._number] = self._label or (TEMPORARY if _is_backward() else KEPT)
             weakref.finalize(storage, self._gone, address)
         if label is not None:
             self.labels[self._serials[address]] = label
         return self._serials[address]
 
+    def _now(self) -> str:
+        return f"{self.moment}, backward" if _is_backward() else self.moment
+
     def _gone(self, address: int) -> None:
         serial = self._serials.pop(address)
-        self.events.append(Event(serial, -self._sizes.pop(serial)))
+        self.events.append(Event(serial, -self._sizes.pop(serial), self._now()))
 
     def __enter__(self) -> Live:
         self._resize = torch.UntypedStorage.resize_
@@ -90,7 +93,7 @@ class Live(TorchDispatchMode):
         """An operation that no dispatcher sees."""
         serial = self._serials.get(storage._cdata)
         if serial is not None:
-            self.events.append(Event(serial, size - self._sizes[serial]))
+            self.events.append(Event(serial, size - self._sizes[serial], self._now()))
             self._sizes[serial] = size
         return self._resize(storage, size)
 
@@ -110,15 +113,27 @@ class Live(TorchDispatchMode):
         for serial in serials:
             self.labels[serial] = label
 
+    def highest(self, *, fixed: int) -> dict[str, dict[str, int]]:
+        """Of each moment what is alive when the most is, by label. A backward pass has two: it begins with all that is
+        kept, and ends with all gradients. `fixed`: so many first events are of what was there before."""
+        now = Counter[str]()
+        found: dict[str, tuple[int, dict[str, int]]] = {}
+        kept = most_kept = 0
+        for number, event in enumerate(self.events):
+            label = self.labels[event.serial]
+            now[label] += event.num_bytes
+            kept += event.num_bytes if label == KEPT else 0
+            most_kept = max(most_kept, kept)
+            if number < fixed:
+                continue
+            moment = event.moment
+            if moment.endswith("backward") and 2 * kept < most_kept:
+                moment += ", late"
+            total = now.total()
+            if total > found.get(moment, (-1, {}))[0]:
+                found[moment] = total, dict(now)
+        return {moment: parts for moment, (_, parts) in found.items()}
 
-def highest(events: Iterable[Event], labels: Mapping[int, str], *, start: int = 0) -> Peak:
-    """The most that is alive at once, of all events from number `start` on."""
-    events, now, most, place = list(events), 0, -1, 0
-    for number, event in enumerate(events):
-        now += event.num_bytes
-        if number >= start and now > most:
-            most, place = now, number
-    parts = Counter[str]()
-    for event in events[: place + 1]:
-        parts[labels[event.serial]] += event.num_bytes
-    return Peak(max(most, 0), {label: size for label, size in parts.items() if size})
+
+def _is_backward() -> bool:
+    return torch._C._current_graph_task_id() != -1  # pyright: ignore[reportAttributeAccessIssue]

@@ -33,7 +33,7 @@ class NoText:
 
 
 def traced_session(
-    run: RunConfig, method: Method | None, configuration: dict[str, Any], mode: FakeTensorMode
+    run: RunConfig, method: Method | None, configuration: dict[str, Any], mode: FakeTensorMode, *, on_gpu: bool
 ) -> TracedSession:
     """On the path that a run takes where `verify` finds nothing; its updater is still to be made (`restart`).
 
@@ -57,10 +57,16 @@ def traced_session(
     # Vectors have numbers at first: which layers are replaced by faster ones is found by trying them.
     _fill(model, lambda tensor: _drawn(tensor) if tensor.ndim < 2 else _fake(tensor, mode))
     session = TracedSession(model, method, run, NoText(), [])
-    one_row, faster, _ = session._ways()[0]
-    session.one_row, session.faster, session.fast, session.plain_head = one_row, faster, True, True
+    session.one_row, session.faster, _ = (False, None, "") if on_gpu else session._ways()[0]
+    session.fast = session.plain_head = True
     _fill(model, lambda tensor: tensor if isinstance(tensor, FakeTensor) else _fake(tensor, mode))
     return session
+
+
+def trained(run: RunConfig, method: Method, configuration: dict[str, Any]) -> int:
+    """Numbers that the method trains of the whole model."""
+    model = method.attach(skeleton(configuration), seed=run.seed)
+    return sum(each.numel() for each in model.parameters() if each.requires_grad)
 
 
 def _drawn(tensor: Tensor) -> Tensor:

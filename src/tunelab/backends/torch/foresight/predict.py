@@ -1,43 +1,147 @@
-"""The memory of a run's training, from a trace of its session over fake tensors."""
+"""The memory of a run by part, from a trace of its session over fake tensors.
+
+A deep model is followed with three of its blocks and with four: what a block adds is the difference, and a peak of many
+blocks is as much more at the same moment. That is taken only where the trained parameters, too, grow by the block; else
+all of it is followed.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from tunelab.backends.torch.foresight.live import GRADIENTS, STATE, Live, Peak, highest
-from tunelab.backends.torch.foresight.network import TracedSession, traced_session
+from tunelab.backends.torch.foresight.live import GRADIENTS, STATE, Live
+from tunelab.backends.torch.foresight.network import TracedSession, traced_session, trained
 from tunelab.config.run import RunConfig
 from tunelab.contracts import Method
+from tunelab.foresight.forecast import Parts
+from tunelab.kernels.linear_cross_entropy import TILE_NUMBERS
 from tunelab.records import Batch
 
+DEPTHS = (("num_hidden_layers", "n_layer", "n_layers", "num_layers"), ("num_decoder_layers", "decoder_layers"))
+"""Fields of configurations: how many blocks there are, and how many of the decoder where there is one of its own."""
+BY_LAYER = ("layer_types", "sliding_window_pattern_list")
+"""Lists with an entry a block."""
+FEW, MORE = 3, 4
 
-def trained_peak(
-    run: RunConfig, method: Method, configuration: dict[str, Any], batches: tuple[Batch, ...]
-) -> Peak:
-    """Of two steps with these micro-batches."""
+
+class Traced(NamedTuple):
+    moments: dict[str, Parts]
+    """What is alive at the highest instant of each moment."""
+    losses: dict[str, Parts]
+    """The same as `moments`, of losses without gradients."""
+    weights: Parts
+    state: int
+    trained: int
+    """Numbers."""
+
+
+def traced(
+    run: RunConfig, method: Method | None, configuration: Mapping[str, Any], batch: Batch, *, on_gpu: bool
+) -> Traced:
+    """Of two steps with this micro-batch; of the base, which is not trained, of losses alone."""
+    depths = [next((key for key in keys if key in configuration), None) for keys in DEPTHS]
+    known = {key: int(configuration[key]) for key in depths if key is not None and configuration[key]}
+    deepest = max(known.values(), default=0)
+    if deepest > MORE + 2 and len(set(known.values())) == 1:
+        few, more = (
+            _followed(run, method, _cut(configuration, known, number), batch, on_gpu=on_gpu) for number in (FEW, MORE)
+        )
+        whole = _extrapolated(few, more, deepest)
+        if method is None or not method.trains or whole.trained == trained(run, method, configuration):
+            return whole
+    return _followed(run, method, dict(configuration), batch, on_gpu=on_gpu)
+
+
+def _cut(configuration: Mapping[str, Any], depths: Mapping[str, int], number: int) -> dict[str, Any]:
+    cut = {**configuration, **dict.fromkeys(depths, number)}
+    for key in BY_LAYER:
+        if isinstance(cut.get(key), list):
+            cut[key] = cut[key][-number:]
+    return cut
+
+
+def _extrapolated(few: Traced, more: Traced, depth: int) -> Traced:
+    def line(low: int, high: int) -> int:
+        return max(0, low + (high - low) * (depth - FEW) // (MORE - FEW))
+
+    def parts(low: Parts, high: Parts) -> Parts:
+        return {name: line(low.get(name, 0), high.get(name, 0)) for name in low | high}
+
+    def moments(low: dict[str, Parts], high: dict[str, Parts]) -> dict[str, Parts]:
+        return {name: parts(low[name], high[name]) for name in low.keys() & high.keys()}
+
+    return Traced(
+        moments(few.moments, more.moments),
+        moments(few.losses, more.losses),
+        parts(few.weights, more.weights),
+        line(few.state, more.state),
+        line(few.trained, more.trained),
+    )
+
+
+def _followed(
+    run: RunConfig, method: Method | None, configuration: dict[str, Any], batch: Batch, *, on_gpu: bool
+) -> Traced:
     mode = FakeTensorMode(allow_non_fake_inputs=True)
-    session = traced_session(run, method, configuration, mode)
-    session.live = live = Live()
-    with mode, live:
-        fixed = _label_weights(live, session)
-        session.restart()
-        start = len(live.events)
-        for _ in range(2):
-            for number, batch in enumerate(batches, 1):
-                session.accumulate(batch, denominator=1.0, last=number == len(batches))
-                live.settle((live.add(each.grad) for each in session.model.parameters() if each.grad is not None), GRADIENTS)
-            session._rule.gradient_norm()
-            session.update(learning_rate=1e-3, max_norm=run.optimizer.clip)
-            live.settle(live.alive() - fixed, STATE)
-    return highest(live.events, live.labels, start=start)
+    with _as_on(on_gpu=on_gpu):
+        session = traced_session(run, method, configuration, mode, on_gpu=on_gpu)
+        session.live = live = Live()
+        with mode, live:
+            weights = _label_weights(live, session)
+            fixed, count = live.alive(), len(live.events)
+            trains = method is not None and method.trains
+            if trains:
+                _train(live, session, batch, fixed=fixed, clip=run.optimizer.clip)
+            state = sum(live._sizes[serial] for serial in live.alive() if live.labels[serial] == STATE)
+            moments = live.highest(fixed=count)
+            before, live.moment = len(live.events), "losses"
+            session.losses([batch])
+            losses = live.highest(fixed=before)
+        numbers = sum(each.numel() for each in session.model.parameters() if each.requires_grad)
+    return Traced(moments, losses, weights, state, numbers)
 
 
-def _label_weights(live: Live, session: TracedSession) -> set[int]:
+def _train(live: Live, session: TracedSession, batch: Batch, *, fixed: set[int], clip: float | None) -> None:
+    session.restart()
+    for step in ("first step", "later steps"):
+        live.moment = step
+        session.accumulate(batch, denominator=1.0, last=True)
+        live.settle((live.add(each.grad) for each in session.model.parameters() if each.grad is not None), GRADIENTS)
+        live.moment = f"{step}, update"
+        session._rule.gradient_norm()
+        session.update(learning_rate=1e-3, max_norm=clip)
+        live.settle(live.alive() - fixed, STATE)
+
+
+@contextmanager
+def _as_on(*, on_gpu: bool) -> Iterator[None]:
+    """Fake tensors are a CPU's always: torch has no backward pass of a device that it was not built for. The blocks of
+    a GPU are larger than a CPU's."""
+    kept = dict(TILE_NUMBERS)
+    if on_gpu:
+        TILE_NUMBERS.clear()
+    try:
+        yield
+    finally:
+        TILE_NUMBERS.update(kept)
+
+
+def _label_weights(live: Live, session: TracedSession) -> Parts:
     parameters = {id(each): each for each in session.model.parameters()}
-    serials = set()
+    parts: dict[str, int] = {}
     for tensor in [*parameters.values(), *session.model.buffers()]:
         kind = str(tensor.dtype).removeprefix("torch.")
-        serials.add(live.add(tensor, f"trained weights, {kind}" if tensor.requires_grad else f"frozen weights, {kind}"))
-    return serials
+        label = f"weights, {'trained' if tensor.requires_grad else 'frozen'}, {kind}"
+        seen = live.alive()
+        if live.add(tensor, label) not in seen:
+            parts[label] = parts.get(label, 0) + tensor.untyped_storage().nbytes()
+    return parts
+
+
+def highest(found: Mapping[str, Parts]) -> Parts:
+    """The parts of the moment at which most is held."""
+    return max(found.values(), key=lambda parts: sum(parts.values()), default={})

@@ -1,0 +1,77 @@
+"""The forecast of a run: its trace, and what no trace of operations can see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tunelab.backends.torch.foresight.predict import Traced, highest, traced
+from tunelab.config.run import RunConfig
+from tunelab.contracts import Method
+from tunelab.foresight.forecast import HOLES, MIB, PROCESS, Forecast, Parts, weights
+from tunelab.models.load import read_configuration
+from tunelab.records import Batch, RowSize, TokenRow
+
+LIBRARIES = 400 * MIB
+"""A worker's own before it has a model: Python, torch, transformers, the tokenizer; measured with the CPU's wheel of
+torch 2.13 on x86-64. The CUDA context of a process (0.3 to 0.6 GiB, outside of torch's allocator) is not counted."""
+HOLES_SHARE = 0.25
+"""Of what comes and goes in a step, measured (benchmarks/predicted-memory_*): 0.1 to 0.9."""
+IN_USE = 150 * MIB
+"""What libraries add on a CPU when they are used first: tables, threads, pages of code, compiled products."""
+
+
+def forecast(
+    run: RunConfig, method: Method | None, rows: Sequence[RowSize], *, on_gpu: bool
+) -> Forecast | None:
+    """None: the configuration is not here, or the method's layers cannot be made without weights."""
+    configuration = read_configuration(run.model)
+    if configuration is None:
+        return None
+    batch = _batch(rows)
+    try:
+        found = [traced(run, each, configuration, batch, on_gpu=on_gpu) for each in _parts(method)]
+    except NotImplementedError:
+        return None
+    process: Parts = {} if on_gpu else {PROCESS: LIBRARIES}
+    busy: Parts = {} if on_gpu else {PROCESS: LIBRARIES + IN_USE}
+    first = found[0]
+    trained = max((_train(each, on_gpu=on_gpu) for each in found), key=lambda parts: sum(parts.values()))
+    return Forecast(
+        device="cuda" if on_gpu else "cpu",
+        load={**process, **first.weights},
+        train={**busy, **trained},
+        evaluate={**busy, **highest(found[-1].losses)},
+        save={**busy, **first.weights},
+    )
+
+
+def _parts(method: Method | None) -> list[Method | None]:
+    """Methods that are attached one after the other, each alone; else the method itself."""
+    if method is not None and method.members and type(method).enter is not Method.enter:
+        return list(method.members)
+    return [method]
+
+
+def _train(found: Traced, *, on_gpu: bool) -> Parts:
+    parts = highest(found.moments)
+    return parts if on_gpu else _with_holes(parts)
+
+
+def _with_holes(parts: Parts) -> Parts:
+    """What glibc's heap holds beside what is asked of it, which no trace can tell to the last megabyte: where holes
+    come to lie depends on every small allocation before."""
+    return {**parts, HOLES: int(HOLES_SHARE * (sum(parts.values()) - weights(parts)))}
+
+
+def _batch(rows: Sequence[RowSize]) -> Batch:
+    """Of numbers that mean nothing."""
+    return Batch(tuple(_row(place, *row) for place, row in enumerate(rows)))
+
+
+def _row(place: int, num_tokens: int, num_supervised: int, num_source: int) -> TokenRow:
+    supervised = np.zeros(num_tokens, dtype=bool)
+    supervised[num_tokens - num_supervised :] = True
+    source = np.ones(num_source, np.int32) if num_source else None
+    return TokenRow(place, np.ones(num_tokens, np.int32), supervised, source)
