@@ -42,6 +42,14 @@ def all_names() -> list[str]:
     return [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())] if on_gpu() else []
 
 
+def all_uuids() -> list[str]:
+    """The same as their driver names them, whatever CUDA_VISIBLE_DEVICES leaves of them: 'GPU-5fd2...'."""
+    import torch
+
+    gpus = range(number())
+    return [f"GPU-{torch.cuda.get_device_properties(gpu).uuid}" for gpu in gpus]  # pyright: ignore[reportAttributeAccessIssue]
+
+
 def number() -> int:
     """Of GPUs of the chosen kind; nothing is started on them."""
     import torch
