@@ -168,6 +168,11 @@ EvaluationCluster = Annotated[Place, typer.Option("--cluster", help="slurm: as a
 ReportOut = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Where to.", show_default="its own; results/report for several")
 ]
+Price = Annotated[
+    str | None,
+    typer.Option(metavar="2.5EUR/h", help="Of an hour of one device.", show_default="the study's"),
+]
+Power = Annotated[str | None, typer.Option(metavar="WATTS", help="Of one device.", show_default="the study's")]
 Trackers = Annotated[
     list[str] | None,
     typer.Option("--to", metavar="NAME", help="A tracker. Repeatable.", show_default="those of the study"),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from typing import NamedTuple
+
+from tunelab.errors import ConfigError
 
 PRICE_RULE = "must be what an hour of one device costs, above 0, in any currency: 2.5, 2.5/h or 2.5EUR/h"
 POWER_RULE = "must be what one device takes, above 0 watts: 350 or 350W"
@@ -51,6 +54,27 @@ def cost(device_seconds: float, price_per_hour: float) -> float:
 def watt_hours(device_seconds: float, watts: float) -> float:
     """Energy, by a power that was given and not measured."""
     return device_seconds / 3600 * watts
+
+
+def as_overrides(price: str | None, power: str | None) -> list[str]:
+    """`--price` and `--power` as `--set` texts of a study.
+
+    Raises:
+        ConfigError: every option that is none, one line each.
+    """
+    given = [("--price", price, price_of, "price_per_hour"), ("--power", power, watts_of, "power_watts")]
+    wrong, made = [], []
+    for option, text, read, key in given:
+        if text is None:
+            continue
+        try:
+            read(text)
+        except ValueError as rule:
+            wrong.append(f"{option}: got {text!r}; {rule}")
+        made.append(f"decision.{key}={json.dumps(text, ensure_ascii=False)}")
+    if wrong:
+        raise ConfigError(*wrong)
+    return made
 
 
 def _text(given: object) -> str:
