@@ -46,7 +46,7 @@ VERBS = {
     "track": ["STUDY", "--to", "--out"],
     "export": ["RUN", "FOLDER", "--merge", "--dtype", "--gguf", "--json"],
     "list": ["WHAT", "FOLDER", "--json"],
-    "doctor": ["--prepare", "--json"],
+    "doctor": ["--prepare", "--calibrate", "--json"],
 }
 
 

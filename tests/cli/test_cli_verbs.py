@@ -299,6 +299,8 @@ def test_doctor_says_what_is_here(command, monkeypatch):
     assert {"packages", "device", "precision", "threads", "medium_products_exact", "cache", "hub_reachable"} <= set(
         found
     )
+    assert found["speed"]["gflops"]["fp32"]["2048x2048x2048"] > 1 and found["speed"]["copied_gb_per_second"] > 0.1
+    assert set(found["energy"]) == {"rapl", "nvml"}
     assert found["meteor"] is ("meteor" not in found["advice"])
     assert found["hub_reachable"] is False and "hub_reachable" in found["advice"]
     assert {"mlflow", "tensorboard", "trackio", "wandb"} <= set(found["trackers"])

@@ -180,6 +180,9 @@ Trackers = Annotated[
 Prepare = Annotated[
     str | None, typer.Option(metavar="BACKEND", help="jittor: make its environment and compile it (some minutes).")
 ]
+Calibrate = Annotated[
+    bool, typer.Option("--calibrate", help="Measure this machine's products anew, in a second or two.")
+]
 MergedDtype = Annotated[Dtype | None, typer.Option(help="Of merged weights.", show_default="that of the base's files")]
 Gguf = Annotated[
     bool, typer.Option("--gguf", help="Merge, and write a GGUF file for llama.cpp too; wants 'tunelab[gguf]'.")
