@@ -131,7 +131,7 @@ def _devices() -> list[Finding]:
 
 
 def _speed(*, anew: bool) -> Finding:
-    from tunelab.backends.torch.speed.calibration import calibration
+    from tunelab.backends.torch.speed.kept import calibration
 
     _, threads = load_backend("torch").resolve(precision="auto", threads=None)
     found = calibration(threads=threads, anew=anew)

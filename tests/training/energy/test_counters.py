@@ -2,10 +2,10 @@
 
 import pytest
 
+from training.test_telemetry import Stepping
 from tunelab.training.energy import counters
 from tunelab.training.energy.counters import Counter, EnergyMeter, grown
 from tunelab.training.telemetry import Meter
-from training.test_telemetry import Stepping
 
 FULL = 65_000.0
 

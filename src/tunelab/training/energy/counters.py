@@ -9,9 +9,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-EnergyMethod = Literal["rapl", "nvml"]
+EnergyMethod = str  # rapl, nvml
 Joules = Mapping[EnergyMethod, float | None]
 """None: not known."""
 LOOK_SECONDS = 20.0

@@ -6,10 +6,11 @@ import time
 import pytest
 import torch
 
-from tunelab.backends.torch.speed import calibration as kept
-from tunelab.backends.torch.speed import measured
-from tunelab.backends.torch.speed.calibration import Calibration, Product, Shape, calibration
+from tunelab.backends.torch.speed import kept, measured
+from tunelab.backends.torch.speed.calibration import Calibration, Machine, ProductRate, Shape
+from tunelab.backends.torch.speed.kept import calibration
 
+MACHINE = Machine(host="h", processor="p", device="cpu", torch="2", threads=1)
 SHAPES = (Shape(64, 64, 64), Shape(128, 128, 128))
 
 
@@ -26,7 +27,7 @@ def asked(monkeypatch) -> list:
 
     def products(lacking, *, threads, seconds):
         wanted.append(list(lacking))
-        found = [Product(shape=shape, dtype=dtype, flops_per_second=1e9 * shape.rows) for shape, dtype in lacking]
+        found = [ProductRate(shape=shape, dtype=dtype, flops_per_second=1e9 * shape.rows) for shape, dtype in lacking]
         return measured.Sampled(tuple(found), 1.0)
 
     monkeypatch.setattr(measured, "products", products)
@@ -36,10 +37,10 @@ def asked(monkeypatch) -> list:
 
 
 def made(*points: tuple[Shape, float], dtype="fp32") -> Calibration:
-    products = tuple(Product(shape=shape, dtype=dtype, flops_per_second=rate) for shape, rate in points)
+    products = tuple(ProductRate(shape=shape, dtype=dtype, flops_per_second=rate) for shape, rate in points)
     return Calibration(
-        format=kept.FORMAT, machine="m", device="cpu", torch="2", threads=1, products=products, bytes_per_second=1e10,
-        slower=1.0, when="2026-01-01T00:00:00+00:00",
+        format=kept.FORMAT, machine=MACHINE, products=products, bytes_per_second=1e10, slower=1.0,
+        when="2026-01-01T00:00:00+00:00",
     )  # fmt: skip
 
 
@@ -99,7 +100,13 @@ def test_another_number_of_threads_machine_or_torch_is_measured_apart(folder, as
 def broken(text: str) -> list[str]:
     facts = json.loads(text)
     without = {key: value for key, value in facts.items() if key != "bytes_per_second"}
-    changes = [{"format": 0}, {"machine": "another"}, {"bytes_per_second": 0.0}, {"unknown": 1}, {"products": [3]}]
+    changes = [
+        {"format": 0},
+        {"machine": MACHINE.model_dump()},
+        {"bytes_per_second": 0.0},
+        {"unknown": 1},
+        {"products": [3]},
+    ]
     return ["", text[: len(text) // 2], "[]", "\0" * 9, json.dumps(without)] + [
         json.dumps({**facts, **change}) for change in changes
     ]
@@ -143,5 +150,6 @@ def test_waiting_for_the_processor_is_no_time_of_a_product_and_is_told():
 def test_a_file_of_this_machine_is_written_and_read(folder, monkeypatch):
     monkeypatch.setattr(measured, "COPIED_BYTES", 2**20)
     first = calibration(threads=1, shapes=SHAPES, dtypes=("fp32",))
-    assert (first.device, first.torch, first.threads) == ("cpu", kept.metadata.version("torch"), 1)
+    machine = first.machine
+    assert (machine.device, machine.torch, machine.threads) == ("cpu", kept.metadata.version("torch"), 1)
     assert calibration(threads=1, shapes=SHAPES, dtypes=("fp32",)) == first

@@ -19,9 +19,10 @@ from torch.nn import functional
 
 from tunelab import device
 from tunelab.backends.torch.products import medium_is_exact
-from tunelab.backends.torch.speed.calibration import DType, Product, Shape
+from tunelab.backends.torch.speed.calibration import ProductRate, Shape
+from tunelab.config.schema import Products
 
-DTYPES: dict[DType, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+DTYPES: dict[Products, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 SAMPLE_SECONDS = 0.002
 """At least; a call that takes longer is a sample by itself."""
 LEAST_ROUNDS, MOST_ROUNDS = 3, 20
@@ -32,7 +33,7 @@ CACHES = 4
 
 
 class Sampled(NamedTuple):
-    products: tuple[Product, ...]
+    products: tuple[ProductRate, ...]
     slower: float
     """How many times as long the clock ran, of all samples: 1.0 on an idle machine."""
 
@@ -44,7 +45,7 @@ class Sample(NamedTuple):
     clock: float
 
 
-def own_dtypes() -> tuple[DType, ...]:
+def own_dtypes() -> tuple[Products, ...]:
     """What runs compute in on the chosen device, in hardware."""
     place = device.chosen()
     if device.has_bf16(place):
@@ -52,7 +53,7 @@ def own_dtypes() -> tuple[DType, ...]:
     return ("fp32", "fp16") if place.type == "cuda" else ("fp32",)
 
 
-def products(wanted: Sequence[tuple[Shape, DType]], *, threads: int, seconds: float) -> Sampled:
+def products(wanted: Sequence[tuple[Shape, Products]], *, threads: int, seconds: float) -> Sampled:
     """
     Args:
         seconds: after so many no round is begun, but for the first ones.
@@ -69,7 +70,7 @@ def products(wanted: Sequence[tuple[Shape, DType]], *, threads: int, seconds: fl
             for found, work, count in zip(samples, works, calls, strict=True):
                 found.append(_sample(work, count, place))
     found = [
-        Product(shape=shape, dtype=dtype, flops_per_second=shape.flops / min(taken).seconds)
+        ProductRate(shape=shape, dtype=dtype, flops_per_second=shape.flops / min(taken).seconds)
         for (shape, dtype), taken in zip(wanted, samples, strict=True)
     ]
     every = [sample for taken in samples for sample in taken]
@@ -86,7 +87,7 @@ def copied_bytes_per_second(*, threads: int) -> float:
     return 2 * size / best.seconds
 
 
-def _product(shape: Shape, dtype: DType, place: torch.device) -> Callable[[], object]:
+def _product(shape: Shape, dtype: Products, place: torch.device) -> Callable[[], object]:
     """As a linear layer computes it."""
     drawn = torch.Generator(place).manual_seed(0)  # a run's own draws stay as they are
     x_NI = torch.randn(shape.rows, shape.inputs, device=place, generator=drawn).to(DTYPES[dtype])
