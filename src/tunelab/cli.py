@@ -29,6 +29,8 @@ from tunelab.commands.options import (
     ModelName,
     Overrides,
     Place,
+    Power,
+    Price,
     References,
     Rehearse,
     ReportOut,
@@ -248,6 +250,8 @@ def score(
 def report(
     folders: Folders,
     out: ReportOut = None,
+    price: Price = None,
+    power: Power = None,
 ) -> None:
     """Rebuild the report from records, also over several studies."""
     with at_work(f"reading {', '.join(map(str, folders))}"):
@@ -255,7 +259,7 @@ def report(
         from tunelab.launch.report import rebuild_report
         from tunelab.report.decision import terminal_text
 
-        rebuilt = rebuild_report(folders, out=out)
+        rebuilt = rebuild_report(folders, out=out, price=price, power=power)
     warning = f"{rebuilt.warning}.\n\n" if rebuilt.warning else ""
     text = terminal_text(rebuilt.comparison, width=width_of(console()))
     print(warning + text + f"Report: {rebuilt.folder / 'report.html'}")

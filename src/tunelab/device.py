@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import platform
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -42,6 +43,14 @@ def all_names() -> list[str]:
     return [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())] if on_gpu() else []
 
 
+def all_uuids() -> list[str]:
+    """The same as their driver names them, whatever CUDA_VISIBLE_DEVICES leaves of them: 'GPU-5fd2...'."""
+    import torch
+
+    gpus = range(number())
+    return [f"GPU-{torch.cuda.get_device_properties(gpu).uuid}" for gpu in gpus]  # pyright: ignore[reportAttributeAccessIssue]
+
+
 def number() -> int:
     """Of GPUs of the chosen kind; nothing is started on them."""
     import torch
@@ -72,6 +81,16 @@ def release(device: torch.device) -> None:
         torch.cuda.empty_cache()
     elif sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
         libc.malloc_trim(0)
+
+
+def processor() -> str:
+    """Its model."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def cache_bytes() -> int | None:

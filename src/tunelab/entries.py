@@ -51,6 +51,9 @@ class Deciding(NamedTuple):
     """The same in the metric's unit; instead of the share."""
     cost: Cost = "memory"
     price_per_hour: float | None = None
+    currency: str = ""
+    watts: float | None = None
+    """Of one device."""
 
     @property
     def rule(self) -> str:

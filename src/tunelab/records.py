@@ -20,7 +20,6 @@ class Record(BaseModel):
 
 # ------------------------------------------------------------------ data
 
-
 Span = tuple[int, int]
 """Characters of a text: from, to."""
 RowSize = tuple[int, int, int]
@@ -215,7 +214,7 @@ class ValidationRecord(Record):
 
 
 class PhaseCost(Record):
-    """One phase (load, prepare, train, evaluate, save): wall seconds and peak memory."""
+    """One phase (load, prepare, train, evaluate, save): wall seconds, peak memory, and energy where it is measured."""
 
     seconds: float
     peak_gib: float | None = None
@@ -228,6 +227,8 @@ class PhaseCost(Record):
     """Peaks of all the run's devices, added. None where it ran on one, or where they cannot be measured."""
     device_seconds: float | None = None
     """Seconds times devices, as many as there were at each time. None where it ran on one."""
+    rapl_joules: float | None = None  # of the machine's processor packages meanwhile, whatever ran on them
+    nvml_joules: float | None = None  # of the run's GPUs, added
 
     @property
     def seconds_in_all(self) -> float:
@@ -285,8 +286,7 @@ class Provenance(Record):
     platform: str
     git: str | None = None
     """Commit of the working folder, '+dirty' when it has changes; None outside a checkout."""
-    started: str
-    """UTC, ISO 8601."""
+    started: str  # UTC, ISO 8601
 
 
 class RunResult(Record):

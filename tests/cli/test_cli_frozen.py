@@ -42,11 +42,11 @@ VERBS = {
         "--chat",
     ],
     "score": ["HYPOTHESES", "REFERENCES", "--metrics", "--json"],
-    "report": ["FOLDERS", "--out"],
+    "report": ["FOLDERS", "--out", "--price", "--power"],
     "track": ["STUDY", "--to", "--out"],
     "export": ["RUN", "FOLDER", "--merge", "--dtype", "--gguf", "--json"],
     "list": ["WHAT", "FOLDER", "--json"],
-    "doctor": ["--prepare", "--json"],
+    "doctor": ["--prepare", "--calibrate", "--json"],
 }
 
 

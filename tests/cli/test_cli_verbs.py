@@ -277,6 +277,21 @@ def test_report_is_rebuilt_from_records(command, finished, tmp_path):
     assert len(rows) == 6
 
 
+@pytest.mark.slow
+def test_report_makes_money_and_energy_of_hours_by_a_price_and_a_power(command, finished, tmp_path):
+    out = tmp_path / "one"
+    shutil.copytree(finished.out, out)
+    assert command("report", out, "--price", "2.5EUR/h", "--power", "90W").status == 0
+    (total,) = json.loads((out / "comparison.json").read_text())["totals"]
+    assert total["price"] == pytest.approx(2.5 * total["device_seconds"] / 3600) and total["currency"] == "EUR"
+    assert total["power_wh"] == pytest.approx(90 * total["device_seconds"] / 3600)
+    assert "At 2.5 EUR an hour and 90 W of a device" in (out / "report.md").read_text()
+    assert "price_per_hour: null" in (out / "study.yaml").read_text()
+    answer = command("report", out, "--price", "cheap")
+    assert (answer.status, answer.out) == (2, "") and answer.err.startswith("error: --price: got 'cheap'; must be what")
+    assert answer.err.count("\n") == 1
+
+
 @pytest.mark.slow  # asks g++, where there is one
 def test_doctor_says_what_is_here(command, monkeypatch):
     monkeypatch.setattr("tunelab.launch.doctor._hub_reachable", lambda: (False, "no network in tests"))
@@ -284,6 +299,8 @@ def test_doctor_says_what_is_here(command, monkeypatch):
     assert {"packages", "device", "precision", "threads", "medium_products_exact", "cache", "hub_reachable"} <= set(
         found
     )
+    assert found["speed"]["gflops"]["fp32"]["2048x2048x2048"] > 1 and found["speed"]["copied_gb_per_second"] > 0.1
+    assert set(found["energy"]) == {"rapl", "nvml"}
     assert found["meteor"] is ("meteor" not in found["advice"])
     assert found["hub_reachable"] is False and "hub_reachable" in found["advice"]
     assert {"mlflow", "tensorboard", "trackio", "wandb"} <= set(found["trackers"])

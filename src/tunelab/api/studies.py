@@ -161,11 +161,17 @@ def run(
     return StudyOutcome.of(follow(outcome, view) if wait and outcome.jobs is not None else outcome)
 
 
-def report(*folders: str | Path, out: str | Path | None = None) -> StudyComparison:
+def report(
+    *folders: str | Path, out: str | Path | None = None, price: str | None = None, power: str | None = None
+) -> StudyComparison:
     """Rebuild the report of one or several results folders from their records.
 
+    Args:
+        price: of an hour of one device, as '2.5EUR/h'; left out: the study's own.
+        power: of one device, as '350W'; left out: the study's own.
+
     Raises:
-        ConfigError: no folder, or one without study.yaml.
+        ConfigError: no folder, or one without study.yaml; a price or a power that is none.
 
     Example:
         >>> tunelab.report("results/small").run_folder("base").parent.as_posix()
@@ -178,6 +184,6 @@ def report(*folders: str | Path, out: str | Path | None = None) -> StudyComparis
     from tunelab.api.study_results import StudyComparison
     from tunelab.launch.report import rebuild_report
 
-    rebuilt = rebuild_report(where, out=None if out is None else given.path(out, "out"))
+    rebuilt = rebuild_report(where, out=None if out is None else given.path(out, "out"), price=price, power=power)
     said = f"{rebuilt.warning}." if rebuilt.warning else ""
     return StudyComparison.of(rebuilt.comparison, folder=rebuilt.folder, warning=said)

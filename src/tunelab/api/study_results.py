@@ -16,6 +16,7 @@ from tunelab.near import did_you_mean
 from tunelab.report.decision import decision_table, terminal_text
 from tunelab.report.frame import Comparison, Group
 from tunelab.report.reading import RunRecords
+from tunelab.report.rows import rows_as_json
 from tunelab.report.tables import Table, cells, visible, words
 from tunelab.report.verdict import overall, verdicts
 from tunelab.study.planning.rehearse import REHEARSED
@@ -97,7 +98,8 @@ class StudyComparison(Tabular, Comparison):
         return [*failed, f"Report: {self.folder / 'report.html'}"]
 
     def _rows(self) -> list[dict[str, Any]]:
-        return [_flat(row.as_json(), row.run_folders) for row in self.rows]
+        facts = rows_as_json(self.rows)
+        return [_flat(each, row.run_folders) for each, row in zip(facts, self.rows, strict=True)]
 
 
 def _flat(row: dict[str, Any], folders: tuple[Path, ...]) -> dict[str, Any]:

@@ -168,12 +168,20 @@ EvaluationCluster = Annotated[Place, typer.Option("--cluster", help="slurm: as a
 ReportOut = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Where to.", show_default="its own; results/report for several")
 ]
+Price = Annotated[
+    str | None,
+    typer.Option(metavar="2.5EUR/h", help="Of an hour of one device.", show_default="the study's"),
+]
+Power = Annotated[str | None, typer.Option(metavar="WATTS", help="Of one device.", show_default="the study's")]
 Trackers = Annotated[
     list[str] | None,
     typer.Option("--to", metavar="NAME", help="A tracker. Repeatable.", show_default="those of the study"),
 ]
 Prepare = Annotated[
     str | None, typer.Option(metavar="BACKEND", help="jittor: make its environment and compile it (some minutes).")
+]
+Calibrate = Annotated[
+    bool, typer.Option("--calibrate", help="Measure this machine's products anew, in a second or two.")
 ]
 MergedDtype = Annotated[Dtype | None, typer.Option(help="Of merged weights.", show_default="that of the base's files")]
 Gguf = Annotated[

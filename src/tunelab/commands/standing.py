@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tunelab.commands.options import Json, Listed, ListedFolder, Prepare, Results, ResultsOut, Trackers
+from tunelab.commands.options import Calibrate, Json, Listed, ListedFolder, Prepare, Results, ResultsOut, Trackers
 from tunelab.errors import ConfigError
 from tunelab.launch.terminal.at_work import at_work
 
@@ -90,14 +90,14 @@ def _list_contents(what: Listed, folder: Path | None, *, as_json: bool) -> None:
         print(contents_text.results_table(place, results, width=texts.terminal_columns()), end="")
 
 
-def doctor(prepare: Prepare = None, as_json: Json = False) -> None:
+def doctor(prepare: Prepare = None, calibrate: Calibrate = False, as_json: Json = False) -> None:
     """Tell what this machine can do, and what to change for the rest."""
     with at_work("looking at this machine"):
         from tunelab.launch import doctor as examiner
         from tunelab.launch.terminal.texts import finding_text, terminal_columns
     if prepare is not None:
         return examiner.prepare(prepare, told=lambda line: print(line, flush=True))
-    found, coming = [], examiner.examine()
+    found, coming = [], examiner.examine(calibrate=calibrate)
     while True:
         with at_work("looking at this machine"):
             finding = next(coming, None)

@@ -6,8 +6,9 @@ import math
 import re
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, PositiveFloat, model_validator
+from pydantic import BeforeValidator, model_validator
 
+from tunelab.config.price import Price, price_of, watts_of
 from tunelab.config.section import Section
 from tunelab.entries import Cost
 
@@ -24,6 +25,12 @@ def _share_or_number(value: Any) -> Any:
     return float(value)
 
 
+def _price(value: Any) -> Any:
+    """A number, or the text as it came: '2.5EUR/h'."""
+    price = price_of(value)
+    return value if isinstance(value, str) else price.per_hour
+
+
 class Decision(Section):
     """Which way to keep. No part of any run: after a change `tunelab report` decides anew."""
 
@@ -38,14 +45,22 @@ class Decision(Section):
     """Of the methods that are as good the cheapest is kept. memory: peak of training. time: of training. size: of what
     is saved. price: of everything a method took on all its devices, its search included, at `price_per_hour`."""
 
-    price_per_hour: PositiveFloat | None = None
-    """Of one device (a GPU; without one, the machine), in any currency; for `cost: price`."""
+    price_per_hour: Annotated[float | str, BeforeValidator(_price)] | None = None
+    """Of one device (a GPU; without one, the machine), in any currency: 2.5 or 2.5EUR/h. For `cost: price`, and for
+    what the report says that the study has cost; `tunelab report --price` gives another one."""
+
+    power_watts: Annotated[float, BeforeValidator(watts_of)] | None = None
+    """Of one device, for the energy that the report makes of its hours; `tunelab report --power` gives another one."""
 
     @model_validator(mode="after")
     def _priced(self) -> Decision:
         if self.cost == "price" and self.price_per_hour is None:
             raise ValueError("cost: price needs price_per_hour, what an hour of one device costs")
         return self
+
+    @property
+    def price(self) -> Price | None:
+        return None if self.price_per_hour is None else price_of(self.price_per_hour)
 
     @property
     def share(self) -> float | None:

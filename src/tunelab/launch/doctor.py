@@ -22,6 +22,8 @@ from tunelab.study.planning.plan import load_backend, tracker_of
 
 GIB = 1024**3
 HUB_SECONDS = 3.0
+BUSY = 1.2
+"""Times as slow as alone: more is told."""
 PACKAGES = ("torch", "transformers", "datasets", "safetensors", "peft")
 ROOM_GIB = 5.0
 """Less free disk than this is told: a model of a billion weights with its checkpoints needs about as much."""
@@ -38,13 +40,21 @@ class Finding(NamedTuple):
     """What to do where something is missing."""
 
 
-def examine() -> Iterator[Finding]:
-    """Everything, each as soon as it is known; no finding is an error."""
+def examine(*, calibrate: bool = False) -> Iterator[Finding]:
+    """Everything, each as soon as it is known; no finding is an error.
+
+    Args:
+        calibrate: measure this machine's products anew; else what was measured before is shown.
+    """
     yield from _software()
     yield _trackers()
     with stage("trying the device"):
         devices = _devices()
     yield from devices
+    with stage("measuring products"):
+        speed = _speed(anew=calibrate)
+    yield speed
+    yield _energy()
     with stage("looking for back ends with an environment of their own"):
         backends = _backends()
     yield from backends
@@ -118,6 +128,40 @@ def _devices() -> list[Finding]:
         Finding("threads", threads, f"{threads} per run"),
         Finding("medium_products_exact", exact, f"'medium' fp32 products are {meaning}"),
     ]
+
+
+def _speed(*, anew: bool) -> Finding:
+    from tunelab.backends.torch.speed.kept import calibration
+
+    _, threads = load_backend("torch").resolve(precision="auto", threads=None)
+    found = calibration(threads=threads, anew=anew)
+    rates = {dtype: [each for each in found.products if each.dtype == dtype] for dtype in found.dtypes}
+    said = ", ".join(
+        f"{dtype} {min(each.giga for each in squares):,.0f} to {max(each.giga for each in squares):,.0f}"
+        for dtype, products in rates.items() if (squares := [each for each in products if len(set(each.shape)) == 1])
+    )  # fmt: skip
+    text = f"{said} GFLOP/s, copies {found.bandwidth / 1e9:,.0f} GB/s; the best of several, {threads} threads"
+    value = {
+        "gflops": {dtype: {each.name: round(each.giga, 1) for each in products} for dtype, products in rates.items()},
+        "copied_gb_per_second": round(found.bandwidth / 1e9, 1), "threads": threads, "slower": round(found.slower, 2),
+        "when": found.when,
+    }  # fmt: skip
+    busy = f"other work made them {found.slower:.1f} times as slow when they were measured; rates are without it"
+    advice = f"{busy}. `tunelab doctor --calibrate` measures again" if found.slower > BUSY else ""
+    return Finding("speed", value, f"{text}, measured {found.when[:10]}", advice)
+
+
+def _energy() -> Finding:
+    """None is needed: where it is missing the report says nothing of it."""
+    from tunelab.training.energy.nvml import nvml_counters
+    from tunelab.training.energy.rapl import POWERCAP, ZONES, rapl_counters
+
+    found = {"rapl": len(rapl_counters()), "nvml": len(nvml_counters(device.all_uuids()))}
+    hidden = not found["rapl"] and any(POWERCAP.glob(ZONES))
+    advice = f"root can make {POWERCAP}/intel-rapl:*/energy_uj readable, for the energy of runs" if hidden else ""
+    names = {"rapl": "processor packages (RAPL)", "nvml": "GPUs (NVML)"}
+    said = ", ".join(f"{number} {names[method]}" for method, number in found.items() if number)
+    return Finding("energy", found, f"measured of {said}" if said else "not measured here", advice)
 
 
 def _backends() -> list[Finding]:

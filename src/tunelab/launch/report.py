@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from tunelab.config.price import as_overrides
 from tunelab.config.read import read_study
 from tunelab.errors import ConfigError
 from tunelab.launch.run import config_facts, runs_to_report, write_study_report
@@ -24,17 +25,25 @@ class Rebuilt(NamedTuple):
     """Said above the numbers; empty: nothing."""
 
 
-def rebuild_report(folders: Sequence[Path], *, out: Path | None = None) -> Rebuilt:
+def rebuild_report(
+    folders: Sequence[Path], *, out: Path | None = None, price: str | None = None, power: str | None = None
+) -> Rebuilt:
     """One study's report is written into its own folder; that of several into `out` (default: results/report).
 
+    Args:
+        price: of an hour of one device, instead of the studies' `decision.price_per_hour`: '2.5EUR/h'.
+        power: of one device in watts, instead of their `decision.power_watts`.
+
     Raises:
-        ConfigError: a folder without study.yaml, or its study no longer plans; `out` has a report of its own.
+        ConfigError: a folder without study.yaml, or its study no longer plans; `out` has a report of its own; price
+            or power are none.
     """
+    overrides = as_overrides(price, power)
     stores = [Store(folder) for folder in dict.fromkeys(folders)]
     missing = [str(store.folder) for store in stores if not store.study_file.exists()]
     if missing:
         raise ConfigError(*(f"{folder}: no study.yaml; give a folder that `tunelab run` wrote" for folder in missing))
-    plans = [make_plan(read_study(store.study_file)) for store in stores]
+    plans = [make_plan(read_study(store.study_file, overrides=overrides)) for store in stores]
     own = stores[0].folder
     if len(stores) == 1 and (out is None or out.absolute() == own.absolute()):
         return Rebuilt(write_study_report(plans[0], stores[0]), own, REHEARSED if rehearsed(own) else "")

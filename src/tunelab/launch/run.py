@@ -246,7 +246,9 @@ def runs_to_report(plan: Plan, store: Store, *, name: str | None = None) -> Stud
     """The runs of a study on disk, with the study's rule of what to keep."""
     asked = plan.study.decision
     number = asked.margin if isinstance(asked.margin, float) else None
-    deciding = Deciding(asked.metric, asked.share, number, asked.cost, asked.price_per_hour)
+    deciding = Deciding(asked.metric, asked.share, number, asked.cost, watts=asked.power_watts)
+    if asked.price is not None:
+        deciding = deciding._replace(price_per_hour=asked.price.per_hour, currency=asked.price.currency)
     runs, looks = tuple(runs_on_disk(plan, store)), store.read_looks().looks
     return StudyRuns(name or plan.study.name, store.folder, runs, deciding, looks)
 

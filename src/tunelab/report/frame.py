@@ -13,7 +13,7 @@ from tunelab.report.devices import Spread, is_uneven, spread_of
 from tunelab.report.marks import Marked, marks_of, unfinished
 from tunelab.report.quality import assess
 from tunelab.report.reading import RunRecords, finished, read_runs
-from tunelab.report.rows import Failure, Row, averaged, num_further, num_tried, row_of, without_nan
+from tunelab.report.rows import Failure, Row, averaged, num_further, num_tried, row_of, rows_as_json, without_nan
 from tunelab.significance.beside_best import Comparison as Compared
 
 __all__ = ["BASE", "Comparison", "Failure", "Group", "Row", "RunEntry", "StudyRuns", "build_comparison", "without_nan"]
@@ -93,7 +93,7 @@ class Comparison:
 
     def as_json(self) -> dict[str, Any]:
         """The rows of comparison.json."""
-        return {"study": self.study, "rows": [row.as_json() for row in self.rows]}
+        return {"study": self.study, "rows": rows_as_json(self.rows)}
 
 
 def build_comparison(studies: Sequence[StudyRuns], *, metrics: Mapping[str, Metric]) -> Comparison:
@@ -147,6 +147,7 @@ def _group(study: StudyRuns, *, runs: tuple[RunRecords, ...], metrics: Mapping[s
         row_of(
             study.name, method=method, runs=[run for run in runs if run.entry.method == method],
             cells=quality.cells[method], marks=marks_of(method, group=marked), notes=quality.notes[method],
+            deciding=study.deciding,
         )
         for method in methods
     )  # fmt: skip

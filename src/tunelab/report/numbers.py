@@ -64,6 +64,13 @@ def three_digits(value: float | None) -> str:
     return f"{value:,.{2 if value < 10 else 1 if value < 100 else 0}f}"
 
 
+def significant(value: float | None) -> str:
+    """Three digits, of small values too: '0.000412', '7.31', '1,250'."""
+    if value is None:
+        return MISSING
+    return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
+
+
 def duration(seconds: float | None) -> str:
     """A lone duration, outside a column."""
     return MISSING if seconds is None else f"{in_unit(seconds, time_unit([seconds]))} {time_unit([seconds]).name}"

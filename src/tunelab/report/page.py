@@ -9,6 +9,7 @@ import tunelab
 from tunelab.contracts import Metric
 from tunelab.report.alignment.section import Alignment, alignments
 from tunelab.report.beside import beside_table, looks_table
+from tunelab.report.bill import bill_table
 from tunelab.report.costs import phases_table, search_table
 from tunelab.report.decision import decision_table
 from tunelab.report.examples import AllExamples, SideBySide, all_examples
@@ -116,6 +117,7 @@ def _chapter(verdict: Verdict, *, anchor: str, metrics: Mapping[str, Metric], pl
 
 def _closing(comparison: Comparison) -> tuple[Part, ...]:
     parts = {
+        "Energy and price": bill_table(comparison),
         "Failed runs": failures_table(comparison),
         "Runs that have not finished": pending_table(comparison),
         "Notes of the runs": notes_table(comparison),

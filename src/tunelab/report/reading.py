@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from tunelab.config.run import RunConfig
 from tunelab.contracts import Metric
-from tunelab.entries import RunEntry, StudyRuns
+from tunelab.entries import Attempt, RunEntry, StudyRuns
 from tunelab.records import Divergence, Prediction, Record, RunResult, StepRecord, ValidationRecord
 
 State = Literal["finished", "diverged", "failed", "pending"]
@@ -76,6 +76,11 @@ class RunRecords:
     @cached_property
     def general(self) -> tuple[Prediction, ...]:
         return self._lines("general.jsonl", Prediction)
+
+    @cached_property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """Of those that have ended, a line at the start and one at the end."""
+        return self._lines("attempts.jsonl", Attempt)
 
     def scored_by(self, metric: Metric) -> tuple[Prediction, ...]:
         """The rows that hold this metric's statistics."""

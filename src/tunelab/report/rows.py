@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tunelab.config.price import cost as money
+from tunelab.config.price import watt_hours
+from tunelab.entries import Deciding
 from tunelab.records import PhaseCost, RunResult
 from tunelab.report.devices import highest_in_all, is_uneven
 from tunelab.report.options import effective_optimizer, options_of
@@ -55,6 +58,14 @@ class Row:
     """Largest over the seeds, absolute; of several devices the largest one's."""
     peak_train_all_gib: float | None
     """The same of all devices, added."""
+    train_rapl_wh: float | None
+    """Mean of what the machine's processor packages took meanwhile, of whatever ran on them."""
+    train_nvml_wh: float | None
+    """Mean of what its GPUs took."""
+    price: float | None
+    """Of all phases of a seed (mean) and the whole search, on all devices, where the study has a price."""
+    power_wh: float | None
+    """Their energy by the power that was given, not measured."""
     loaded_gib: float | None
     tokens_per_second: float | None
     """Of all devices."""
@@ -81,7 +92,7 @@ class Row:
     notes: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """The row of comparison.json, with the ids of its finished runs, which are their folders below runs/."""
+        """The row as `rows_as_json` has it, with the ids of its finished runs, which are their folders below runs/."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
         values["scores"] = {name: cell._asdict() for name, cell in self.scores.items()}
         values["runs"] = [folder.name for folder in values.pop("run_folders")]
@@ -89,14 +100,28 @@ class Row:
         return without_nan(values)
 
 
+RARE = ("train_rapl_wh", "train_nvml_wh", "price", "power_wh")
+"""Values that stand in the files where any row has one."""
+
+
+def rows_as_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The rows of comparison.json, all with the same values."""
+    absent = {name for name in RARE if all(getattr(row, name) is None for row in rows)}
+    return [{name: value for name, value in row.as_json().items() if name not in absent} for row in rows]
+
+
 def row_of(
     study: str, *, method: str, runs: list[RunRecords], cells: dict[str, ScoreCell], marks: tuple[str, ...],
-    notes: Sequence[str],
+    notes: Sequence[str], deciding: Deciding,
 ) -> Row:  # fmt: skip
     """`runs`: all of the method in its group, candidates of a search included."""
     planned = [run for run in runs if run.entry.role != "candidate"]
     done = [run.result for run in finished(planned)]
     lost = [run for run in runs if run.entry.role == "candidate" and whole_seconds(run) is not None]
+    in_search = sum(whole_seconds(run, in_all=True) or 0.0 for run in lost)
+    of_a_seed = _mean([whole_seconds(run, in_all=True) for run in finished(planned)])
+    spent = None if of_a_seed is None else of_a_seed + in_search
+    watts, price = deciding.watts, deciding.price_per_hour
     return Row(
         study=study, method=method, task=runs[0].entry.task, backend=runs[0].entry.backend,
         num_seeds=len(done), num_seeds_planned=len({run.entry.seed for run in planned}), scores=cells,
@@ -108,6 +133,10 @@ def row_of(
         evaluate_seconds=_mean([cost.seconds for cost in _costs(done, "evaluate")]),
         peak_train_gib=_largest([cost.peak_gib for cost in _costs(done, "train")]),
         peak_train_all_gib=highest_in_all(_costs(done, "train")),
+        train_rapl_wh=_mean([in_watt_hours(cost.rapl_joules) for cost in _costs(done, "train")]),
+        train_nvml_wh=_mean([in_watt_hours(cost.nvml_joules) for cost in _costs(done, "train")]),
+        price=None if price is None or spent is None else money(spent, price),
+        power_wh=None if watts is None or spent is None else watt_hours(spent, watts),
         loaded_gib=_largest([result.loaded_gib for result in done]),
         tokens_per_second=_mean([result.tokens_per_second for result in done]),
         tokens_per_second_per_device=_mean([_speed_of_one(result) for result in done]),
@@ -120,7 +149,7 @@ def row_of(
         searched=dict(next((run.entry.setting for run in finished(planned)), ())),
         num_learning_rates_tried=num_tried(runs, method),
         search_seconds=sum(whole_seconds(run) or 0.0 for run in lost) if lost else None,
-        search_device_seconds=sum(whole_seconds(run, in_all=True) or 0.0 for run in lost) if lost else None,
+        search_device_seconds=in_search if lost else None,
         run_folders=tuple(run.folder for run in finished(planned)),
         failures=tuple(_failure(run) for run in runs if run.state == "failed"),
         marks=marks,
@@ -160,6 +189,10 @@ def _notes(run: RunRecords) -> list[str]:
 
 def _costs(done: Sequence[RunResult], phase: str) -> list[PhaseCost]:
     return [result.phases[phase] for result in done if phase in result.phases]
+
+
+def in_watt_hours(joules: float | None) -> float | None:
+    return None if joules is None else joules / 3600
 
 
 def _speed_of_one(result: RunResult) -> float | None:

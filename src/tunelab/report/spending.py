@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from tunelab.config.price import cost as money
 from tunelab.entries import Cost, Deciding
 from tunelab.records import RunResult
 from tunelab.report.frame import Group, Row
@@ -130,4 +131,4 @@ def _measured(result: RunResult, cost: Cost, group: Group) -> float | None:
 
 
 def _price(seconds: float, deciding: Deciding) -> float:
-    return seconds / 3600 * (deciding.price_per_hour or 0.0)
+    return money(seconds, deciding.price_per_hour or 0.0)

@@ -13,6 +13,7 @@ from typing import Any
 from tunelab.contracts import Metric
 from tunelab.entries import StudyRuns
 from tunelab.files import write_atomically
+from tunelab.report.bill import totals_of
 from tunelab.report.decision import decision_table
 from tunelab.report.frame import Comparison, build_comparison, without_nan
 from tunelab.report.html import render_examples, render_html
@@ -68,6 +69,8 @@ def _json(comparison: Comparison, page: Page) -> str:
         "decisions": decisions,
         "rows": comparison.as_json()["rows"],
     }
+    if totals := totals_of(comparison):
+        whole["totals"] = without_nan([total._asdict() for total in totals])
     if page.alignments:
         whole["alignment"] = without_nan([alignment.facts for alignment in page.alignments])
     return json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -33,7 +33,7 @@ class LoopState(Record):
     """With `validation.keep: best`, the step of the lowest validation loss so far."""
     kept_loss: float | None = None
     costs: dict[str, list[float | None]] = {}
-    """Seconds and peak GiB by phase."""
+    """By phase, as the meter has them."""
 
 
 def sync_folder(folder: Path) -> None:

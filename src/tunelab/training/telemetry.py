@@ -1,5 +1,5 @@
-"""Seconds and peak memory by phase, of one device and of all. Entering a phase inside another pauses the outer one:
-what validation or a checkpoint costs never counts as training.
+"""Seconds, peak memory and energy by phase, of one device and of all. Entering a phase inside another pauses the outer
+one: what validation or a checkpoint costs never counts as training.
 
 On Linux the kernel's high-water mark of resident memory is reset at each phase's start (/proc/self/clear_refs);
 where that is not allowed a thread samples the resident memory. CUDA back ends bring a probe of their own.
@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from tunelab.backend_contract import Memory
 from tunelab.records import PhaseCost
+from tunelab.training.energy.counters import EnergyMeter, added
 
 GIB = 1024**3
 STATUS = Path("/proc/self/status")
@@ -76,6 +77,9 @@ class _Taken(NamedTuple):
     peak_all: float | None = None
     device_seconds: float = 0.0
     reserved: float | None = None
+    rapl: float | None = 0.0
+    nvml: float | None = 0.0
+    """Joules. None: not known."""
 
     @property
     def is_spread(self) -> bool:
@@ -95,10 +99,16 @@ class Meter:
     """Costs of the phases of one run; survives a restart through `state`, also over another number of devices."""
 
     def __init__(
-        self, memory: Memory, *, num_devices: int = 1, on_phase: Callable[[str], None] = lambda name: None
+        self,
+        memory: Memory,
+        *,
+        energy: EnergyMeter | None = None,
+        num_devices: int = 1,
+        on_phase: Callable[[str], None] = lambda name: None,
     ) -> None:
-        """`memory` knows all of the `num_devices`."""
+        """`memory` and `energy` know all of the `num_devices`."""
         self.memory = memory
+        self._energy = energy or EnergyMeter()
         self._num_devices = num_devices
         self._on_phase = on_phase
         self._costs: dict[str, _Taken] = {}
@@ -130,6 +140,8 @@ class Meter:
                 peak_all_gib=taken.peak_all if taken.is_spread else None,
                 device_seconds=taken.device_seconds if taken.is_spread else None,
                 peak_reserved_gib=taken.reserved,
+                rapl_joules=taken.rapl,
+                nvml_joules=taken.nvml,
             )
             for name, taken in self._costs.items()
         }
@@ -146,15 +158,17 @@ class Meter:
         for name, cost in state.items():
             if len(cost) == 2:  # of an older version, which knew one device
                 cost = [*cost, cost[1], cost[0]]
-            seconds, peak, peak_all, device_seconds, reserved = [*cost, *[None] * (5 - len(cost))]
-            assert seconds is not None and device_seconds is not None, "a peak alone can be missing"
-            before, again = _Taken(seconds, peak, peak_all, device_seconds), self._costs.get(name, _Taken())
+            seconds, peak, peak_all, device_seconds, reserved, rapl, nvml = [*cost, *[None] * (7 - len(cost))]
+            assert seconds is not None and device_seconds is not None, "neither can be missing"
+            before = _Taken(seconds, peak, peak_all, device_seconds, rapl=rapl, nvml=nvml)
+            again = self._costs.get(name, _Taken())
             longer = before if before.seconds >= again.seconds else again
             longer = longer._replace(reserved=_larger(reserved, again.reserved))
             self._costs[name] = longer.with_peaks((peak, peak_all), (again.peak, again.peak_all))
 
     def _start(self) -> None:
         self.memory.reset()
+        self._energy.start()
         self._since = time.perf_counter()
 
     def _close(self) -> None:
@@ -162,11 +176,14 @@ class Meter:
         peak = self.memory.peak_gib()  # waits for the device: before the clock is read
         peak_all = peak if self._num_devices == 1 else self.memory.peak_all_gib()
         reserved = self.memory.peak_reserved_gib()
+        joules = self._energy.stop()
         seconds = time.perf_counter() - self._since
         self._costs[self._open[-1]] = taken.with_peaks((peak, peak_all))._replace(
             seconds=taken.seconds + seconds,
             device_seconds=taken.device_seconds + seconds * self._num_devices,
             reserved=_larger(taken.reserved, reserved),
+            rapl=added(taken.rapl, joules.get("rapl")),
+            nvml=added(taken.nvml, joules.get("nvml")),
         )
 
 

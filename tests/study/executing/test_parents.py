@@ -51,3 +51,9 @@ def test_a_run_is_spread_over_its_ranks():
     run = tiny.run_config().model_copy(update={"ranks": Ranks(devices=4, nodes=2, shard=True)})
     assert spread_of(run) == {"num_devices": 8, "num_nodes": 2, "sharded": True}
     assert spread_of(tiny.run_config()) == {"num_devices": 1, "num_nodes": 1, "sharded": False}
+
+
+def test_joules_are_added_and_one_parent_that_was_not_measured_makes_them_unknown(parents):
+    first, second = (ONE.model_copy(update={"rapl_joules": joules}) for joules in (300.0, 200.0))
+    assert training_cost(parents((first, 1), (second, 1))).rapl_joules == 500.0
+    assert training_cost(parents((first, 1), (ONE, 1))).rapl_joules is None

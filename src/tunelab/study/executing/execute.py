@@ -29,6 +29,7 @@ from tunelab.study.executing.prepare import RunData, prepare, write_summary
 from tunelab.study.executing.provenance import provenance
 from tunelab.study.planning.planned import RunParts
 from tunelab.study.store import RunFolder
+from tunelab.training.energy.machine import own_energy
 from tunelab.training.loop import Loop, train, validate
 from tunelab.training.state import Checkpoints, LoopState
 from tunelab.training.step import run_order
@@ -111,6 +112,7 @@ def _load(
 ) -> Work:
     meter = Meter(
         parts.backend.memory(), num_devices=run.ranks.count,
+        energy=own_energy(num_gpus=min(parts.backend.num_gpus(), run.ranks.count), num_nodes=run.ranks.nodes),
         on_phase=lambda name: progress({"event": "phase", "phase": name}),
     )  # fmt: skip
     with meter.phase("load"):

@@ -10,6 +10,7 @@ from tunelab.config.run import RunConfig
 from tunelab.errors import ModelError
 from tunelab.records import PhaseCost, RunResult
 from tunelab.study.store import RunFolder
+from tunelab.training.energy.counters import added
 
 
 class Parent(NamedTuple):
@@ -38,12 +39,14 @@ def finished_parents(run: RunConfig, folder: RunFolder) -> list[Parent]:
 
 
 def training_cost(parents: Sequence[Parent]) -> PhaseCost:
-    """The parents were trained one after the other: seconds are added, the peak is the highest."""
+    """The parents were trained one after the other: seconds and joules are added, the peak is the highest."""
     costs = [parent.result.phases["train"] for parent in parents]
     cost = PhaseCost(
         seconds=sum(cost.seconds for cost in costs),
         peak_gib=_highest([cost.peak_gib for cost in costs]),
         peak_method=costs[0].peak_method,
+        rapl_joules=added(*(cost.rapl_joules for cost in costs)),
+        nvml_joules=added(*(cost.nvml_joules for cost in costs)),
     )
     if all(cost.device_seconds is None for cost in costs):
         return cost

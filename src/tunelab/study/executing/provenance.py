@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime, timezone
 from importlib import metadata
-from pathlib import Path
 
 import tunelab
 from tunelab.config.run import RunConfig
+from tunelab.device import processor
 from tunelab.records import Provenance
 
 PACKAGES = (
@@ -29,7 +29,7 @@ def provenance(run: RunConfig, *, device: str) -> Provenance:
         threads=run.threads,
         precision=run.precision,
         device=device,
-        hardware=f"{_processor()}, {os.cpu_count()} cores, {_memory_gib():.0f} GiB",
+        hardware=f"{processor()}, {os.cpu_count()} cores, {_memory_gib():.0f} GiB",
         platform=f"{platform.system()} {platform.release()}, {sys.implementation.name}",
         git=_git(),
         started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -41,15 +41,6 @@ def _versions() -> Iterator[tuple[str, str]]:
     for name in PACKAGES:
         with suppress(metadata.PackageNotFoundError):
             yield name, metadata.version(name)
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def _memory_gib() -> float:

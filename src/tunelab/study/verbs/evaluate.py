@@ -29,6 +29,7 @@ from tunelab.study.planning.planned import Plan, Revisions, RunParts
 from tunelab.study.planning.run_config import base_run
 from tunelab.study.store import RunFolder
 from tunelab.study.verbs.listing import listing
+from tunelab.training.energy.machine import own_energy
 from tunelab.training.telemetry import Meter
 
 SETTINGS = {"batch", "data", "precision", "threads"}
@@ -95,7 +96,10 @@ def _plans(
 def _evaluate(
     saved: Saved, run: RunConfig, task_parts: RunParts, progress: Progress, *, folder: RunFolder | None, note: str
 ) -> RunResult:
-    meter = Meter(task_parts.backend.memory(), on_phase=lambda name: progress({"event": "phase", "phase": name}))
+    meter = Meter(
+        task_parts.backend.memory(), energy=own_energy(num_gpus=min(task_parts.backend.num_gpus(), 1)),
+        on_phase=lambda name: progress({"event": "phase", "phase": name}),
+    )  # fmt: skip
     with meter.phase("load"):
         opened = open_saved(saved, run)
         loaded_gib = meter.memory.current_gib()

@@ -1,0 +1,1 @@
+"""How fast devices are: this machine's as measured, others' as published."""

@@ -1,0 +1,1 @@
+"""Energy that a machine's own counters have measured."""
