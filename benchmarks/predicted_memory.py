@@ -1,32 +1,42 @@
 """Predicted memory beside measured: every method on four kinds of model, in two precisions, with two token budgets.
 
-    python benchmarks/predicted_memory.py OUT [SHAPE ...] [--precisions fp32,bf16] [--tokens 512,1024]
-    python benchmarks/predicted_memory.py OUT --table       # what lies there, as Markdown
+    python benchmarks/predicted_memory.py OUT.json [SHAPE ...] [--precisions fp32,bf16] [--tokens 512,1024] [--mapped]
 
-Each case is a run of `tunelab run` in a process of its own, of three steps. Measured is the peak of its train phase
-above what the process was before it had a model, less the bytes of the weights (a model's file is mapped, and its pages
-count only when they are read, so that what is resident right after loading is not the loaded model); predicted is what the same run's configuration and its largest micro-batch give, without
-weights. Models have random weights of the shapes of benchmarks/side_by_side.
+Each case is a process of its own: the model with random weights, the method, three steps of one micro-batch. Measured is
+the peak of resident memory from the first step on, above what was resident before it: weights are on neither side.
+Predicted is the forecast's train phase without weights and process, which is made without weights. `--mapped`: glibc
+maps every piece of 256 KiB or more and gives it back when it is freed, as GLIBC_TUNABLES=glibc.malloc.mmap_threshold
+does, so that its heap has no holes: what remains is what the trace can tell.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
+import os
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
+import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from side_by_side.prepare import write_model  # noqa: E402
-from side_by_side.rows import first_rows  # noqa: E402
-from side_by_side.workloads import FLAN_T5, GEMMA, GPT2, LLAMA, Rows, Shape  # noqa: E402
+from side_by_side.workloads import FLAN_T5, GEMMA, GPT2, LLAMA, Shape  # noqa: E402
 
+from tunelab.backends.torch.foresight.forecasting import FIRST_USE, batch_of, forecast_of  # noqa: E402
+from tunelab.backends.torch.foresight.network import NoText  # noqa: E402
+from tunelab.backends.torch.session import TorchSession  # noqa: E402
+from tunelab.backends.torch.storage import set_storage  # noqa: E402
+from tunelab.config.run import RunConfig  # noqa: E402
+from tunelab.forecast import HOLES, PROCESS, weights  # noqa: E402
+from tunelab.models.load import build  # noqa: E402
+from tunelab.study.planning.planned import Revisions  # noqa: E402
+from tunelab.study.planning.run_config import method_run  # noqa: E402
+
+MIB = 2**20
 SHAPES: dict[str, Shape] = {"gpt2": GPT2, "llama": LLAMA, "t5": FLAN_T5, "gemma": GEMMA}
 LOW = {"rank": 8}
 PROJECTED = {"rank": 64, "update_gap": 2}
@@ -35,72 +45,97 @@ METHODS: list[dict[str, Any]] = [
     {"lora": LOW},
     {"dora": LOW},
     {"qlora": LOW},
-    {"rosa": {**LOW, "density": 0.01, "warmup_steps": 1, "mask_examples": 4}},
+    {"rosa": {**LOW, "density": 0.01}},
     {"galore": PROJECTED},
     {"q_galore": PROJECTED},
     {"apollo": PROJECTED},
     {"lisa": {"layers": 1, "period": 2}},
     {"peft_any": {"type": "LOHA", "r": 8}},
-    {"sequential": {"parts": [{"lora": LOW}, {"full": {}}], "shares": [0.5, 0.5]}},
     {"layerwise": {"parts": [{"galore": PROJECTED}, {"lora": LOW}], "first": "attention"}},
 ]
-ROWS = Rows("gsm8k", examples=12, max_length=512)
+LENGTHS = (187, 160, 142, 131, 125, 117, 98, 64)
+"""Of rows, about those of GSM8K; the last third of each is learned."""
 
 
-def study(folder: Path, shape: str, precision: str, tokens: int) -> Path:
-    model = folder / f"model-{shape}"
-    write_model(model, SHAPES[shape], real=False)
-    content = {
-        "name": f"{shape}-{precision}-{tokens}",
-        "model": str(model),
-        "tasks": [{"name": "rows", **{part: str(folder / f"{part}.jsonl") for part in ("train", "validation", "test")},
-                   "prompt": "{prompt}", "target": "{target}", "metrics": ["loss"]}],
-        "methods": METHODS,
-        "seeds": [0],
-        "budget": {"steps": 4},
-        "batch": {"examples": ROWS.examples, "max_length": ROWS.max_length, "max_tokens": tokens},
-        "data": {"overlap": "ignore"},
-        "precision": precision,
-        "threads": 1,
-        "schedule": {"kind": "constant", "warmup": 0},
-        "validation": {"every": 1000},
-        "checkpoint": {"seconds": 100000},
-    }  # fmt: skip
-    file = folder / f"{content['name']}.yaml"
-    file.write_text(yaml.safe_dump(content, sort_keys=False))
-    return file
+def planned(folder: Path, shape: str, precision: str, tokens: int) -> list[RunConfig]:
+    """A run a method, of a folder that holds a configuration alone."""
+    import tunelab
+
+    sizes = SHAPES[shape]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps({"model_type": sizes.type, **sizes.sizes}))
+    plan = tunelab.load_study(
+        {"model": str(folder), "tasks": [{"name": "restaurants", "metrics": ["loss"]}], "methods": METHODS,
+         "precision": precision, "batch": {"max_tokens": tokens}, "threads": 1}
+    )  # fmt: skip
+    revisions = Revisions(precision=plan.study.precision, max_tokens=tokens)
+    return [
+        method_run(plan, plan.tasks[0], "torch", revisions, method=each, seed=0, candidate=each.candidates[0])
+        for each in plan.methods
+    ]
 
 
-def write_rows(folder: Path) -> None:
-    rows = first_rows(ROWS, 64, real=False, vocabulary=30000)
-    for name, part in {"train": rows[:56], "validation": rows[56:60], "test": rows[60:]}.items():
-        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
-
-
-def compared(folder: Path) -> list[dict[str, Any]]:
-    """A row a finished run: parts predicted, and the two totals, in MiB."""
-    from tunelab.foresight.forecast import weights
-    from tunelab.records import RunResult
-    from tunelab.study.predicted import predicted
-    from tunelab.study.store import Store
-
-    found = []
-    for out in sorted(each for each in folder.iterdir() if (each / "runs").is_dir()):
-        for place in sorted((out / "runs").iterdir()):
-            if not (place / "result.json").exists():
-                continue
-            run, result = Store(out).run(place.name).read_run(), RunResult.model_validate_json((place / "result.json").read_text())
-            if run.method["name"] == "base":
-                continue
-            forecast = predicted(run, result.largest_batch)
-            peak, process = result.phases["train"].peak_gib, result.process_gib
-            if forecast is None or peak is None or process is None:
-                print("cannot be told:", place.name, file=sys.stderr)
-                continue
-            found.append({"study": out.name, "method": result.method, "measured": (peak - process) * 1024 - weights(forecast.load) / 2**20,
-                          "predicted": forecast.above("train") / 2**20,
-                          "parts": {name: round(size / 2**20, 1) for name, size in forecast.train.items()}})  # fmt: skip
+def rows(shape: str, tokens: int) -> list[tuple[int, int, int]]:
+    found, total = [], 0
+    while total + (length := LENGTHS[len(found) % len(LENGTHS)]) <= tokens:
+        found.append((length // 3, length // 3, length) if shape == "t5" else (length, length // 3, 0))
+        total += length
     return found
+
+
+def measured(run: RunConfig, configuration: dict[str, Any], sizes: list[tuple[int, int, int]]) -> float:
+    """MiB that three steps take at their highest, above the model with its method."""
+    from transformers import AutoConfig
+
+    from tunelab.study.planning.plan import method_of
+    from tunelab.training.telemetry import ResidentMemory
+
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    method = method_of(run.method)
+    assert method is not None
+    options = {key: value for key, value in configuration.items() if key != "model_type"}
+    config = AutoConfig.for_model(configuration["model_type"], **options)
+    model = method.attach(build(config, tied=configuration.get("tie_word_embeddings")), seed=0)
+    set_storage(model, precision=run.precision, weights=run.weights)
+    session = TorchSession(model, method, run, NoText(), [])
+    session.one_row, session.faster, _ = session._ways()[0]
+    session.fast = session.plain_head = True
+    batch = batch_of(sizes)
+    ctypes.CDLL(None).malloc_trim(0)
+    memory = ResidentMemory()
+    before = memory.current_gib()
+    memory.reset()
+    for _ in range(3):
+        session.accumulate(batch, denominator=float(batch.num_supervised), last=True)
+        session.gradient_norm()
+        session.update(learning_rate=1e-4, max_norm=1.0)
+    peak = memory.peak_gib()
+    assert peak is not None and before is not None, "Linux alone tells"
+    return (peak - before) * 1024
+
+
+def case(run: RunConfig, shape: str, tokens: int, *, mapped: bool) -> dict[str, Any]:
+    """In a fork, which is as the first run of a process."""
+    inlet, outlet = os.pipe()
+    child = os.fork()
+    if child == 0:
+        if mapped:
+            ctypes.CDLL(None).mallopt(-3, 256 * 1024)
+        sizes = rows(shape, tokens)
+        configuration = json.loads((Path(run.model.name) / "config.json").read_text())
+        found = measured(run, configuration, sizes)
+        forecast = forecast_of(run, sizes, on_gpu=False)
+        parts = {} if forecast is None else forecast.train
+        told = {"measured": found, "trace": sum(size for name, size in parts.items() if name not in (PROCESS, HOLES))}
+        told["trace"] = (told["trace"] - weights(parts) + FIRST_USE) / MIB
+        os.write(outlet, json.dumps({**told, "holes": parts.get(HOLES, 0) / MIB, "parts": parts}).encode())
+        os._exit(0)
+    os.close(outlet)
+    with os.fdopen(inlet) as answer:
+        text = answer.read()
+    os.waitpid(child, 0)
+    return json.loads(text) if text else {}
 
 
 def main() -> None:
@@ -109,27 +144,29 @@ def main() -> None:
     parser.add_argument("shapes", nargs="*", default=[])
     parser.add_argument("--precisions", default="fp32,bf16")
     parser.add_argument("--tokens", default="512,1024")
-    parser.add_argument("--table", action="store_true")
+    parser.add_argument("--mapped", action="store_true")
     asked = parser.parse_args()
-    folder = asked.out.resolve()
-    folder.mkdir(parents=True, exist_ok=True)
-    if not asked.table:
-        write_rows(folder)
-        for shape in asked.shapes or SHAPES:
-            for precision in asked.precisions.split(","):
-                for tokens in asked.tokens.split(","):
-                    file = study(folder, shape, precision, int(tokens))
-                    subprocess.run(["tunelab", "run", file, "--out", folder / file.stem], check=False)
-        return
-    rows = compared(folder)
-    print("| study | method | measured, MiB | predicted, MiB | difference |\n|---|---|---|---|---|")
-    for row in rows:
-        share = row["predicted"] / row["measured"] - 1
-        row["error"] = abs(share)
-        print(f"| {row['study']} | {row['method']} | {row['measured']:.0f} | {row['predicted']:.0f} | {share:+.1%} |")
-    errors = sorted(row["error"] for row in rows)
-    print(f"\n{len(errors)} cases: median {statistics.median(errors):.1%}, worst {errors[-1]:.1%}")
-    (folder / "compared.json").write_text(json.dumps(rows, indent=1))
+    found = json.loads(asked.out.read_text()) if asked.out.exists() else []
+    for shape in asked.shapes or SHAPES:
+        for precision in asked.precisions.split(","):
+            for tokens in map(int, asked.tokens.split(",")):
+                for run in planned(asked.out.resolve().parent / f"config-{shape}", shape, precision, tokens):
+                    label = run.method["label"]
+                    told = case(run, shape, tokens, mapped=asked.mapped)
+                    facts = {"shape": shape, "precision": precision, "tokens": tokens, "method": label, **told}
+                    found.append({**facts, "mapped": asked.mapped})
+                    asked.out.write_text(json.dumps(found, indent=1))
+                    if told:
+                        share = (told["trace"] + (0 if asked.mapped else told["holes"])) / told["measured"] - 1
+                        print(f"| {shape} | {precision} | {tokens} | {label} | {told['measured']:.0f} | {told['trace']:.0f} | {told['holes']:.0f} | {share:+.1%} |", flush=True)  # noqa: E501 # fmt: skip
+                    else:
+                        print(f"| {shape} | {precision} | {tokens} | {label} | failed |", flush=True)
+    shares = [
+        abs((each["trace"] + (0 if each["mapped"] else each["holes"])) / each["measured"] - 1)
+        for each in found
+        if each.get("measured") and each["mapped"] == asked.mapped
+    ]
+    print(f"\n{len(shares)} cases: median {statistics.median(shares):.1%}, worst {max(shares):.1%}")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import numpy as np
 from tunelab.config.run import RunConfig
 from tunelab.config.schema import Generation, ModelSource, Precision, Products, StudyConfig
 from tunelab.errors import RunError
-from tunelab.foresight.forecast import Forecast
+from tunelab.forecast import Device, Forecast
 from tunelab.records import Batch, Decoded, Limits, Located, ParameterCount, RowSize, TextSide, TokenLoss, TokenRow
 
 if TYPE_CHECKING:
@@ -302,9 +302,9 @@ class Backend(ABC):
         """What the model can hold, and how many token ids its tokenizer gives (None: not on this machine); without
         weights and hub. None where the configuration is not here."""
 
-    def foresee(self, run: RunConfig, method: AnyMethod | None, rows: Sequence[RowSize]) -> Forecast | None:
-        """The memory of the run on this machine's device, of which `rows` are the largest micro-batch; as `count`,
-        from the configuration alone. None: it cannot be told."""
+    def foresee(self, run: RunConfig, method: AnyMethod, rows: Sequence[RowSize], *, on: Device) -> Forecast | None:
+        """The memory of the run of which `rows` are the largest micro-batch; as `count`, from the configuration alone.
+        None: it cannot be told."""
         return None
 
     @abstractmethod

@@ -58,6 +58,13 @@ def number() -> int:
     return torch.cuda.device_count() if on_gpu() else 0
 
 
+def gpu_bytes() -> int | None:
+    """Memory of the chosen GPU; None: there is none."""
+    import torch
+
+    return torch.cuda.get_device_properties(0).total_memory if on_gpu() else None
+
+
 def on_gpu() -> bool:
     return chosen().type == "cuda"
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tunelab.api import given
 
 if TYPE_CHECKING:
+    from tunelab.api.planned_memory import PlannedMemory
     from tunelab.api.planned_runs import PlannedRuns
     from tunelab.api.study_results import StudyComparison, StudyOutcome
     from tunelab.launch.view import View
@@ -71,6 +72,39 @@ def plan(study: str | Path | Mapping[str, Any] = "quickstart", *, overrides: Seq
     from tunelab.study.planning.preview import preview
 
     return PlannedRuns(*preview(planned))
+
+
+def memory(
+    study: str | Path | Mapping[str, Any] = "quickstart",
+    limit: str = "cpu",
+    *,
+    device: Literal["cpu", "gpu"] | str | None = None,
+    overrides: Sequence[str] = (),
+) -> PlannedMemory:
+    """What the methods of a study will need, from configurations alone, which of them fit, and the way out for others.
+
+    Args:
+        limit: a size ("16GiB"), a GPU's name ("t4"), or "gpu" or "cpu" of this machine.
+        device: where a size is: "cpu" or "gpu"; left out: where runs execute on this machine.
+
+    Raises:
+        ConfigError: every problem of the study, or no such limit.
+
+    Example:
+        >>> study = {"model": "tunelab/tiny", "tasks": ["restaurants"], "methods": ["full", "lora"]}
+        >>> needed = tunelab.memory(study, "1KiB", device="gpu")
+        >>> [(each.method, each.fits) for each in needed.methods]
+        [('full', False), ('lora', False)]
+        >>> needed.methods[0].forecast.train["weights, trained, float32"]
+        16000000
+    """
+    given.choice(device, "device", ("cpu", "gpu"))
+    planned = load_study(study, overrides=overrides)
+    from tunelab.api.planned_memory import PlannedMemory
+    from tunelab.study.foresight.memory import asked_of, study_memory
+
+    asked = asked_of(limit, device=device)
+    return PlannedMemory(*study_memory(planned, asked=asked))
 
 
 def run(

@@ -32,6 +32,11 @@ class Dtype(str, Enum):
     fp16 = "fp16"
 
 
+class Device(str, Enum):
+    cpu = "cpu"
+    gpu = "gpu"
+
+
 class Listed(str, Enum):
     methods = "methods"
     tasks = "tasks"
@@ -93,6 +98,15 @@ Overrides = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Change the study: dotted path, numbers index lists. Repeatable."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+PlannedMemory = Annotated[
+    str | None,
+    typer.Option(
+        "--memory", metavar="SIZE|GPU", help="Predict what runs need: 16GiB, t4, h100, or gpu or cpu of this machine."
+    ),
+]
+MemoryDevice = Annotated[
+    Device | None, typer.Option("--device", help="Where a size of --memory is.", show_default="where runs execute here")
+]
 ModelName = Annotated[
     str,
     typer.Argument(

@@ -51,3 +51,12 @@ def read_known(name: str) -> dict[str, Any] | None:
     """The configuration of a well-known hub id; None for any other."""
     path = KNOWN / f"{SHORT_NAMES.get(name, name).replace('/', '--')}.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def reads_sources(configuration: dict[str, Any]) -> bool:
+    """Whether the model has an encoder, whose rows are a prompt and a target apart."""
+    from transformers import AutoConfig
+
+    if "is_encoder_decoder" in configuration:
+        return bool(configuration["is_encoder_decoder"])
+    return bool(AutoConfig.for_model(configuration["model_type"]).is_encoder_decoder)

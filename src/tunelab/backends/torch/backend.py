@@ -12,7 +12,7 @@ from tunelab.backend_contract import Backend, Memory, Session
 from tunelab.config.run import RunConfig
 from tunelab.config.schema import ModelSource, Precision, Products
 from tunelab.contracts import Method
-from tunelab.foresight.forecast import Forecast
+from tunelab.forecast import Device, Forecast
 from tunelab.records import Limits, Located, ParameterCount, RowSize, TextSide
 
 BYTES_OF_TOKEN = 32 * 1024
@@ -50,10 +50,10 @@ class TorchHf(Backend):
 
         return count(model, method)
 
-    def foresee(self, run: RunConfig, method: Method | None, rows: Sequence[RowSize]) -> Forecast | None:
+    def foresee(self, run: RunConfig, method: Method, rows: Sequence[RowSize], *, on: Device) -> Forecast | None:
         from tunelab.backends.torch.foresight.forecasting import forecast
 
-        return forecast(run, method, rows, on_gpu=device.on_gpu())
+        return forecast(run, method, rows, on_gpu=on == "cuda")
 
     def limits(self, model: ModelSource) -> tuple[Limits, int | None] | None:
         from tunelab.backends.torch.loading import limits

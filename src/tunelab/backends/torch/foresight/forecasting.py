@@ -9,7 +9,7 @@ import numpy as np
 from tunelab.backends.torch.foresight.predict import Traced, highest, traced
 from tunelab.config.run import RunConfig
 from tunelab.contracts import Method
-from tunelab.foresight.forecast import HOLES, MIB, PROCESS, Forecast, Parts, weights
+from tunelab.forecast import HOLES, MIB, PROCESS, Forecast, Parts, weights
 from tunelab.models.load import read_configuration
 from tunelab.records import Batch, RowSize, TokenRow
 
@@ -17,9 +17,18 @@ LIBRARIES = 400 * MIB
 """A worker's own before it has a model: Python, torch, transformers, the tokenizer; measured with the CPU's wheel of
 torch 2.13 on x86-64. The CUDA context of a process (0.3 to 0.6 GiB, outside of torch's allocator) is not counted."""
 HOLES_SHARE = 0.25
-"""Of what comes and goes in a step, measured (benchmarks/predicted-memory_*): 0.1 to 0.9."""
-IN_USE = 150 * MIB
-"""What libraries add on a CPU when they are used first: tables, threads, pages of code, compiled products."""
+"""Of what comes and goes in a step: measured (benchmarks/predicted-memory_*)."""
+FIRST_USE = 22 * MIB
+"""What a CPU's libraries add with their first products: threads, scratch, compiled kernels."""
+PREPARED = 110 * MIB
+"""What is read and imported between loading and the first step, on a CPU: data, its libraries, the comparison of ways."""
+
+
+def forecast_of(run: RunConfig, rows: Sequence[RowSize], *, on_gpu: bool) -> Forecast | None:
+    """Of a run as its run.json has it."""
+    from tunelab.study.planning.plan import method_of
+
+    return forecast(run, method_of(run.method), rows, on_gpu=on_gpu)
 
 
 def forecast(
@@ -29,13 +38,13 @@ def forecast(
     configuration = read_configuration(run.model)
     if configuration is None:
         return None
-    batch = _batch(rows)
+    batch = batch_of(rows)
     try:
         found = [traced(run, each, configuration, batch, on_gpu=on_gpu) for each in _parts(method)]
     except NotImplementedError:
         return None
     process: Parts = {} if on_gpu else {PROCESS: LIBRARIES}
-    busy: Parts = {} if on_gpu else {PROCESS: LIBRARIES + IN_USE}
+    busy: Parts = {} if on_gpu else {PROCESS: LIBRARIES + PREPARED + FIRST_USE}
     first = found[0]
     trained = max((_train(each, on_gpu=on_gpu) for each in found), key=lambda parts: sum(parts.values()))
     return Forecast(
@@ -65,7 +74,7 @@ def _with_holes(parts: Parts) -> Parts:
     return {**parts, HOLES: int(HOLES_SHARE * (sum(parts.values()) - weights(parts)))}
 
 
-def _batch(rows: Sequence[RowSize]) -> Batch:
+def batch_of(rows: Sequence[RowSize]) -> Batch:
     """Of numbers that mean nothing."""
     return Batch(tuple(_row(place, *row) for place, row in enumerate(rows)))
 

@@ -1,6 +1,6 @@
 """The memory of a run by part, from a trace of its session over fake tensors.
 
-A deep model is followed with three of its blocks and with four: what a block adds is the difference, and a peak of many
+A deep model is followed with two of its blocks and with three: what a block adds is the difference, and a peak of many
 blocks is as much more at the same moment. That is taken only where the trained parameters, too, grow by the block; else
 all of it is followed.
 """
@@ -17,7 +17,7 @@ from tunelab.backends.torch.foresight.live import GRADIENTS, STATE, Live
 from tunelab.backends.torch.foresight.network import TracedSession, traced_session, trained
 from tunelab.config.run import RunConfig
 from tunelab.contracts import Method
-from tunelab.foresight.forecast import Parts
+from tunelab.forecast import Parts
 from tunelab.kernels.linear_cross_entropy import TILE_NUMBERS
 from tunelab.records import Batch
 
@@ -25,7 +25,7 @@ DEPTHS = (("num_hidden_layers", "n_layer", "n_layers", "num_layers"), ("num_deco
 """Fields of configurations: how many blocks there are, and how many of the decoder where there is one of its own."""
 BY_LAYER = ("layer_types", "sliding_window_pattern_list")
 """Lists with an entry a block."""
-FEW, MORE = 3, 4
+FEW, MORE = 2, 3
 
 
 class Traced(NamedTuple):
@@ -89,7 +89,7 @@ def _followed(
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     with _as_on(on_gpu=on_gpu):
         session = traced_session(run, method, configuration, mode, on_gpu=on_gpu)
-        session.live = live = Live()
+        session.live = live = Live(on_cpu=not on_gpu)
         with mode, live:
             weights = _label_weights(live, session)
             fixed, count = live.alive(), len(live.events)

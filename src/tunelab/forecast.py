@@ -7,6 +7,7 @@ from typing import Literal
 
 from tunelab.records import Record
 
+Device = Literal["cpu", "cuda"]
 Phase = Literal["load", "train", "evaluate", "save"]
 PHASES: tuple[Phase, ...] = ("load", "train", "evaluate", "save")
 Parts = dict[str, int]
@@ -23,7 +24,7 @@ MARKED = 0.15
 class Forecast(Record):
     """Of one device; its phases' parts are all that is held at the phase's highest moment."""
 
-    device: Literal["cpu", "cuda"]
+    device: Device
     load: Parts
     train: Parts
     evaluate: Parts

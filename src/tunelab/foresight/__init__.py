@@ -1,1 +1,0 @@
-"""What a study will need, told before it starts: memory by part, and which methods fit."""

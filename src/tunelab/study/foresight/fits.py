@@ -1,0 +1,115 @@
+"""What makes a run fit that does not: the smallest change of its study, each verified by predicting again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from tunelab.catalogue import load
+from tunelab.config.run import RunConfig
+from tunelab.contracts import Method
+from tunelab.forecast import Forecast
+from tunelab.records import RowSize
+
+LEAST_TOKENS = 64
+"""Below it micro-batches are not made smaller: the product of a layer is hardly worth its call."""
+
+
+class Setting(NamedTuple):
+    """A run as its study might be changed to."""
+
+    run: RunConfig
+    method: Method
+    rows: tuple[RowSize, ...]
+    """Of its largest micro-batch."""
+    said: tuple[str, ...] = ()
+    """The changes, as they stand in a study."""
+
+
+Foresee = Callable[[Setting], Forecast | None]
+
+
+class WayOut(NamedTuple):
+    said: tuple[str, ...]
+    forecast: Forecast
+
+
+def way_out(setting: Setting, limit: int, foresee: Foresee) -> WayOut | None:
+    """The first of the changes, from those that change no number to those that make another method of it, with which
+    the peak is at most `limit` bytes. None: none of them is enough."""
+    for changed in _changes(setting):
+        forecast = foresee(changed)
+        if forecast is not None and forecast.peak <= limit:
+            return WayOut(changed.said, forecast)
+    return None
+
+
+def _changes(setting: Setting) -> Iterator[Setting]:
+    """Alone, then together: what costs time before what costs exactness, that before another base."""
+    smaller, checkpointed = _smaller_batches(setting), _checkpointed(setting)
+    yield from smaller
+    if checkpointed is not None:
+        yield checkpointed
+        yield from _smaller_batches(checkpointed)
+    least = (_smaller_batches(checkpointed or setting) or [checkpointed or setting])[-1]
+    narrow = _in_8_bits(setting)
+    if narrow is not None:
+        yield narrow
+        yield from [] if (least_narrow := _in_8_bits(least)) is None else [least_narrow]
+    if (quantised := _quantised(setting)) is not None:
+        yield quantised
+        if (least_quantised := _quantised(least)) is not None:
+            yield least_quantised
+
+
+def _smaller_batches(setting: Setting) -> list[Setting]:
+    """Micro-batches of half the tokens, and half of that; the same gradients up to the order of sums."""
+    found, longest = [], max(sum(row) - row[1] for row in setting.rows)
+    tokens = min(setting.run.batch.max_tokens, sum(sum(row) - row[1] for row in setting.rows))
+    while (tokens := tokens // 2) >= max(longest, LEAST_TOKENS):
+        batch = setting.run.batch.model_copy(update={"max_tokens": tokens})
+        said = (*setting.said, f"batch.max_tokens={tokens}")
+        found.append(Setting(setting.run.model_copy(update={"batch": batch}), setting.method, cut(setting.rows, tokens), said))
+    return found
+
+
+def cut(rows: Sequence[RowSize], tokens: int) -> tuple[RowSize, ...]:
+    """The first of the rows that fit into so many tokens, and at least one."""
+    kept, total = [], 0
+    for row in rows:
+        total += sum(row) - row[1]
+        if kept and total > tokens:
+            break
+        kept.append(row)
+    return tuple(kept)
+
+
+def _checkpointed(setting: Setting) -> Setting | None:
+    if setting.run.activation_checkpointing:
+        return None
+    run = setting.run.model_copy(update={"activation_checkpointing": True})
+    return setting._replace(run=run, said=(*setting.said, "activation_checkpointing=true"))
+
+
+def _in_8_bits(setting: Setting) -> Setting | None:
+    if getattr(setting.method, "optimizer", None) != "adamw":
+        return None
+    return _with(setting, setting.method.model_copy(update={"optimizer": "adamw8bit"}), "optimizer: adamw8bit")
+
+
+def _quantised(setting: Setting) -> Setting | None:
+    """LoRA on a base of 4 bits; RoSA's own field says as much."""
+    name, method = setting.run.method["name"], setting.method
+    if name == "lora":
+        fields = {key: value for key, value in method.model_dump().items() if key in load("methods", "qlora").model_fields}
+        return _with(setting, load("methods", "qlora")(**fields), "qlora in place of lora", name="qlora")
+    if name == "rosa" and getattr(method, "base", None) == "float":
+        return _with(setting, method.model_copy(update={"base": "nf4"}), "base: nf4")
+    return None
+
+
+def _with(setting: Setting, method: Method, said: str, *, name: str | None = None) -> Setting:
+    """The run's record of its method follows, which its forecast is known by."""
+    facts = {"name": name or setting.run.method["name"], "label": setting.run.method["label"]}
+    run = setting.run.model_copy(update={"method": {**facts, **method.model_dump(mode="json")}})
+    return setting._replace(run=run, method=method, said=(*setting.said, said))
