@@ -10,6 +10,7 @@ from report import study_folder
 from report.study_folder import METRICS, write_run, write_study
 from tunelab.entries import Deciding
 from tunelab.records import PhaseCost
+from tunelab.report.choice import choose
 from tunelab.report.decision import terminal_text
 from tunelab.report.frame import build_comparison
 from tunelab.report.html import render_html
@@ -184,6 +185,45 @@ def test_the_metric_and_the_margin_are_the_studys_choice(tmp_path, monkeypatch):
     by_loss = study._replace(deciding=Deciding(metric="loss"))
     (group,) = build_comparison([by_loss], metrics=METRICS).groups
     assert group.metrics == ("loss", "rouge_l") and "best mean of loss" in judged(by_loss)[1][0]
+
+
+def by_loss(study):
+    """The same scores with the sign of their goodness turned: 3 x (1 - skill), lower is better."""
+    return study._replace(deciding=Deciding(metric="loss"))
+
+
+def test_where_lower_is_better_the_lowest_mean_is_the_best(tmp_path, monkeypatch):
+    keep, text, _ = judged(by_loss(small(tmp_path, monkeypatch, full=0.9)))
+    assert keep == ["full"] and "full has the best mean of loss (0.3" in text[0]
+    assert "lora r=8 is worse" in text[0] and "Keep full." in text[0]
+
+
+def test_where_lower_is_better_a_cheaper_method_that_is_as_good_is_kept(tmp_path, monkeypatch):
+    keep, text, _ = judged(by_loss(small(tmp_path, monkeypatch, full=0.715)))
+    assert keep == ["lora r=8"] and "full has the best mean of loss" in text[0] and "lora r=8 is as good" in text[0]
+
+
+def test_where_lower_is_better_no_method_above_the_base_is_kept(tmp_path, monkeypatch):
+    keep, text, _ = judged(by_loss(small(tmp_path, monkeypatch, **{"base": 0.8, "full": 0.6, "lora r=8": 0.6})))
+    assert keep == ["base"] and "No method is shown to beat the base (0.60" in text[0]
+
+
+@pytest.mark.parametrize(("skill", "is_said"), [(0.9, True), (0.5, False)])
+def test_where_lower_is_better_one_seed_with_a_lower_mean_is_said_to_be_better(skill, is_said, tmp_path, monkeypatch):
+    study = by_loss(small(tmp_path, monkeypatch, **{"lora r=8": skill}))
+    entries = tuple(entry for entry in study.runs if entry.method != "lora r=8" or entry.seed == 0)
+    keep, text, _ = judged(study._replace(runs=entries))
+    assert keep == ["full"] and ("lora r=8 has a better mean on one seed." in text[0]) == is_said
+
+
+def test_where_lower_is_better_the_methods_that_are_as_good_are_told_from_the_best_on(tmp_path, monkeypatch):
+    skill = {"base": 0.2, "full": 0.700, "lora r=4": 0.708, "lora r=8": 0.704}
+    monkeypatch.setattr(study_folder, "SKILL", skill)
+    study = by_loss(write_study(tmp_path, tasks=("restaurants",), spoil=False))
+    (group,) = build_comparison([study], metrics=METRICS).groups
+    means = {row.method: row.scores["loss"].mean for row in group.rows}
+    good = [row.method for row in choose(group).good]
+    assert len(good) == 3 and good == sorted(good, key=means.get)
 
 
 def test_among_equal_peaks_the_faster_is_kept(tmp_path, monkeypatch):
