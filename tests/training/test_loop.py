@@ -11,6 +11,7 @@ from tunelab.errors import Diverged
 from tunelab.methods.full import Full
 from tunelab.records import TokenLoss, TokenRow
 from tunelab.training.loop import Loop, train, validate
+from tunelab.training.state import Checkpoints
 from tunelab.training.telemetry import Meter
 
 TOKEN_LOSSES = [TokenLoss(6.0, 4), TokenLoss(2.0, 1), TokenLoss(1.0, 1)]
@@ -58,11 +59,11 @@ class Told:
         return None
 
 
-def trained(session, *, rows=None, held_out=(), records=None, **changes):
+def trained(session, *, rows=None, held_out=(), records=None, checkpoints=None, **changes):
     """Records and the last state."""
     run = tiny.run_config(**{"budget": {"steps": len(session.losses)}, **changes})
     records = records or Records()
-    rest = NoCheckpoints(), Meter(NoMemory()), lambda event: None
+    rest = checkpoints or NoCheckpoints(), Meter(NoMemory()), lambda event: None
     return records, train(session, Loop(run, 0.25, rows or tiny.rows(12), list(held_out), records, *rest))
 
 
@@ -84,6 +85,43 @@ def test_values_of_validation_by_hand():
         assert record.perplexity == pytest.approx(4.4816890703)
         assert record.bits_per_token == pytest.approx(2.1640425613)
     assert state.validation_loss == 1.5
+
+
+class Validated(Told):
+    """Each pass of validation has the next of these losses; weights are the step at which they were written."""
+
+    def __init__(self, losses):
+        super().__init__([1.0] * len(losses))
+        self.validation_losses, self.read = list(losses), []
+
+    def evaluate(self, batches):
+        return [TokenLoss(4 * self.validation_losses.pop(0), 4)]
+
+    def save(self, folder):
+        (folder / "state").write_text(str(self.step))
+
+    write_model = save
+
+    def read_model(self, folder):
+        self.read.append((folder / "state").read_text())
+
+
+@pytest.mark.parametrize(
+    ("keep", "losses", "step", "loss", "read"),
+    [
+        ("best", [3.0, 2.0, 2.0, 4.0], 2, 2.0, ["2"]),  # the first of equal ones
+        ("best", [3.0, 2.0, 1.0, 0.5], 4, 0.5, []),  # the last step's are in place
+        ("best", [1.0, 2.0, 3.0, 4.0], 1, 1.0, ["1"]),
+        ("last", [1.0, 2.0, 3.0, 4.0], None, 4.0, []),
+    ],
+)
+def test_the_result_is_of_the_lowest_validation_loss_or_of_the_last_step(keep, losses, step, loss, read, tmp_path):
+    session = Validated(losses)
+    _, state = trained(
+        session, held_out=tiny.rows(3), validation={"every": 0.5, "keep": keep},
+        checkpoints=Checkpoints(tmp_path, seconds=1e9),
+    )  # fmt: skip
+    assert (state.kept_step, state.validation_loss, session.read) == (step, loss, read)
 
 
 def test_a_step_is_recorded_as_it_was_taken():
