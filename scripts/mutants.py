@@ -199,6 +199,7 @@ def main() -> None:
     parser.add_argument("--heavy", nargs="*", default=HEAVY, help="other modules to import before")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="that the tests of one fault may take")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the copy is removed
     os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     for name in given.heavy:
         importlib.import_module(name)

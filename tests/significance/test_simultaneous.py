@@ -43,9 +43,7 @@ def stepped_down(means, draws, errors, level) -> tuple[set[int], list[float]]:
     centred, methods = draws - draws.mean(axis=0), range(len(means))
     left, quantiles = set(methods), [0.0] * len(means)
     while left:
-        largest = [
-            max((row[k] - row[m]) / errors[k, m] for m in left for k in methods if k != m) for row in centred
-        ]
+        largest = [max((row[k] - row[m]) / errors[k, m] for m in left for k in methods if k != m) for row in centred]
         critical = float(np.quantile(largest, 1 - level))
         worse = {m for m in left if max((means[k] - means[m]) / errors[k, m] for k in methods if k != m) > critical}
         for m in worse or left:

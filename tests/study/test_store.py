@@ -1,4 +1,4 @@
-"""Records of a run: half a write leaves the one before, half a line is none, and a resumed run's end where it goes on."""
+"""Records of a run: half a write leaves the one before, half a line is none, and resuming cuts off what comes after."""
 
 import errno
 

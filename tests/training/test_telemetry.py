@@ -79,7 +79,7 @@ class HighWater(Stepping):
 
 
 def test_a_phase_has_the_highest_of_its_own_times_whatever_was_before_and_between(clock):
-    """train is open three times: 5, then 2, then 3 GiB; load's 9 and what validation and saving take are not its own."""
+    """train is open three times: 5, then 2, then 3 GiB. What load, validation and saving take is not its own."""
     memory = HighWater()
     meter = Meter(memory)
     with meter.phase("load"):
