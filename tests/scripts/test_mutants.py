@@ -13,8 +13,24 @@ from docs.pages import ROOT, script
 MUTANTS = script("mutants")
 FAULTS = MUTANTS.read_faults(MUTANTS.LIST)
 FOLDERS = ("training", "kernels", "evaluation", "significance", "report", "study", "models")
-SUMS = '"""Sums."""\n\n\ndef add(a, b):\n    while b > 99:\n        b -= 1\n    return a + b\n\n\ndef spare():\n    return 3\n'
-TEST = "from tunelab.sums import add\n\n\ndef test_two_and_three():\n    assert add(2, 3) == 5\n    add(1, 100)\n"
+SUMS = """
+def add(a, b):
+    while b > 99:
+        b -= 1
+    return a + b
+
+
+def spare():
+    return 3
+"""
+TEST = """
+from tunelab.sums import add
+
+
+def test_two_and_three():
+    assert add(2, 3) == 5
+    add(1, 100)
+"""
 PLANTED = [
     {"before": "a + b", "after": "a - b"},
     {"before": "return 3", "after": "return 4"},

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from tunelab.errors import RunBusy
+from tunelab.training import state
 from tunelab.training.state import SUMS, Checkpoints, LoopState, damaged_files
 
 
@@ -13,8 +14,9 @@ def written(folder, *, kept=None):
     checkpoints = Checkpoints(folder, seconds=0)
     if kept is not None:
         checkpoints.keep(kept, lambda each: (each / "model.safetensors").write_bytes(b"best" * 100))
-    state = LoopState(step=7, kept_step=kept)
-    checkpoints.save(state, lambda each: (each / "updater.safetensors").write_bytes(b"state" * 100))
+    checkpoints.save(
+        LoopState(step=7, kept_step=kept), lambda each: (each / "updater.safetensors").write_bytes(b"state" * 100)
+    )
     return checkpoints
 
 
@@ -41,6 +43,17 @@ def test_what_is_not_as_it_was_written_is_dropped_with_all_that_stands_on_it(whe
     (note,) = checkpoints.drop_damaged()
     assert note == f"its checkpoint of step 7 was damaged ({file.name}), so the run began anew"
     assert checkpoints.latest() is None and not checkpoints.kept(3).exists()
+
+
+@pytest.mark.parametrize("place", [0, 15, 16, 250, 499])
+def test_a_bit_that_turned_is_noticed_in_every_block_of_a_file(place, tmp_path, monkeypatch):
+    monkeypatch.setattr(state, "BLOCK", 16)
+    written(tmp_path)
+    file = tmp_path / "step-000000007" / "updater.safetensors"
+    data = bytearray(file.read_bytes())
+    data[place] ^= 1
+    file.write_bytes(data)
+    assert damaged_files(file.parent) == ["updater.safetensors"]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "\0" * 20])

@@ -106,13 +106,16 @@ class Leaking(nn.Linear):
         return super().forward(hidden + self.share * hidden.mean(dim=-2, keepdim=True))
 
 
+@pytest.mark.parametrize("is_trained", [True, False])
 @pytest.mark.parametrize(("share", "is_fast"), [(0.0, True), (1e-2, False), (1e-1, False)])
-def test_in_fp32_a_head_that_mixes_a_hundredth_takes_the_reference_path(share, is_fast):
+def test_in_fp32_a_head_that_mixes_a_hundredth_takes_the_reference_path(share, is_fast, is_trained):
+    """Also where nothing is trained, so that no gradient tells."""
     model = tiny.model("llama", tie_word_embeddings=False)
     head = Leaking(32, tiny.VOCABULARY, bias=False)
     head.weight, head.share = model.lm_head.weight, share
     model.lm_head = head
     session = make_session(Full(), model)
+    model.requires_grad_(is_trained)
     session.verify(Batch(tuple(tiny.rows(4))))
     assert session.fast == is_fast and bool(session.notes) != is_fast
 
