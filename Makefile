@@ -30,7 +30,7 @@ test-vllm:
 	VLLM_CPU_KVCACHE_SPACE=1 VLLM_CPU_OMP_THREADS_BIND=nobind \
 	  .vllm/bin/python -m pytest -p no:cacheprovider -s tests/models/with_vllm.py
 
-# Faults planted in a copy of the tree: which of them do tests notice? A quarter of an hour; MUTANTS='loop seed' are those
+# Faults planted in a copy of the tree: which of them do tests notice? Ten minutes; MUTANTS='loop seed' are those
 # with one of these words. For who changes a test, or what a listed line decides; no part of `make test`.
 mutants: $(VENV)/.tunelab-dev
 	$(BIN)/python scripts/mutants.py $(MUTANTS)

@@ -1,6 +1,6 @@
 """Plants the faults of mutants.yaml in a copy of the tree, one at a time, and tells which of them its tests notice.
 
-    python scripts/mutants.py            # all of them: about a quarter of an hour on one core
+    python scripts/mutants.py            # all of them: about ten minutes on one core
     python scripts/mutants.py loop seed  # those with one of these words in their file, text or tests
 
 A fault is a text of a file below src/tunelab, what stands in its place, and the tests that must fail then. One that
