@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal -o faulthandler_timeout=300
 
-.PHONY: demo test test-fast test-versions test-vllm lint types docs bench benchmarks gpu-check gpu-wheels
+.PHONY: demo test test-fast test-versions test-vllm mutants lint types docs bench benchmarks gpu-check gpu-wheels
 .PHONY: java chromium tmux slurm jittor
 
 # The embedded quickstart, to a finished report under results/quickstart.
@@ -29,6 +29,11 @@ test-vllm:
 	$(PYTHON) scripts/vllm_environment.py .vllm
 	VLLM_CPU_KVCACHE_SPACE=1 VLLM_CPU_OMP_THREADS_BIND=nobind \
 	  .vllm/bin/python -m pytest -p no:cacheprovider -s tests/models/with_vllm.py
+
+# Faults planted in a copy of the tree: which of them do tests notice? Ten minutes; MUTANTS='loop seed' are those
+# with one of these words. For who changes a test, or what a listed line decides; no part of `make test`.
+mutants: $(VENV)/.tunelab-dev
+	$(BIN)/python scripts/mutants.py $(MUTANTS)
 
 # METEOR and the E2E script's tokeniser are Java programs. Where it is missing and cannot be installed their tests skip.
 java:

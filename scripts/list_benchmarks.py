@@ -16,7 +16,8 @@ def listing() -> str:
     blocks, told = [], set()
     for file in sorted(FOLDER.glob("*.py")):
         docstring = ast.get_docstring(ast.parse(file.read_text())) or ""
-        (command, *_) = re.findall(rf"^    (python benchmarks/{file.name}.*)$", docstring, re.MULTILINE)
+        pattern = rf"^    ((?:[A-Z_]+=\S+ )*python benchmarks/{file.name}.*)$"  # settings may stand before it
+        (command, *_) = re.findall(pattern, docstring, re.MULTILINE)
         tables = sorted(FOLDER.glob(f"{file.stem.replace('_', '-')}*.md"))
         told |= set(tables)
         lines = [docstring.splitlines()[0], command, *(table.relative_to(ROOT).as_posix() for table in tables)]

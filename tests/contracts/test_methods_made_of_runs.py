@@ -77,6 +77,7 @@ def test_merged_computes_the_same_and_changes_nothing(name, tmp_path):
 def test_parents_files_are_only_read(name, tmp_path):
     members, folders = trained_parents("llama", tmp_path)
     files = {file: file.read_bytes() for folder in folders for file in folder.rglob("*") if file.is_file()}
+    assert len({file.parent for file in files}) >= len(folders) > 1
     combined(made(name, members), "llama", folders)
     assert {file: file.read_bytes() for file in files} == files
 

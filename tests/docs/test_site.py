@@ -75,5 +75,7 @@ def test_the_site_builds_strictly_and_fetches_nothing_from_other_hosts(tmp_path)
     assert loads.search('<script src="https://x">') and loads.search("<link rel=stylesheet href=//x>")
     for html in first.parent.rglob("*.html"):
         assert not loads.search(html.read_text()), html
-    for sheet in first.parent.rglob("*.css"):
+    sheets = list(first.parent.rglob("*.css"))
+    assert sheets
+    for sheet in sheets:
         assert not re.search(r"""url\(\s*["']?(?:https?:)?//|@import\s+["']?(?:https?:)?//""", sheet.read_text()), sheet

@@ -84,3 +84,13 @@ def test_what_is_dropped_is_dropped_again_in_the_backward_pass(block):
     seen = torch.ones(40, 40).tril().bool().expand_as(factors)
     assert factors[seen].mean() == pytest.approx(1.0, abs=0.05)
     compared(found, (probabilities * factors @ v).transpose(1, 2), (q, k, v))
+
+
+def test_blocks_of_queries_drop_by_draws_of_their_own(monkeypatch):
+    """Equal queries in two blocks: a shared mask would give both the same."""
+    monkeypatch.setattr(kernel, "BLOCK", 3)
+    torch.manual_seed(0)
+    q, k, v = torch.randn(1, 4, 3, 8).repeat(1, 1, 2, 1), torch.randn(1, 4, 6, 8), torch.randn(1, 4, 6, 8)
+    for dropout in (0.5, 0.0):
+        first, second = attention(q, k, v, None, None, Rule(0.5, False, dropout=dropout, key=7)).split(3, dim=1)
+        assert torch.allclose(first, second) == (not dropout)

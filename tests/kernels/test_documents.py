@@ -101,3 +101,16 @@ def test_what_is_dropped_is_dropped_again_in_the_backward_pass(cut):
     slope = float((torch.autograd.grad(loss(0.0), q)[0] * direction).sum())
     with torch.no_grad():
         assert slope == pytest.approx(float(loss(1e-2) - loss(-1e-2)) / 2e-2, rel=2e-2, abs=2e-3)
+
+
+def test_documents_of_each_group_drop_by_draws_of_their_own(monkeypatch):
+    """Two documents of the same tokens, each a group: a shared mask would give both the same."""
+    monkeypatch.setattr(inputs, "MOST_TOGETHER", 0)
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(H, 6, D).repeat(1, 2, 1) for _ in range(3))
+    within = between(np.array([6, 6]), causal=False)
+    assert len(within.groups) == 2
+    first, second = document_attention(q, k, v, None, within.groups, Rule(0.5, False, dropout=0.5, key=7)).split(6)
+    assert not first.equal(second)
+    first, second = document_attention(q, k, v, None, within.groups, Rule(0.5, False)).split(6)
+    torch.testing.assert_close(first, second)

@@ -51,6 +51,22 @@ def test_a_frozen_heads_tiles_give_the_loss_and_gradient_of_full_logits(bias, la
     assert (one - other).norm() <= 1e-6 * other.norm()
 
 
+@pytest.mark.parametrize("factor", [2.0**16 / 11, 0.25])
+@pytest.mark.parametrize("trained", [False, True])
+def test_what_the_loss_is_multiplied_by_is_in_the_gradients_once(trained, factor):
+    """They are made with it, and the loss that comes back multiplied brings it no second time."""
+    hidden, weight, bias, target = problem()
+    if not trained:
+        weight, bias = weight.detach(), bias.detach()
+    wanted = [tensor for tensor in (hidden, weight, bias) if tensor.requires_grad]
+    ours = linear_cross_entropy(hidden, weight, bias, target, gradient_factor=factor)
+    theirs = reference(hidden, weight, bias, target)
+    torch.testing.assert_close(ours.double(), theirs, rtol=1e-6, atol=0)
+    found, expected = torch.autograd.grad(factor * ours, wanted), torch.autograd.grad(factor * theirs, wanted)
+    for one, other in zip(found, expected, strict=True):
+        assert (one - other).norm() <= 1e-6 * other.norm()
+
+
 @pytest.mark.parametrize("trained", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_gradients_of_what_is_nearly_certain_are_exact(dtype, trained):

@@ -65,6 +65,22 @@ def test_rounding_depends_on_key_and_number_of_moves_alone():
     assert not one.codes.equal(third.codes)
 
 
+def test_each_move_is_rounded_by_draws_of_its_own_and_a_resumed_one_by_the_same():
+    """From the same codes: the second move rounds otherwise than the first, and as that of a layer that was loaded."""
+    layer = nn.Linear(300, 24)
+    moved, resumed = held(layer), held(layer)
+    start, found = (moved.codes.clone(), moved.scales.clone()), []
+    for _ in range(2):
+        moved.codes.copy_(start[0])
+        moved.scales.copy_(start[1])
+        moved.move(lambda weight_OI: weight_OI.add_(1e-4))
+        found.append(moved.codes.clone())
+    assert not found[0].equal(found[1])
+    resumed.num_moves.fill_(1)
+    resumed.move(lambda weight_OI: weight_OI.add_(1e-4))
+    assert resumed.codes.equal(found[1])
+
+
 def test_no_float_copy_of_a_matrix_is_held():
     session = run_training(QGalore(rank=4), tiny.model("llama"), tiny.rows(6), budget={"steps": 2}).session
     layers = [module for module in session.model.modules() if isinstance(module, Int8Linear)]

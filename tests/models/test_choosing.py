@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tunelab.config.schema import Generation
-from tunelab.models.choosing import Chooser, Text, draw, narrow
+from tunelab.models.choosing import Chooser, Text, completing, draw, narrow
 from tunelab.models.decoding import Rows, decode
 
 VOCABULARY, ENDS = 300, [1, 7, 299]
@@ -70,6 +70,36 @@ def test_the_rule_forbids_the_same_in_place():
     assert choose.rule(tensor, new) is tensor
     assert np.array_equal(array, tensor.numpy())
     assert np.isneginf(array).any() and not np.array_equal(array, scores_of(50))
+
+
+@pytest.mark.parametrize(("least", "first"), [(0, ()), (3, ()), (0, (9, 11)), (2, (9, 11))])
+def test_the_least_number_of_tokens_is_counted_behind_those_that_a_text_begins_with(least, first):
+    choose = Chooser(Generation(min_new_tokens=least), ENDS, first)
+    new = [[*first, 5, 5, 5, 5, 5, 5][:length] for length in range(7)]
+    scores = choose.rule(np.zeros((7, VOCABULARY), dtype=np.float32), new)
+    assert [bool(np.isneginf(row[ENDS]).all()) for row in scores] == [
+        length < least + len(first) for length in range(7)
+    ]
+    for length, row in enumerate(scores):  # what a text begins with is the one token that may come
+        possible = np.flatnonzero(~np.isneginf(row))
+        assert (possible.tolist() == [first[length]]) if length < len(first) else len(possible) > 200
+
+
+@pytest.mark.parametrize(
+    ("new", "size", "forbidden"),
+    [
+        ([2, 9, 4, 5, 4], 2, [5]),  # 4 5 is there
+        ([9, 4, 5], 2, []),  # 5 was followed by nothing yet
+        ([1, 2, 3, 1, 2], 3, [3]),
+        ([1, 2, 3, 1, 2, 4, 1, 2], 3, [3, 4]),
+        ([2, 2, 2], 2, [2, 2]),
+        ([1, 2], 3, []),  # shorter than an n-gram
+        ([], 1, []),
+        ([3, 4], 1, [3, 4]),
+    ],
+)
+def test_tokens_that_would_complete_an_ngram_for_the_second_time_by_hand(new, size, forbidden):
+    assert completing(new, size) == forbidden
 
 
 def test_an_array_never_draws_what_has_no_probability():

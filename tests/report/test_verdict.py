@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,7 @@ from report import study_folder
 from report.study_folder import METRICS, write_run, write_study
 from tunelab.entries import Deciding
 from tunelab.records import PhaseCost
+from tunelab.report.choice import choose
 from tunelab.report.decision import terminal_text
 from tunelab.report.frame import build_comparison
 from tunelab.report.html import render_html
@@ -131,6 +133,31 @@ def test_a_small_difference_of_memory_beyond_the_process_keeps_nothing(tmp_path,
     assert "lora r=8 has about the same peak training memory: training time, then the mean, decided." in text[0]
 
 
+def test_what_every_method_pays_is_left_out_of_the_comparison_of_memory(tmp_path, monkeypatch):
+    """38 MiB of 798 again, but the process alone has 553 of them: 16 % of what is left."""
+    study = small(tmp_path, monkeypatch, full=0.715)
+    for entry in study.runs:
+        if entry.role == "run":
+            peak = 0.779 if entry.method == "full" else 0.741
+            phases = {"train": PhaseCost(seconds=40.0, peak_gib=peak)}
+            write_run(tmp_path / "runs" / entry.id, entry, process_gib=0.54, phases=phases)
+    assert judged(study)[0] == ["lora r=8"]
+
+
+def test_a_method_as_good_as_the_best_that_does_not_beat_the_base_is_not_kept(tmp_path, monkeypatch):
+    """lora r=8 is as good and cheaper, until its own lead over the base is not significant."""
+    (group,) = build_comparison([small(tmp_path, monkeypatch, full=0.715)], metrics=METRICS).groups
+    assert choose(group).keep == "lora r=8"
+    for keep, told in (("full", {"lora r=8": False}), ("lora r=8", {"full": False}), ("lora r=8", {"lora r=8": None})):
+        rows = tuple(
+            replace(row, scores=row.scores | {"rouge_l": row.scores["rouge_l"]._replace(beats_base=told[row.method])})
+            if row.method in told
+            else row
+            for row in group.rows
+        )
+        assert choose(replace(group, rows=rows)).keep == keep, told
+
+
 def test_a_cost_below_the_spread_of_its_own_seeds_decides_nothing(tmp_path, monkeypatch):
     study = small(tmp_path, monkeypatch, full=0.715)._replace(deciding=Deciding(cost="time"))
     for entry in study.runs:
@@ -184,6 +211,45 @@ def test_the_metric_and_the_margin_are_the_studys_choice(tmp_path, monkeypatch):
     by_loss = study._replace(deciding=Deciding(metric="loss"))
     (group,) = build_comparison([by_loss], metrics=METRICS).groups
     assert group.metrics == ("loss", "rouge_l") and "best mean of loss" in judged(by_loss)[1][0]
+
+
+def by_loss(study):
+    """The same scores with the sign of their goodness turned: 3 x (1 - skill), lower is better."""
+    return study._replace(deciding=Deciding(metric="loss"))
+
+
+def test_where_lower_is_better_the_lowest_mean_is_the_best(tmp_path, monkeypatch):
+    keep, text, _ = judged(by_loss(small(tmp_path, monkeypatch, full=0.9)))
+    assert keep == ["full"] and "full has the best mean of loss (0.3" in text[0]
+    assert "lora r=8 is worse" in text[0] and "Keep full." in text[0]
+
+
+def test_where_lower_is_better_a_cheaper_method_that_is_as_good_is_kept(tmp_path, monkeypatch):
+    keep, text, _ = judged(by_loss(small(tmp_path, monkeypatch, full=0.715)))
+    assert keep == ["lora r=8"] and "full has the best mean of loss" in text[0] and "lora r=8 is as good" in text[0]
+
+
+def test_where_lower_is_better_no_method_above_the_base_is_kept(tmp_path, monkeypatch):
+    keep, text, _ = judged(by_loss(small(tmp_path, monkeypatch, **{"base": 0.8, "full": 0.6, "lora r=8": 0.6})))
+    assert keep == ["base"] and "No method is shown to beat the base (0.60" in text[0]
+
+
+@pytest.mark.parametrize(("skill", "is_said"), [(0.9, True), (0.5, False)])
+def test_where_lower_is_better_one_seed_with_a_lower_mean_is_said_to_be_better(skill, is_said, tmp_path, monkeypatch):
+    study = by_loss(small(tmp_path, monkeypatch, **{"lora r=8": skill}))
+    entries = tuple(entry for entry in study.runs if entry.method != "lora r=8" or entry.seed == 0)
+    keep, text, _ = judged(study._replace(runs=entries))
+    assert keep == ["full"] and ("lora r=8 has a better mean on one seed." in text[0]) == is_said
+
+
+def test_where_lower_is_better_the_methods_that_are_as_good_are_told_from_the_best_on(tmp_path, monkeypatch):
+    skill = {"base": 0.2, "full": 0.700, "lora r=4": 0.708, "lora r=8": 0.704}
+    monkeypatch.setattr(study_folder, "SKILL", skill)
+    study = by_loss(write_study(tmp_path, tasks=("restaurants",), spoil=False))
+    (group,) = build_comparison([study], metrics=METRICS).groups
+    means = {row.method: row.scores["loss"].mean for row in group.rows}
+    good = [row.method for row in choose(group).good]
+    assert len(good) == 3 and good == sorted(good, key=means.get)
 
 
 def test_among_equal_peaks_the_faster_is_kept(tmp_path, monkeypatch):

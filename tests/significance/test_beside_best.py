@@ -78,6 +78,9 @@ def test_lower_is_better_where_the_metric_says_so():
     assert found.best == "low" and words(found) == {"base": None, "high": "worse", "low": "as good"}
     assert found.standings["high"].lacks == pytest.approx(2.0, abs=0.02)
     assert found.margin == pytest.approx(0.3, abs=0.01)
+    assert found.beats_base == {"base": None, "high": True, "low": True}
+    worse = compare({"base": base(1.0), "high": steady(4.0), "low": steady(2.0, key=1)}, Loss(), base="base")
+    assert worse.beats_base == {"base": None, "high": False, "low": False} and worse.margin is None
 
 
 def test_perplexities_are_compared_in_their_logarithm():

@@ -21,6 +21,21 @@ def test_of_a_loss_lower_is_a_gain():
     assert unsteady(known, base=4.0, sign=-1) == ("rosa",)
 
 
+def test_of_a_loss_the_seed_that_gained_less_than_half_has_failed_also_alone():
+    """From a base of 4: gains of 3 and 1, and of 3 and 1.6."""
+    sure = 0.001**2
+    assert unsteady({"full": Scatter((1.0, 3.0), sure)}, base=4.0, sign=-1) == ("full",)
+    assert unsteady({"full": Scatter((1.0, 2.4), sure)}, base=4.0, sign=-1) == ()
+    assert unsteady({"full": Scatter((5.0, 7.0), sure)}, base=4.0, sign=-1) == (), "neither gains anything"
+
+
+def test_of_a_loss_the_lowest_mean_is_the_best_and_no_exception():
+    steady = {"full": [0.70, 0.72, 0.71], "lora": [0.69, 0.71, 0.70], "galore": [0.68, 0.70, 0.69]}
+    best, worst = scatters(**steady, rosa=[0.1, 1.2, 0.1]), scatters(**steady, rosa=[0.7, 3.9, 0.7])
+    assert set_apart(best, ("rosa",), sign=-1) == () and set_apart(worst, ("rosa",), sign=-1) == ("rosa",)
+    assert set_apart(best, ("rosa",), sign=1) == ("rosa",) and set_apart(worst, ("rosa",), sign=1) == ()
+
+
 def test_seeds_that_the_choice_of_examples_explains_have_not_failed():
     known = {"full": Scatter((0.10, 0.04), 0.03**2)}
     assert unsteady(known, base=0.0, sign=1) == ()

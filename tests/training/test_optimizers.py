@@ -128,3 +128,17 @@ def test_a_plain_number_becomes_a_tensor():
     weight.grad = torch.ones(64, 64)
     rule.update(learning_rate=0.1, max_norm=None)
     assert optimizer_state(rule.optimizer, rule.parameters)["weight.step"].equal(torch.tensor(1))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_group_moves_by_its_own_multiple_of_the_learning_rate(dtype):
+    """AdamW's first step is the learning rate, whatever the gradient's size: a quarter, and three times that."""
+    model = torch.nn.Linear(3, 2).to(dtype)
+    rule = SharedRule(model, Optimizer(), rate_of=lambda name: 3.0 if name == "bias" else 1.0)
+    for value in model.parameters():
+        value.data.zero_()
+        value.grad = torch.full_like(value, 0.7)
+    rule.update(learning_rate=0.25, max_norm=None)
+    for name, wanted in (("weight", -0.25), ("bias", -0.75)):
+        value = getattr(model, name).detach().float()
+        torch.testing.assert_close(value, torch.full_like(value, wanted), rtol=1e-2, atol=0)

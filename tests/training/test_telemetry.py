@@ -64,6 +64,59 @@ def test_an_inner_phase_counts_in_no_outer_one(clock):
     assert costs["train"].seconds == 7 and costs["validate"].seconds == 50
 
 
+class HighWater(Stepping):
+    """As a kernel's or an allocator's mark: it rises with what is used, and falls to that at a reset alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.used = 0.0
+
+    def use(self, gib: float) -> None:
+        self.used, self.value = gib, max(self.value, gib)
+
+    def reset(self) -> None:
+        self.value = self.used
+
+
+def test_a_phase_has_the_highest_of_its_own_times_whatever_was_before_and_between(clock):
+    """train is open three times: 5, then 2, then 3 GiB. What load, validation and saving take is not its own."""
+    memory = HighWater()
+    meter = Meter(memory)
+    with meter.phase("load"):
+        memory.use(9.0)
+        memory.use(1.0)
+    with meter.phase("train"):
+        memory.use(5.0)
+        memory.use(1.0)
+        with meter.phase("validate"):
+            memory.use(7.0)
+            memory.use(2.0)
+        with meter.phase("save"):
+            memory.use(8.0)
+            memory.use(1.0)
+        memory.use(3.0)
+    costs = meter.costs()
+    assert {name: cost.peak_gib for name, cost in costs.items()} == {
+        "load": 9.0, "train": 5.0, "validate": 7.0, "save": 8.0,
+    }  # fmt: skip
+    assert costs["train"].peak_reserved_gib == 10.0 and costs["save"].peak_reserved_gib == 16.0
+
+
+def test_a_phase_that_ends_with_an_error_has_its_peak_and_the_outer_one_goes_on(clock):
+    memory = HighWater()
+    meter = Meter(memory)
+    with meter.phase("train"):
+        memory.use(2.0)
+        with pytest.raises(ZeroDivisionError), meter.phase("save"):
+            clock[0] += 5
+            memory.use(6.0)
+            raise ZeroDivisionError
+        memory.use(1.0)
+        clock[0] += 1
+    costs = meter.costs()
+    assert (costs["train"].seconds, costs["save"].seconds, costs["save"].peak_gib) == (1, 5, 6.0)
+
+
 def test_costs_of_an_interrupted_run_are_taken_up(clock):
     first = Meter(Stepping())
     with first.phase("train"):

@@ -110,15 +110,19 @@ class Checkpoints:
         for left in self.folder.glob(".writing-*"):  # by a process that was killed
             shutil.rmtree(left, ignore_errors=True)
         temporary = self.folder / f".writing-{uuid.uuid4().hex[:12]}"
+        replaced, target = temporary.with_name(f"{temporary.name}-old"), self.folder / f"{prefix}{step:09d}"
         temporary.mkdir(parents=True)
-        write(temporary)
-        (temporary / SUMS).write_text(json.dumps(checksums(temporary)))
-        sync_folder(temporary)
-        self._check()
-        target = self.folder / f"{prefix}{step:09d}"
-        if target.exists():  # the same step again, after a phase that changed no weight
-            shutil.rmtree(target)
-        temporary.rename(target)
+        try:
+            write(temporary)
+            (temporary / SUMS).write_text(json.dumps(checksums(temporary)))
+            sync_folder(temporary)
+            self._check()
+            if target.exists():  # the same step again, after a phase that changed no weight
+                target.rename(replaced)
+            temporary.rename(target)
+        finally:  # a half would fill the disk that had no room for the whole
+            for left in (temporary, replaced):
+                shutil.rmtree(left, ignore_errors=True)
         self._forget(prefix, spared=(step, *spared))
 
     def _forget(self, prefix: str, *, spared: tuple[int | None, ...]) -> None:

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, CohereConfig, Gemma2Config
 import tiny
 from training_harness import make_session
 from tunelab.config.schema import Generation
-from tunelab.kernels import linear_cross_entropy
+from tunelab.kernels import attention, documents, linear_cross_entropy
 from tunelab.methods.full import Full
 from tunelab.models.choosing import completing
 from tunelab.models.inference import Prompts, generate
@@ -95,6 +95,70 @@ def test_a_head_that_mixes_positions_is_noticed_and_takes_the_reference_path():
     inputs = session._collate(batch)
     expected = F.cross_entropy(session._reference_logits(inputs), inputs.target_S, reduction="sum")
     assert sum(loss.loss_sum for loss in losses) == pytest.approx(expected.item(), rel=1e-5)
+
+
+class Leaking(nn.Linear):
+    """A head whose logits have a share of the row's mean in them."""
+
+    share = 0.0
+
+    def forward(self, hidden):
+        return super().forward(hidden + self.share * hidden.mean(dim=-2, keepdim=True))
+
+
+@pytest.mark.parametrize("is_trained", [True, False])
+@pytest.mark.parametrize(("share", "is_fast"), [(0.0, True), (1e-2, False), (1e-1, False)])
+def test_in_fp32_a_head_that_mixes_a_hundredth_takes_the_reference_path(share, is_fast, is_trained):
+    """Also where nothing is trained, so that no gradient tells."""
+    model = tiny.model("llama", tie_word_embeddings=False)
+    head = Leaking(32, tiny.VOCABULARY, bias=False)
+    head.weight, head.share = model.lm_head.weight, share
+    model.lm_head = head
+    session = make_session(Full(), model)
+    model.requires_grad_(is_trained)
+    session.verify(Batch(tuple(tiny.rows(4))))
+    assert session.fast == is_fast and bool(session.notes) != is_fast
+
+
+@pytest.mark.parametrize(("factor", "is_kept"), [(1.0, True), (1.01, False), (0.99, False)])
+def test_in_fp32_gradients_that_are_off_by_a_hundredth_are_not_taken(factor, is_kept, monkeypatch):
+    """The logits are right: only the gradients of the faster layers tell."""
+    gradients = documents.gradients
+
+    def scaled(*arguments):
+        return tuple(factor * gradient for gradient in gradients(*arguments))
+
+    for kernel in (attention, documents):
+        monkeypatch.setattr(kernel, "gradients", scaled)
+    session = session_for("llama")
+    session.verify(Batch(tuple(tiny.rows(4))))
+    assert (session.faster is not None) == is_kept and bool(session.notes) != is_kept
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "t5"])
+def test_evaluation_drops_nothing_also_after_a_step_of_training(kind):
+    """Losses and logits are those of a model that has no dropout at all, and the same each time."""
+    drops = {"gpt2": {"resid_pdrop": 0.5, "embd_pdrop": 0.5, "attn_pdrop": 0.5}, "t5": {"dropout_rate": 0.5}}
+    batch = Batch(tuple(tiny.rows(5, pairs=kind == "t5")))
+    plain, dropping = session_for(kind), make_session(Full(), tiny.model(kind, **drops[kind]))
+    for session in (plain, dropping):
+        session.accumulate(batch, denominator=10, last=True)
+    wanted = [each.loss_sum for each in plain.evaluate([batch])]
+    assert [each.loss_sum for each in dropping.evaluate([batch])] == pytest.approx(wanted, rel=1e-6)
+    assert dropping.model.training is False
+    dropping.accumulate(batch, denominator=10, last=True)
+    assert dropping.model.training is True, "a step after it drops again"
+    torch.testing.assert_close(dropping.logits(batch), plain.logits(batch))
+
+
+def test_draws_follow_every_part_of_their_key():
+    session, drawn = session_for("llama"), {}
+    for key in [(0, 1, 0), (0, 1, 1), (0, 2, 0), (1, 1, 0), (1, 0, 0)]:
+        session.seed(*key)
+        drawn[key] = torch.rand(4)
+        session.seed(*key)
+        assert drawn[key].equal(torch.rand(4)), "a resumed run would draw otherwise"
+    assert len({tuple(values.tolist()) for values in drawn.values()}) == len(drawn)
 
 
 @pytest.mark.parametrize("kind", KINDS)

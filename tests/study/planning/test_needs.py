@@ -171,7 +171,9 @@ def test_a_whole_study(finished):
 @pytest.mark.slow
 def test_parents_are_of_the_same_seed_and_the_winning_rate(finished):
     _, outcome = finished
-    for file in outcome.folder.glob("runs/merge*/run.json"):
+    files = sorted(outcome.folder.glob("runs/merge*/run.json"))
+    assert len(files) == 2
+    for file in files:
         run = json.loads(file.read_text())
         parents = [
             json.loads((outcome.folder / "runs" / each["id"] / "run.json").read_text()) for each in run["parents"]

@@ -65,7 +65,9 @@ def check_complete(out: Path, outcome) -> None:
     study = yaml.safe_load((out / "study.yaml").read_text())
     results = [RunFolder(path.parent).read_result() for path in out.glob("runs/*/result.json")]
     made = {(result.method, result.task, result.seed) for result in results}
-    for method in {row.method for row in outcome.comparison.rows} - {"base"}:
+    methods = {row.method for row in outcome.comparison.rows} - {"base"}
+    assert methods and study["tasks"] and study["seeds"]
+    for method in methods:
         for task in study["tasks"]:
             assert {(method, task["name"], seed) for seed in study["seeds"]} <= made
     assert {("base", task["name"], study["seeds"][0]) for task in study["tasks"]} <= made

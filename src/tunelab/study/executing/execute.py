@@ -321,10 +321,13 @@ def _write_model(work: Work, data: RunData) -> float:
     temporary = folder.path / ".model"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
-    size = work.session.write_model(temporary)
-    if data.plain_conversations and not work.text.encoder_decoder:
-        write_atomically(temporary / TEMPLATE_FILE, plain_template(work.text.tokenizer))
-    folder.check()
-    shutil.rmtree(folder.model, ignore_errors=True)
-    temporary.rename(folder.model)
+    try:
+        size = work.session.write_model(temporary)
+        if data.plain_conversations and not work.text.encoder_decoder:
+            write_atomically(temporary / TEMPLATE_FILE, plain_template(work.text.tokenizer))
+        folder.check()
+        shutil.rmtree(folder.model, ignore_errors=True)
+        temporary.rename(folder.model)
+    finally:  # a half would fill the disk that had no room for the whole
+        shutil.rmtree(temporary, ignore_errors=True)
     return size
