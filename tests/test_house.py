@@ -14,7 +14,7 @@ FLOORS = [
     {"errors", "near", "files", "records", "device", "stages"},
     {"entries", "ownership"},
     {"config"},
-    {"backend_contract", "tracker_contract"},
+    {"backend_contract", "tracker_contract", "study/record_files"},
     {"contracts", "data/cache"},
     {"catalogue", "data/kept", "data/reading", "data/synthetic"},
     {"data/examples"},

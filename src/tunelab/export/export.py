@@ -6,7 +6,6 @@ renamed at the end: a folder of the wanted name is a checked one.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -104,9 +103,8 @@ def find_run(path: Path) -> Trained:
             raise ConfigError(f"{path}: is a study's results; name one of its runs, as {path}/runs/RUN ({shown})")
         raise ConfigError(f"{path}: no run.json in it; name a run's folder, as results/NAME/runs/RUN")
     again = "`tunelab run` its study again"
-    if folder.failed:
-        error = json.loads((path / "failure.json").read_text(encoding="utf-8"))["error"]
-        raise ConfigError(f"{path}: the run failed ({str(error).splitlines()[0]}); mend that, then {again}")
+    if error := folder.failure():
+        raise ConfigError(f"{path}: the run failed ({error.splitlines()[0]}); mend that, then {again}")
     if not folder.has_result:
         raise ConfigError(f"{path}: the run has not finished; {again} to go on where it stopped")
     if folder.read_run().method["name"] == BASE["name"]:

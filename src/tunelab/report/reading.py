@@ -83,11 +83,11 @@ class RunRecords:
 
     def _read_result(self) -> RunResult | None:
         path = self.folder / "result.json"
-        if not path.is_file():
+        if not path.exists():
             return None
         try:
             return RunResult.model_validate_json(path.read_bytes())
-        except ValidationError as error:
+        except (ValidationError, OSError) as error:
             self.error = f"result.json cannot be read: {_first_problem(error)}"
             return None
 
@@ -100,7 +100,7 @@ class RunRecords:
             if "diverged" in failure:
                 self.divergence = Divergence.model_validate(failure["diverged"])
             return str(failure.get("error") or "failed without a message")
-        except (json.JSONDecodeError, AttributeError, TypeError, ValidationError):
+        except (ValueError, AttributeError, TypeError, RecursionError):
             return "failed; failure.json cannot be read"
 
     def _config(self) -> RunConfig | None:
@@ -109,7 +109,7 @@ class RunRecords:
             return None
         try:
             return RunConfig.from_run_json(path.read_bytes())
-        except ValueError as error:  # not JSON, or not a run's
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:  # not JSON, or not a run's
             self._unread.append(f"run.json cannot be read: {_first_problem(error)}")
             return None
 
@@ -117,16 +117,17 @@ class RunRecords:
         path = self.folder / name
         if not path.is_file():
             return ()
-        records, unread = [], 0
-        for line in path.read_bytes().splitlines():
+        records, unread = [], list[int]()
+        for number, line in enumerate(path.read_bytes().splitlines(), 1):
             if not line.strip():
                 continue
             try:
                 records.append(kind.model_validate_json(line))
             except ValidationError:
-                unread += 1
+                unread.append(number)
         if unread:
-            self._unread.append(f"{name}: {unread} line{'s' if unread > 1 else ''} cannot be read and left out")
+            which = f"line {unread[0]}" if len(unread) == 1 else f"{len(unread)} lines, the first of them {unread[0]},"
+            self._unread.append(f"{name}: {which} cannot be read and left out")
         return tuple(records)
 
 
@@ -147,7 +148,7 @@ def finished(runs: Sequence[RunRecords]) -> list[RunRecords]:
     return [run for run in runs if run.state == "finished"]
 
 
-def _first_problem(error: ValueError) -> str:
+def _first_problem(error: Exception) -> str:
     if not isinstance(error, ValidationError):
         return str(error)
     problem = error.errors()[0]

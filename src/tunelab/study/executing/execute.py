@@ -219,6 +219,7 @@ def _evaluate(work: Work, data: RunData) -> Evaluated:
     run, parts = work.run, work.parts
     with work.meter.phase("evaluate"):
         log = open_log(work.folder.texts, run, data, check=work.folder.check)
+        work.notes.extend(log.notes)
         found = predictions(work.session, work.text, data, run, parts, _stoppable(work), log=log)
         of_general = {name for name, metric in parts.metrics.items() if metric.reads == "general"}
         general = general_losses(work.session, work.text, run) if of_general else None
