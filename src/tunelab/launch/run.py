@@ -12,7 +12,7 @@ from tunelab.config.read import dump
 from tunelab.entries import Deciding, StudyRuns
 from tunelab.errors import ConfigError
 from tunelab.files import write_atomically
-from tunelab.launch.control.aside import put_aside_damaged, unreadable_text
+from tunelab.launch.control.aside import put_aside_damaged, sweep_finished, unreadable_text
 from tunelab.launch.control.to_do import to_do
 from tunelab.launch.executor import Executor, visible_gpus
 from tunelab.launch.rounds import next_runs
@@ -70,6 +70,7 @@ def run_study(
         refuse_live(store)  # what jobs still execute would look as if it had failed here
     for line in put_aside_damaged(store):
         view.told(line)
+    sweep_finished(store)
     if store.study_file.exists() and not store.resolved():
         view.told(f"{store.study_file}: damaged; it is written anew")
     plan, revisions = settle(plan, store, slurm=launch.slurm if submission else None, view=view)

@@ -1,12 +1,14 @@
 """Runs whose records are damaged: put out of the way, so that the study makes them again and loses nothing; and named
-by a report that cannot show them."""
+by a report that cannot show them. Finished ones are rid of what a killed process has left."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
-from tunelab.errors import UnreadableRun
+from tunelab.errors import RunBusy, UnreadableRun
+from tunelab.study.executing.attempt import TO_GO_ON, sweep
 from tunelab.study.store import RunFolder, Store
 
 
@@ -17,6 +19,14 @@ def put_aside_damaged(store: Store) -> Iterator[str]:
         damage, held = folder.damage(), folder.held()
         if damage is not None and not (held and held.alive):
             yield f"{damage}; the run begins anew, and what was there is kept in {_put_aside(store, path)}"
+
+
+def sweep_finished(store: Store) -> None:
+    """Of runs whose process was killed between their result and the end of its work, checkpoint and lock go."""
+    for folder in store.all_runs():
+        if folder.finished and (folder.held() or any((folder.path / name).exists() for name in TO_GO_ON)):
+            with suppress(RunBusy), folder.lock():
+                sweep(folder)
 
 
 def _put_aside(store: Store, run: Path) -> Path:
