@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import unicodedata
 import uuid
 from pathlib import Path
@@ -64,6 +65,18 @@ def last_lines(path: Path, count: int) -> list[str]:
     except FileNotFoundError:
         return []
     return [line.strip() for line in text.replace("\r", "\n").split("\n") if line.strip()][-count:]
+
+
+def no_file(path: Path) -> str | None:
+    """What stands there in place of a file, and might be read for ever: 'a folder', 'a pipe'; None: a file.
+
+    Raises:
+        OSError, ValueError: the system does not say.
+    """
+    mode = path.stat().st_mode
+    kinds = {"a folder": stat.S_ISDIR, "a pipe": stat.S_ISFIFO, "a socket": stat.S_ISSOCK}
+    kind = next((name for name, is_one in kinds.items() if is_one(mode)), "a device")
+    return None if stat.S_ISREG(mode) else kind
 
 
 def refusal_of(error: OSError) -> str | None:

@@ -72,10 +72,8 @@ def test_a_field_that_no_model_has_is_one_line_at_once(folder, facts, key, value
     ):
         with pytest.raises(ModelError) as raised:
             way()
-        assert (
-            ("\n" not in str(raised.value)
-            and "config.json" in str(raised.value))
-            or "cannot be loaded" in str(raised.value)
+        assert ("\n" not in str(raised.value) and "config.json" in str(raised.value)) or "cannot be loaded" in str(
+            raised.value
         )
     assert time.monotonic() - began < 20
 

@@ -36,6 +36,8 @@ def read_config(file: Path, *, name: str) -> dict[str, Any]:
     Raises:
         ModelError: damaged, or no model's; names the file and the key.
     """
+    if file.exists() and not file.is_file():  # a pipe would be read for ever
+        raise ModelError(f"model '{name}': {file} is no file")
     try:
         facts = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError):
