@@ -67,6 +67,12 @@ def last_lines(path: Path, count: int) -> list[str]:
     return [line.strip() for line in text.replace("\r", "\n").split("\n") if line.strip()][-count:]
 
 
+def share_weights(folder: Path) -> None:
+    """safetensors makes its files private; they get the permissions that every other file here gets."""
+    for file in folder.rglob("*.safetensors"):
+        file.chmod(folder.stat().st_mode & 0o666)
+
+
 def no_file(path: Path) -> str | None:
     """What stands there in place of a file, and might be read for ever: 'a folder', 'a pipe'; None: a file.
 

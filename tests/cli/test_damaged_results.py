@@ -140,3 +140,9 @@ def test_a_damaged_ledger_of_jobs_is_named_with_its_line(command, copied):
     (copied.out / "slurm" / "jobs.jsonl").write_text(json.dumps([1]) + "\n")
     answer = command("status", copied.out)
     assert answer.status == 1 and "jobs.jsonl, line 1: damaged" in answer.err
+
+
+def test_weights_are_as_readable_as_everything_else(finished):
+    for method in ("lora", "full"):
+        modes = {file.name: file.stat().st_mode & 0o777 for file in (finished.run(method) / "model").iterdir()}
+        assert len(set(modes.values())) == 1, modes

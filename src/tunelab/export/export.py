@@ -19,7 +19,7 @@ from tunelab.export.card import card_text
 from tunelab.export.check import Agreement, Trained, check_rows, open_exact
 from tunelab.export.gguf import Converted, check_converter, texts_text, write_gguf
 from tunelab.export.merge import Merged, write_merged
-from tunelab.files import write_atomically
+from tunelab.files import share_weights, write_atomically
 from tunelab.study.executing.saved import Saved, find_saved
 from tunelab.study.planning.plan import load_backend
 from tunelab.study.planning.planned import BASE
@@ -190,8 +190,7 @@ def _appearing_whole(folder: Path) -> Iterator[Path]:
         except OSError as error:
             raise ConfigError(f"{folder}: cannot be written ({error.strerror}); choose another place") from None
         yield temporary
-        for file in temporary.rglob("*.safetensors"):  # made private to their owner, unlike every other file
-            file.chmod((temporary / "README.md").stat().st_mode)
+        share_weights(temporary)
         temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

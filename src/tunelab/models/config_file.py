@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from tunelab.config.schema import ModelSource
 from tunelab.errors import ModelError, TunelabError
 
@@ -113,6 +115,9 @@ def _is_fault(error: Exception) -> bool:
 
 def _reason(error: BaseException) -> str:
     """The line that says most: transformers' checks of fields end with it, everything else begins with it."""
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}, got {str(first['input'])[:40]!r}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     line = lines[-1] if type(error).__name__.startswith("StrictDataclass") else lines[0]
     line = f"no {line}" if isinstance(error, KeyError) else line

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunelab.config.schema import ModelSource
 from tunelab.errors import ModelError
+from tunelab.kernels.peft_format import read_tensors
 from tunelab.models.config_file import read_by_transformers, read_config, told
 from tunelab.models.configurations import EMBEDDED, doubt, read_known
 from tunelab.models.found_weights import check_found, check_index
@@ -273,12 +274,10 @@ def load_text(source: ModelSource, located: Located) -> TextSide:
 
 def read_weights(folder: Path) -> dict[str, torch.Tensor]:
     """Every tensor of a folder's safetensors files."""
-    from safetensors.torch import load_file
-
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise ModelError(f"{folder}: no .safetensors weights in it")
-    return {name: tensor for file in files for name, tensor in load_file(file).items()}
+    return {name: tensor for file in files for name, tensor in read_tensors(file).items()}
 
 
 def unsaved(model: PreTrainedModel) -> set[str]:

@@ -59,7 +59,14 @@ class RunRecords:
         """What of a finished run could not be read. A run that is not finished may be writing a line right now."""
         if self.state == "finished":
             _ = self.steps, self.validation, self.predictions
+            return (*self._unread, *self._missing())
         return tuple(self._unread)
+
+    def _missing(self) -> list[str]:
+        """Of what a finished run leaves."""
+        trained = {"steps.jsonl": self.result.num_steps, "model": self.result.saved_mib}
+        names = ["predictions.jsonl", *(name for name, there in trained.items() if there)]
+        return [f"{name} is missing" for name in names if not (self.folder / name).exists()]
 
     @cached_property
     def steps(self) -> tuple[StepRecord, ...]:

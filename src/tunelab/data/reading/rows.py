@@ -64,8 +64,9 @@ def sha256(path: Path) -> str:
     Raises:
         DataError: the file cannot be read.
     """
-    check_is_file(Path(path))
     try:
+        if kind := no_file(Path(path)):
+            raise DataError(f"{path}: is {kind}; name a file")
         status = Path(path).stat()
         return _sha256(str(Path(path).absolute()), status.st_mtime_ns, status.st_size)
     except OSError as error:

@@ -43,7 +43,7 @@ def parse_json(text: str) -> Any:
 def _is_deeper(value: Any, levels: int) -> bool:
     """Without recursion."""
     inner = [value]
-    for _ in range(levels + 1):
+    for _ in range(levels):
         inner = [
             each
             for one in inner

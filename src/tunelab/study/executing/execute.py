@@ -17,7 +17,7 @@ from tunelab.data.tokens.plain_template import plain_template
 from tunelab.data.tokens.token_store import sizes
 from tunelab.errors import DataError, Diverged, ModelError, Stopped
 from tunelab.evaluation.evaluate import score
-from tunelab.files import write_atomically
+from tunelab.files import share_weights, write_atomically
 from tunelab.records import Batch, Prediction, Provenance, RunResult, Score, TextSide, TokenRow
 from tunelab.study.executing.again import missing
 from tunelab.study.executing.attempt import attempt
@@ -320,6 +320,7 @@ def _write_model(work: Work, data: RunData) -> float:
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     size = work.session.write_model(temporary)
+    share_weights(temporary)
     if data.plain_conversations and not work.text.encoder_decoder:
         write_atomically(temporary / TEMPLATE_FILE, plain_template(work.text.tokenizer))
     folder.check()
