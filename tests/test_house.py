@@ -12,9 +12,9 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "tunelab"
 FLOORS = [
     {"errors", "near", "files", "records", "device", "stages"},
-    {"entries", "ownership"},
+    {"entries", "ownership", "forecast"},
     {"config"},
-    {"backend_contract", "tracker_contract"},
+    {"backend_contract", "tracker_contract", "study/record_files"},
     {"contracts", "data/cache"},
     {"catalogue", "data/kept", "data/reading", "data/synthetic"},
     {"data/examples"},
@@ -25,7 +25,7 @@ FLOORS = [
     {"methods", "study/store", "study/counts", "report", "slurm"},
     {"backends", "study/planning"},
     {"study/executing"},
-    {"study/verbs"},
+    {"study/verbs", "study/foresight"},
     {"launch", "export"},
     {"api"},
     {"commands"},

@@ -49,7 +49,9 @@ from tunelab.commands.options import (
 )
 from tunelab.commands.standing import print_json
 from tunelab.errors import ConfigError, TunelabError
+from tunelab.files import refusal_of
 from tunelab.launch.terminal.at_work import AtWork, at_work
+from tunelab.launch.terminal.streams import leave_output, prepare_streams
 from tunelab.launch.terminal.texts import tell
 from tunelab.launch.warm.imports import collect_seldom
 
@@ -314,13 +316,27 @@ def _ask(work: AtWork, taken: str) -> bool:
 
 
 def main() -> None:
-    """Exit status: 0 all finished, 1 a run failed, 2 a bad study or bad usage. A user's error is one line a problem."""
+    """Exit status: 0 all finished, 1 a run failed or the system refused, 2 a bad study or bad usage. A user's error is
+    one line a problem."""
+    prepare_streams()
     collect_seldom()
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # spinning idle threads are far slower on a busy machine
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # so are OpenBLAS's, and a report's products are small
     try:
-        app(prog_name="tunelab")
+        try:
+            app(prog_name="tunelab")
+        finally:
+            sys.stdout.flush()
     except TunelabError as error:
         for line in str(error).splitlines():
             tell(f"error: {line}")
         sys.exit(error.exit_status)
+    except BrokenPipeError:  # whoever read has seen enough
+        leave_output()
+        sys.exit(1)
+    except OSError as error:
+        if (refusal := refusal_of(error)) is None:
+            raise
+        leave_output()
+        tell(f"error: {refusal}")
+        sys.exit(1)

@@ -176,7 +176,7 @@ def _link(folder: Path, mine: Path, me: Holder) -> tuple[Path, int]:
         except FileExistsError:
             continue
         if _last(folder)[0] > last + 1 or _released(folder, last + 1).exists():
-            file.unlink()  # others have taken and released it since it was looked at
+            file.unlink(missing_ok=True)  # others have taken and released it since it was looked at
             continue
         for number in range(last, 0, -1):
             old = [path for path in (_file(folder, number), _released(folder, number)) if path.exists()]
@@ -234,9 +234,10 @@ def _heartbeat(folder: Path, holder: Holder) -> tuple[float, dict[str, Any], flo
         with (folder / HEARTBEAT).open() as file:  # opening asks the server: a name's attributes may be an old copy
             beat = json.load(file)
             changed = os.fstat(file.fileno()).st_mtime
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return 0.0, {}, 0.0
-    return (changed, beat["facts"], beat.get("idle", 0.0)) if beat["nonce"] == holder.nonce else (0.0, {}, 0.0)
+    mine = isinstance(beat, dict) and beat.get("nonce") == holder.nonce
+    return (changed, beat["facts"], beat.get("idle", 0.0)) if mine else (0.0, {}, 0.0)
 
 
 def _changed(file: Path) -> float:
@@ -259,6 +260,8 @@ def _read(file: Path) -> Holder | None:
         return Holder(**json.loads(file.read_text()))
     except FileNotFoundError:
         return None
+    except (ValueError, TypeError, RecursionError):  # of a host that went down while it was written
+        return Holder("an unknown host", "", "", 0, "", 0.0, "")
 
 
 def this_process() -> Holder:

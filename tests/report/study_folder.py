@@ -111,6 +111,7 @@ def write_run(home: Path, entry: RunEntry, *, num_examples: int = 60, steps: int
     (home / "run.json").write_text(json.dumps({**_config(entry), "provenance": {"python": "3"}}))
     _lines(home / "predictions.jsonl", predictions)
     if entry.role != "base":
+        (home / "model").mkdir(exist_ok=True)
         _lines(home / "steps.jsonl", _steps(entry, steps))
         _lines(home / "validation.jsonl", _validation(entry, steps))
     result = _result(entry, predictions, steps).model_copy(update=changes)

@@ -225,4 +225,4 @@ def test_half_written_and_broken_records_are_told_not_guessed(tmp_path):
     rows = {row.method: row for row in build_comparison([study], metrics=METRICS).rows}
     assert rows["lora r=4"].num_seeds == 0
     assert "result.json cannot be read" in rows["lora r=4"].failures[0].error
-    assert any("1 line cannot be read" in note for note in rows["full"].notes)
+    assert any("steps.jsonl: line 61 cannot be read" in note for note in rows["full"].notes)

@@ -83,10 +83,16 @@ def test_killed_at_every_write_it_goes_on_without_a_loss(tmp_path, way):
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "{}", "\x00\x00"])
-@pytest.mark.parametrize("name", ["run.json", "result.json", "asked.json"])
+@pytest.mark.parametrize("name", ["run.json", "result.json"])
 def test_a_damaged_record_is_one_line_that_names_the_file(tmp_path, name, content):
     (tmp_path / name).write_text(content)
     folder = RunFolder(tmp_path)
-    read = {"run.json": folder.read_run, "result.json": folder.read_result, "asked.json": folder.evaluations.asked}
+    read = {"run.json": folder.read_run, "result.json": folder.read_result}
     with pytest.raises(TunelabError, match=rf"{name}: damaged, or written by another version.*move the run's folder"):
         read[name]()
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", "\x00\x00"])
+def test_a_damaged_wish_asks_for_nothing(tmp_path, content):
+    (tmp_path / "asked.json").write_text(content)
+    assert RunFolder(tmp_path).evaluations.asked() is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -111,4 +112,9 @@ def doctor(prepare: Prepare = None, calibrate: Calibrate = False, as_json: Json 
 
 
 def print_json(value: dict[str, Any]) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:  # JSON's own escapes, so that nothing is another text
+        text = json.dumps(value, indent=2)
+    print(text)

@@ -18,6 +18,7 @@ from tunelab.config.places import Place, Places, dotted, split_dotted
 from tunelab.config.schema import StudyConfig
 from tunelab.config.study_yaml import dump_yaml, parse_yaml
 from tunelab.errors import ConfigError
+from tunelab.files import no_file
 
 EMBEDDED_MODELS = "tunelab/"
 """Model names with this prefix are never folders beside a study."""
@@ -126,11 +127,11 @@ def dump(config: StudyConfig) -> str:
 def _file_text(path: Path) -> str:
     way_out = "`tunelab init` writes a study"
     try:
+        if kind := no_file(path):
+            raise ConfigError(f"{path}: is {kind}; a study is a YAML file, and {way_out}")
         return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; {way_out}") from None
-    except IsADirectoryError:
-        raise ConfigError(f"{path}: is a folder; a study is a YAML file, and {way_out}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: byte {error.start} is not UTF-8; save the study as UTF-8") from None
     except OSError as error:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 from collections.abc import Callable
 from itertools import groupby
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from tunelab.errors import DataError
+from tunelab.files import no_file
 
 LONGEST_LINE = 1_000_000
 """Bytes. Nothing that is scored by its words is longer; a binary file or one without line breaks is."""
@@ -74,6 +76,8 @@ def read_references(file: Path) -> list[list[str]]:
 
 def _lines(file: Path) -> list[str]:
     try:
+        if no_file(file) == "a device" and file != Path(os.devnull):
+            raise DataError(f"{file}: is a device; give a text file")
         data = file.read_bytes()
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {error.strerror}; give a text file") from None
@@ -99,7 +103,7 @@ def _json_lines(file: Path, lines: list[str], wanted: str, accepted: Callable[[A
     for number, line in enumerate(lines, start=1):
         try:
             value = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise DataError(f"{file}:{number}: not JSON; every line is {wanted}") from None
         if not accepted(value):
             raise DataError(f"{file}:{number}: got {json.dumps(value)[:60]}; every line is {wanted}, not empty")

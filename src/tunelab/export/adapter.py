@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import shutil
 import warnings
 from pathlib import Path
@@ -13,6 +12,7 @@ from tunelab.errors import ConfigError, RunError
 from tunelab.export.check import LIMITS, Agreement, CheckRows, Exact, Trained, compare, open_exact, plain_session
 from tunelab.export.merge import reopen
 from tunelab.export.texts import Texts, compare_texts
+from tunelab.kernels.peft_format import read_config
 from tunelab.models.generation_file import authors_notes, write_beside
 from tunelab.records import Located
 from tunelab.study.executing.saved import Saved, find_saved, write_origin
@@ -67,8 +67,7 @@ def write_copy(opened: Exact, saved: Trained, folder: Path, *, base: Located, ro
 def kind_of(folder: Path, saved: Trained) -> str:
     if (folder / "config.json").exists() and saved.method.base_storage == "float":
         return "weights"
-    config = folder / "adapter_config.json"
-    return "adapter" if config.exists() and "peft_type" in json.loads(config.read_text(encoding="utf-8")) else "method"
+    return "adapter" if "peft_type" in read_config(folder) else "method"
 
 
 class ReadByPeft(NamedTuple):
@@ -79,7 +78,7 @@ class ReadByPeft(NamedTuple):
 
 def _with_peft(opened: Exact, saved: Trained, folder: Path, *, base: Located, rows: CheckRows) -> ReadByPeft:
     notes = []
-    named = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))["base_model_name_or_path"]
+    named = read_config(folder)["base_model_name_or_path"]
     if Path(named).is_absolute():
         notes.append("adapter_config.json names the base by its path on this machine; change it before you share it")
     if importlib.util.find_spec("peft") is None:
@@ -93,14 +92,13 @@ def _with_peft(opened: Exact, saved: Trained, folder: Path, *, base: Located, ro
     from tunelab.models.added_tokens import add_rows
     from tunelab.models.also import has_more
     from tunelab.models.load import load_model
-    from tunelab.models.peft_tuners import saved_config
 
     model = load_model(saved.source, base, seed=saved.run.seed)
     if saved.source.tokens:
         add_rows(model, opened.text.tokenizer, saved.source)
         more = len(saved.source.tokens)
         notes.append(f"PEFT reads the adapter on a base with {more} more rows of tokens; the card has the line")
-    if has_more(saved_config(folder)):
+    if has_more(read_config(folder)):
         notes.append(
             "embeddings, norms and the like are rounded where the base is not loaded in fp32, as the card does"
         )

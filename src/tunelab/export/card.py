@@ -16,10 +16,10 @@ from tunelab.config.study_yaml import dump_yaml
 from tunelab.export.adapter import Copied
 from tunelab.export.check import Trained
 from tunelab.export.merge import Merged
+from tunelab.kernels.peft_format import read_config
 from tunelab.models.also import has_more
 from tunelab.models.configurations import EMBEDDED
 from tunelab.models.load import local_folder
-from tunelab.models.peft_tuners import saved_config
 from tunelab.records import Located, RunResult
 from tunelab.report.numbers import count, interval, score_decimals
 from tunelab.report.tables import Table, cells, escaped_markdown, markdown, words
@@ -102,7 +102,7 @@ def _loading(run: RunConfig, saved: Trained, *, kind: str) -> list[str]:
         name = f"EMBEDDED[{saved.source.name!r}]" if embedded else name
         lines.insert(0, "from peft import PeftModel")
         lines += [] if embedded or _on_hub(saved.source) else ["# BASE: the folder of the base model"]
-        exact = ', dtype="float32"' if has_more(saved_config(saved.folder)) else ""
+        exact = ', dtype="float32"' if has_more(read_config(saved.folder)) else ""
         lines += [f"base = {automatic}.from_pretrained({name}{revision}{trust}{exact})"]
         if saved.source.tokens:
             lines += ['base.resize_token_embeddings(len(AutoTokenizer.from_pretrained("FOLDER")))']

@@ -6,7 +6,6 @@ renamed at the end: a folder of the wanted name is a checked one.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from tunelab.export.card import card_text
 from tunelab.export.check import Agreement, Trained, check_rows, open_exact
 from tunelab.export.gguf import Converted, check_converter, texts_text, write_gguf
 from tunelab.export.merge import Merged, write_merged
-from tunelab.files import write_atomically
+from tunelab.files import share_weights, write_atomically
 from tunelab.study.executing.saved import Saved, find_saved
 from tunelab.study.planning.plan import load_backend
 from tunelab.study.planning.planned import BASE
@@ -104,9 +103,8 @@ def find_run(path: Path) -> Trained:
             raise ConfigError(f"{path}: is a study's results; name one of its runs, as {path}/runs/RUN ({shown})")
         raise ConfigError(f"{path}: no run.json in it; name a run's folder, as results/NAME/runs/RUN")
     again = "`tunelab run` its study again"
-    if folder.failed:
-        error = json.loads((path / "failure.json").read_text(encoding="utf-8"))["error"]
-        raise ConfigError(f"{path}: the run failed ({str(error).splitlines()[0]}); mend that, then {again}")
+    if error := folder.failure():
+        raise ConfigError(f"{path}: the run failed ({error.splitlines()[0]}); mend that, then {again}")
     if not folder.has_result:
         raise ConfigError(f"{path}: the run has not finished; {again} to go on where it stopped")
     if folder.read_run().method["name"] == BASE["name"]:
@@ -192,8 +190,7 @@ def _appearing_whole(folder: Path) -> Iterator[Path]:
         except OSError as error:
             raise ConfigError(f"{folder}: cannot be written ({error.strerror}); choose another place") from None
         yield temporary
-        for file in temporary.rglob("*.safetensors"):  # made private to their owner, unlike every other file
-            file.chmod((temporary / "README.md").stat().st_mode)
+        share_weights(temporary)
         temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

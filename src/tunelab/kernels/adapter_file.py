@@ -28,7 +28,7 @@ from torch import Tensor
 
 from tunelab.errors import ConfigError, ModelError
 from tunelab.kernels.adapted_linear import AdaptedLinear
-from tunelab.kernels.peft_format import CONFIG, HALVES, PREFIX, WEIGHTS
+from tunelab.kernels.peft_format import CONFIG, HALVES, PREFIX, WEIGHTS, read_config, read_tensors
 from tunelab.kernels.sparse import compressed, expanded
 
 
@@ -61,8 +61,7 @@ def write(
 
 def read_options(folder: Path, *, method: str) -> dict[str, Any] | None:
     """The options that `write` was given; None: this folder is not that method's."""
-    file = folder / CONFIG
-    saved = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    saved = read_config(folder)
     return saved["options"] if saved.get("tunelab_method") == method and "options" in saved else None
 
 
@@ -112,11 +111,9 @@ def read_positions(folder: Path, shapes: Mapping[str, tuple[int, int]]) -> dict[
 
 
 def _tensors(folder: Path) -> dict[str, Tensor]:
-    from safetensors.torch import load_file
-
     if not (folder / WEIGHTS).exists():
         raise ModelError(f"{folder}: no {WEIGHTS} in it; a saved adapter is wanted")
-    return load_file(folder / WEIGHTS)
+    return read_tensors(folder / WEIGHTS)
 
 
 def _positions(folder: Path, tensors: dict[str, Tensor], name: str, shape: tuple[int, int]) -> Tensor:

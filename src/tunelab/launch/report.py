@@ -9,12 +9,11 @@ from typing import NamedTuple
 from tunelab.config.price import as_overrides
 from tunelab.config.read import read_study
 from tunelab.errors import ConfigError
-from tunelab.launch.run import config_facts, runs_to_report, write_study_report
+from tunelab.launch.run import config_facts, runs_to_report, warning_of, write_study_report
 from tunelab.report.frame import Comparison
 from tunelab.report.write import write_report
 from tunelab.study.planning.plan import make_plan
 from tunelab.study.planning.planned import Plan
-from tunelab.study.planning.rehearse import REHEARSED, rehearsed
 from tunelab.study.store import Store
 
 
@@ -46,7 +45,7 @@ def rebuild_report(
     plans = [make_plan(read_study(store.study_file, overrides=overrides)) for store in stores]
     own = stores[0].folder
     if len(stores) == 1 and (out is None or out.absolute() == own.absolute()):
-        return Rebuilt(write_study_report(plans[0], stores[0]), own, REHEARSED if rehearsed(own) else "")
+        return Rebuilt(write_study_report(plans[0], stores[0]), own, warning_of(stores[0]))
     folder = out or Path("results") / "report"
     if Store(folder).study_file.exists():
         raise ConfigError(f"--out {folder}: holds a study's results and its own report; choose another folder")
@@ -59,8 +58,10 @@ def rebuild_report(
         for study, plan in zip(studies, plans, strict=True)
         for key, value in config_facts(plan).items()
     }
-    stand_ins = [str(store.folder) for store in stores if rehearsed(store.folder)]
-    warning = f"{', '.join(stand_ins)}: {REHEARSED}" if stand_ins else ""
+    said: dict[str, list[str]] = {}
+    for store in stores:
+        said.setdefault(warning_of(store), []).append(str(store.folder))
+    warning = ". ".join(f"{', '.join(folders)}: {text}" for text, folders in said.items() if text)
     written = write_report(studies, metrics=metrics, folder=folder, config_facts=facts, warning=warning)
     return Rebuilt(written, folder, warning)
 

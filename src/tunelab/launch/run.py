@@ -7,13 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from tunelab.config.launch import Launch, Slurm
 from tunelab.config.read import dump
 from tunelab.entries import Deciding, StudyRuns
 from tunelab.errors import ConfigError
 from tunelab.files import write_atomically
+from tunelab.launch.control.aside import put_aside_damaged, sweep_finished, unreadable_text
 from tunelab.launch.control.to_do import to_do
 from tunelab.launch.executor import Executor, visible_gpus
 from tunelab.launch.rounds import next_runs
@@ -24,6 +23,7 @@ from tunelab.launch.waves import Jobs, Submission, launch_of, refuse_live
 from tunelab.report.frame import Comparison
 from tunelab.slurm import queue
 from tunelab.stages import stage
+from tunelab.study.foresight.finished import write_forecasts
 from tunelab.study.planning.plan import load_backend
 from tunelab.study.planning.planned import Plan, Revisions
 from tunelab.study.planning.rehearse import REHEARSED, rehearsed
@@ -69,6 +69,11 @@ def run_study(
         submission = Submission(launch, study=plan.study.name, store=store, arguments=arguments)
     elif queue.is_here():
         refuse_live(store)  # what jobs still execute would look as if it had failed here
+    for line in put_aside_damaged(store):
+        view.told(line)
+    sweep_finished(store)
+    if store.study_file.exists() and not store.resolved():
+        view.told(f"{store.study_file}: damaged; it is written anew")
     plan, revisions = settle(plan, store, slurm=launch.slurm if submission else None, view=view)
     if first:
         for line in to_do(plan, store, study_runs(plan, revisions, store, settled=lambda run_id: False)).lines:
@@ -81,6 +86,8 @@ def run_study(
         else:
             runs, jobs = _submit(plan, revisions, store, submission, view)
         score_all(plan, store, runs)
+    if launch.cluster != "in-process":  # which is there to look into a run, not to compare
+        write_forecasts((each.run for each in runs if each.run is not None), store)
     comparison = write_study_report(plan, store)
     failed = 0 if jobs else sum(1 for each in runs if each.run and not has_result(each, store))
     return Outcome(comparison, out, failed, rehearsed(out), jobs)
@@ -105,8 +112,7 @@ def refuse_other_study(plan: Plan, out: Path) -> None:
     Raises:
         ConfigError: the folder holds the results of a study of another name.
     """
-    file = Store(out).study_file
-    theirs = yaml.safe_load(file.read_text(encoding="utf-8")).get("name") if file.exists() else None
+    theirs = Store(out).resolved().get("name")
     if theirs not in (None, plan.study.name):
         ways = f"--out OTHER writes beside it, --replace takes over its folder ({out / 'runs'} stays)"
         raise ConfigError(
@@ -188,7 +194,7 @@ def settle(plan: Plan, store: Store, *, slurm: Slurm | None = None, view: View |
     threads are the cores that they ask for, and where they ask for GPUs that this machine has not, products are bf16.
     """
     study = plan.study
-    earlier = yaml.safe_load(store.study_file.read_text()) if store.study_file.exists() else {}
+    earlier = store.resolved()
 
     def kept(name: str) -> Any:
         mine = getattr(study, name)
@@ -238,8 +244,13 @@ def write_study_report(plan: Plan, store: Store) -> Comparison:
     said = rehearsed(store.folder)
     facts = config_facts(plan) | tracked_facts(store.folder, plan.study.track)
     facts |= {"stand-ins": "; ".join(said)} if said else {}
-    warning = REHEARSED if said else ""
+    warning = warning_of(store)
     return write_report(entries, metrics=metrics, folder=store.folder, config_facts=facts, warning=warning)
+
+
+def warning_of(store: Store) -> str:
+    """What stands above everything else of a report; empty: nothing."""
+    return ". ".join(part for part in (REHEARSED if rehearsed(store.folder) else "", unreadable_text(store)) if part)
 
 
 def runs_to_report(plan: Plan, store: Store, *, name: str | None = None) -> StudyRuns:

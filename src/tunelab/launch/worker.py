@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tunelab.errors import Diverged, RunBusy, Stopped, TunelabError
+from tunelab.files import refusal_of
 from tunelab.launch.warm.imports import importing
 from tunelab.records import Divergence
 from tunelab.stages import heard_by
@@ -60,6 +61,10 @@ def work(
         message, divergence = str(error), Divergence(step=error.step, phases=error.phases)
     except TunelabError as error:
         message = str(error)
+    except OSError as error:  # a full disk says all there is to say; any other is a defect, as below
+        traceback.print_exc()
+        status, refusal = BROKEN, refusal_of(error)
+        message = refusal or f"{type(error).__name__}: {error} (traceback in {folder.log})"
     except Exception as error:  # every other error is a defect: its traceback is kept, and the other runs go on
         traceback.print_exc()
         status = BROKEN

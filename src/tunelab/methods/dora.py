@@ -88,10 +88,10 @@ class Dora(Method):
 
     @classmethod
     def saved_options(cls, folder: Path) -> dict[str, Any] | None:
-        from tunelab.models import peft_tuners
+        from tunelab.kernels.peft_format import read_config
         from tunelab.models.also import saved_also
 
-        saved = peft_tuners.saved_config(folder)
+        saved = read_config(folder)
         if saved.get("peft_type") != "LORA" or not saved.get("use_dora"):
             return None
         for field in ("alpha_pattern", "rank_pattern", "trainable_token_indices", "use_rslora", "lora_bias"):

@@ -142,9 +142,10 @@ class PeftAny(Method):
 
     @classmethod
     def saved_options(cls, folder: Path) -> dict[str, Any] | None:
+        from tunelab.kernels.peft_format import read_config
         from tunelab.models import peft_tuners
 
-        saved = peft_tuners.saved_config(folder)
+        saved = read_config(folder)
         name = saved.get("peft_type")
         if name is None or name not in peft_tuners.tuner_names():
             return None

@@ -146,11 +146,12 @@ class QGalore(Method):
 
     def load(self, model: PreTrainedModel, folder: Path) -> None:
         import torch
-        from safetensors.torch import load_file
+
+        from tunelab.kernels.peft_format import read_tensors
 
         if not (folder / WEIGHTS).exists():
             raise ModelError(f"{folder}: no {WEIGHTS} in it; a model that q_galore wrote is wanted")
-        saved, tensors = load_file(folder / WEIGHTS), {**dict(model.named_parameters()), **self.state(model)}
+        saved, tensors = read_tensors(folder / WEIGHTS), {**dict(model.named_parameters()), **self.state(model)}
         odd = sorted(
             key for key in saved.keys() | tensors.keys()
             if key not in saved or key not in tensors or saved[key].shape != tensors[key].shape

@@ -162,7 +162,7 @@ class Sequential(Method):
         self._present(model).save(model, folder / LAST)
 
     def load(self, model: PreTrainedModel, folder: Path) -> None:
-        from safetensors.torch import load_file
+        from tunelab.kernels.peft_format import read_tensors
 
         if not (folder / FILE).exists():
             raise ModelError(f"{folder}: no {FILE} in it; what a sequential run saved is wanted")
@@ -176,7 +176,7 @@ class Sequential(Method):
                 if parameter.requires_grad:  # a narrow copy of a frozen weight would round what is read
                     parameter.data = parameter.data.float()
         if (folder / FROZEN).exists():
-            self._restore(attached, load_file(folder / FROZEN))
+            self._restore(attached, read_tensors(folder / FROZEN))
         self._present(attached).load(attached, folder / LAST)
         if attached is not model:  # the caller holds `model`: it becomes what is attached
             model.__class__ = type(attached)

@@ -6,7 +6,6 @@ safetensors only; code from a model's repository runs only when the study says `
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from tunelab.config.schema import ModelSource
 from tunelab.errors import ModelError
+from tunelab.kernels.peft_format import read_tensors
+from tunelab.models.config_file import read_by_transformers, read_config, told
 from tunelab.models.configurations import EMBEDDED, doubt, read_known
 from tunelab.models.found_weights import check_found, check_index
 from tunelab.models.tokenizer_files import check_libraries, name_tokens
@@ -48,9 +49,10 @@ def local_folder(source: ModelSource) -> Path | None:
     return None
 
 
-def _check_config(source: ModelSource, folder: Path) -> None:
+def _config(source: ModelSource, folder: Path) -> dict[str, Any]:
     if not (folder / "config.json").exists():
         raise ModelError(f"model '{source.name}': no config.json in {folder}; a Hugging Face model folder is wanted")
+    return read_config(folder / "config.json", name=source.name)
 
 
 def locate(source: ModelSource) -> Located:
@@ -62,7 +64,7 @@ def locate(source: ModelSource) -> Located:
     folder = local_folder(source)
     if folder is None:
         return _from_hub(source)
-    _check_config(source, folder)
+    _config(source, folder)
     if source.initialize == "pretrained" and not any(folder.glob("*.safetensors")):
         raise ModelError(
             f"model '{source.name}': no .safetensors weights in {folder}; pickled weights (.bin, .pt) are never read: "
@@ -81,6 +83,7 @@ def _from_hub(source: ModelSource) -> Located:
         folder = Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
     if source.initialize == "pretrained" and not any(folder.glob(WEIGHTS)):
         raise ModelError(f"model '{name}' has no .safetensors weights on the hub; pickled weights are never read")
+    _config(source, folder)
     check_index(folder, name=name)
     return Located(folder, folder.name)
 
@@ -102,7 +105,7 @@ def fetch_configuration(source: ModelSource) -> dict[str, Any] | None:
         except (errors.OfflineModeIsEnabled, _http_error()):
             return None
         path = hf_hub_download(source.name, "config.json", revision=revision)
-    return json.loads(Path(path).read_text())
+    return read_config(Path(path), name=source.name)
 
 
 @contextmanager
@@ -164,8 +167,7 @@ def read_configuration(source: ModelSource) -> dict[str, Any] | None:
     """config.json without the hub: embedded, local, well-known, or already downloaded; else None."""
     folder = local_folder(source)
     if folder is not None:
-        _check_config(source, folder)
-        return json.loads((folder / "config.json").read_text())
+        return _config(source, folder)
     known = read_known(source.name)
     if known is not None:
         return known
@@ -175,18 +177,25 @@ def read_configuration(source: ModelSource) -> dict[str, Any] | None:
         cached = try_to_load_from_cache(source.name, "config.json", revision=source.revision)
     except errors.HFValidationError:
         raise ModelError(f"model '{source.name}': neither a folder here nor a valid hub id (owner/name)") from None
-    return json.loads(Path(cached).read_text()) if isinstance(cached, str) else None
+    return read_config(Path(cached), name=source.name) if isinstance(cached, str) else None
 
 
-def skeleton(configuration: dict[str, Any]) -> PreTrainedModel:
-    """The model on the meta device: shapes without weights."""
+def skeleton(configuration: dict[str, Any], *, name: str = "") -> PreTrainedModel:
+    """The model on the meta device: shapes without weights.
+
+    Raises:
+        ModelError: transformers makes no model of it.
+    """
     import torch
-    from transformers import AutoConfig
+    from transformers import CONFIG_MAPPING, AutoConfig
 
     quieten_transformers()
+    kind, of = configuration["model_type"], f"model '{name}': config.json" if name else "config.json"
+    if kind not in CONFIG_MAPPING:
+        raise ModelError(f"{of}: model_type: this version of transformers knows no '{kind}'")
     options = {key: value for key, value in configuration.items() if key not in ("model_type", "architectures")}
-    config = AutoConfig.for_model(configuration["model_type"], **options)
-    with torch.device("meta"):
+    with told(f"{of}: transformers makes no model of it"), torch.device("meta"):
+        config = AutoConfig.for_model(kind, **options)
         return build(config, tied=configuration.get("tie_word_embeddings"))
 
 
@@ -211,11 +220,10 @@ def load_model(
         ModelError: transformers cannot read it, or its files do not hold its weights.
     """
     import torch
-    from transformers import AutoConfig
 
     quieten_transformers()
-    try:
-        config = AutoConfig.from_pretrained(located.folder, trust_remote_code=source.trust_remote_code)
+    config = read_by_transformers(located.folder, source)
+    with told(f"model '{source.name}' cannot be loaded"):
         if source.initialize == "random":
             torch.manual_seed(seed)
             model = automatic(config).from_config(config, dtype=torch.float32)
@@ -230,9 +238,6 @@ def load_model(
                 output_loading_info=True,
             )
             check_found(model, said, name=source.name, note=note)
-    except (ValueError, OSError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(f"model '{source.name}' cannot be loaded: {reason}") from error
     model.config._name_or_path = source.name  # adapters are saved with it, and a cache folder means nothing elsewhere
     return model.eval()
 
@@ -248,16 +253,13 @@ def quieten_transformers() -> None:
 def load_text(source: ModelSource, located: Located) -> TextSide:
     """The model's tokenizer; a padding token is set where there is none (padding never enters a loss)."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")  # nothing is forked, where threads would be a danger
-    from transformers import AutoConfig, AutoTokenizer
+    from transformers import AutoTokenizer
 
     quieten_transformers()
-    try:
-        config = AutoConfig.from_pretrained(located.folder, trust_remote_code=source.trust_remote_code)
+    config = read_by_transformers(located.folder, source)
+    of = f"model '{source.name}': its tokenizer cannot be loaded"
+    with told(of, first=lambda: check_libraries(located.folder, model=source.name)):
         tokenizer = AutoTokenizer.from_pretrained(located.folder, trust_remote_code=source.trust_remote_code)
-    except (ValueError, OSError, ImportError) as error:
-        check_libraries(located.folder, model=source.name)
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(f"model '{source.name}': its tokenizer cannot be loaded: {reason}") from error
     if set(tokenizer.get_vocab()) <= {*tokenizer.get_added_vocab(), *tokenizer.all_special_tokens}:
         raise ModelError(
             f"model '{source.name}': its tokenizer knows no text; the folder lacks tokenizer.json (or vocab.json and "
@@ -272,12 +274,10 @@ def load_text(source: ModelSource, located: Located) -> TextSide:
 
 def read_weights(folder: Path) -> dict[str, torch.Tensor]:
     """Every tensor of a folder's safetensors files."""
-    from safetensors.torch import load_file
-
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise ModelError(f"{folder}: no .safetensors weights in it")
-    return {name: tensor for file in files for name, tensor in load_file(file).items()}
+    return {name: tensor for file in files for name, tensor in read_tensors(file).items()}
 
 
 def unsaved(model: PreTrainedModel) -> set[str]:

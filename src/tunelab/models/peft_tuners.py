@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunelab.errors import ConfigError, ModelError
+from tunelab.kernels.peft_format import CONFIG, read_config, read_tensors
 
 if TYPE_CHECKING:
     import peft
@@ -129,6 +130,10 @@ def save(model: PreTrainedModel, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     wrapper_of(model).save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)  # a model card full of blanks
+    sets = {name for name, value in vars(config_of(model)).items() if isinstance(value, set)}
+    # PEFT writes them in an order that changes from process to process
+    config = {name: sorted(value) if name in sets else value for name, value in read_config(folder).items()}
+    (folder / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def load(
@@ -140,15 +145,14 @@ def load(
         ModelError: no adapter there, or one of another model, other layers or other options.
     """
     from peft import get_peft_model_state_dict, set_peft_model_state_dict
-    from safetensors.torch import load_file
 
     file = folder / "adapter_model.safetensors"
     if not file.exists():
         raise ModelError(f"{folder}: no adapter_model.safetensors in it; an adapter in PEFT's format is wanted")
-    wrapper, tensors = wrapper_of(model), load_file(file)
+    wrapper, tensors = wrapper_of(model), read_tensors(file)
     further = {key: value for key, value in tensors.items() if leave_out(key)}
     saved = {key: value for key, value in tensors.items() if key not in further}
-    ranks = saved_config(folder).get("rank_pattern")
+    ranks = read_config(folder).get("rank_pattern")
     if ranks and config_of(model).peft_type.value == "ADALORA":
         config_of(model).rank_pattern = ranks  # the layers shrink to the ranks that training left
     else:
@@ -216,9 +220,3 @@ def _tensors(value: Any) -> Iterator[Tensor]:
     elif isinstance(value, list | tuple):
         for each in value:
             yield from _tensors(each)
-
-
-def saved_config(folder: Path) -> dict[str, Any]:
-    """adapter_config.json; empty where there is none."""
-    file = folder / "adapter_config.json"
-    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}

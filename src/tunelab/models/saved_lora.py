@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunelab.errors import ModelError
-from tunelab.kernels.peft_format import CONFIG, HALVES, PREFIX, WEIGHTS
+from tunelab.kernels.peft_format import CONFIG, HALVES, PREFIX, WEIGHTS, read_config, read_tensors
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -38,7 +37,7 @@ def read_options(folder: Path, *, written_by: str) -> dict[str, object] | None:
     from tunelab.models.also import saved_also
 
     file = folder / CONFIG
-    saved = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    saved = read_config(folder)
     if saved.get("peft_type") != "LORA" or saved.get("use_dora") or saved.get("target_parameters"):
         return None
     if saved.get("tunelab_method", "lora") != written_by:
@@ -73,7 +72,6 @@ def read_adapter(model: PreTrainedModel, folder: Path, *, also: str | tuple[str,
         ModelError: it is missing, or of other layers, another rank or another model.
     """
     import torch
-    from safetensors.torch import load_file
 
     from tunelab.kernels.adapted_linear import adapted_layers
     from tunelab.kernels.adapters import load_factors, saved_factors
@@ -82,7 +80,7 @@ def read_adapter(model: PreTrainedModel, folder: Path, *, also: str | tuple[str,
     file = folder / WEIGHTS
     if not file.exists():
         raise ModelError(f"{folder}: no {WEIGHTS} in it; a LoRA adapter in PEFT's format is wanted")
-    tensors, layers = load_file(file), adapted_layers(model)
+    tensors, layers = read_tensors(file), adapted_layers(model)
     load_beside(model, also, tensors, folder)
     wanted = {f"{PREFIX}{name}.{half}.weight" for name in layers for half in HALVES}
     found = {key for key in tensors if not is_beside(key)}

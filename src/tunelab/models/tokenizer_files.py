@@ -24,10 +24,16 @@ def check_libraries(folder: Path, *, model: str) -> None:
     """Where transformers could not read a tokenizer.
 
     Raises:
-        ModelError: its file is of a kind whose library is not installed.
+        ModelError: its file is of a kind whose library is not installed, is damaged, or is not there.
     """
+    for path in (folder / "tokenizer.json", folder / "tokenizer_config.json"):
+        if path.exists() and not _is_mapping(path):
+            raise ModelError(f"model '{model}': {path.name} is damaged; save or get the tokenizer again")
     if (folder / "tokenizer.json").exists():
         return
+    if not any(path for pattern in (*SENTENCEPIECE, "*.tiktoken", "vocab.*") for path in folder.glob(pattern)):
+        rule = "tokenizer.json, vocab.json and merges.txt, vocab.txt, or tokenizer.model"
+        raise ModelError(f"model '{model}': no tokenizer in {folder} ({rule}); save the tokenizer there too")
     for path in sorted(path for pattern in (*SENTENCEPIECE, "*.tiktoken") for path in folder.glob(pattern)):
         with path.open("rb") as file:
             extra = "tiktoken" if _RANK.match(file.read(4096)) else "sentencepiece"
@@ -57,6 +63,13 @@ def write_pieces(base: Path, tokenizer: Any, folder: Path) -> None:
         for number, token in sorted(tokenizer.added_tokens_decoder.items())
     }
     write_atomically(config, json.dumps(facts, indent=2, ensure_ascii=False, sort_keys=True) + "\n")
+
+
+def _is_mapping(file: Path) -> bool:
+    try:
+        return isinstance(json.loads(file.read_bytes()), dict)
+    except (OSError, ValueError, RecursionError):
+        return False
 
 
 def _is_there(name: str) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jinja2 import DictLoader, Environment, StrictUndefined, Template
 from markupsafe import Markup
@@ -16,6 +16,7 @@ from tunelab.report.anchors import Anchors
 from tunelab.report.examples import AllExamples, block
 from tunelab.report.page import Chapter, Page, facts_table
 from tunelab.report.plots import slug
+from tunelab.report.tables import steerless
 
 IN_PAGE = 4_000_000
 """Bytes of examples that the page itself holds, of all tasks together; a task that no longer fits has a page beside."""
@@ -71,6 +72,7 @@ def _template(name: str) -> Template:
     environment = Environment(
         loader=DictLoader({name: (here / file).read_text(encoding="utf-8") for name, file in names.items()}),
         autoescape=True,
+        finalize=lambda value: steerless(value) if type(value) is str else value,  # not Markup, which is ours
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -95,7 +97,7 @@ def _held(page: Page) -> dict[str, Held]:
         name = slug(chapter.title, used)
         if chapter.all_examples is None:
             continue
-        text = block(chapter.all_examples.as_json(chapter.anchor))
+        text = block(_shown(chapter.all_examples.as_json(chapter.anchor)))
         size = len(text.encode())
         fits = size <= left
         left -= size if fits else 0
@@ -103,6 +105,15 @@ def _held(page: Page) -> dict[str, Held]:
             chapter, chapter.all_examples, text, "" if fits else f"examples/{name}.html", size
         )
     return found
+
+
+def _shown(value: Any) -> Any:
+    """With texts as a page may show them."""
+    if isinstance(value, str):
+        return steerless(value)
+    if isinstance(value, Mapping):
+        return {name: _shown(each) for name, each in value.items()}
+    return [_shown(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 def _of_chapter(chapter: Chapter, examples: AllExamples, text: str, file: str, size: int) -> Held:

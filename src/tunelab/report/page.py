@@ -12,6 +12,7 @@ from tunelab.report.beside import beside_table, looks_table
 from tunelab.report.bill import bill_table
 from tunelab.report.costs import phases_table, search_table
 from tunelab.report.decision import decision_table
+from tunelab.report.foretold import foretold_table
 from tunelab.report.examples import AllExamples, SideBySide, all_examples
 from tunelab.report.fairness import fairness_table, optimizer_table, value_text
 from tunelab.report.frame import Comparison
@@ -117,6 +118,7 @@ def _chapter(verdict: Verdict, *, anchor: str, metrics: Mapping[str, Metric], pl
 
 def _closing(comparison: Comparison) -> tuple[Part, ...]:
     parts = {
+        "Memory, predicted and measured": foretold_table(comparison),
         "Energy and price": bill_table(comparison),
         "Failed runs": failures_table(comparison),
         "Runs that have not finished": pending_table(comparison),

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from tunelab.config.run import RunConfig
 from tunelab.contracts import Metric
 from tunelab.entries import Attempt, RunEntry, StudyRuns
+from tunelab.forecast import Forecast
 from tunelab.records import Divergence, Prediction, Record, RunResult, StepRecord, ValidationRecord
 
 State = Literal["finished", "diverged", "failed", "pending"]
@@ -59,7 +60,14 @@ class RunRecords:
         """What of a finished run could not be read. A run that is not finished may be writing a line right now."""
         if self.state == "finished":
             _ = self.steps, self.validation, self.predictions
+            return (*self._unread, *self._missing())
         return tuple(self._unread)
+
+    def _missing(self) -> list[str]:
+        """Of what a finished run leaves."""
+        trained = {"steps.jsonl": self.result.num_steps, "model": self.result.saved_mib}
+        names = ["predictions.jsonl", *(name for name, there in trained.items() if there)]
+        return [f"{name} is missing" for name in names if not (self.folder / name).exists()]
 
     @cached_property
     def steps(self) -> tuple[StepRecord, ...]:
@@ -82,17 +90,25 @@ class RunRecords:
         """Of those that have ended, a line at the start and one at the end."""
         return self._lines("attempts.jsonl", Attempt)
 
+    @cached_property
+    def forecast(self) -> Forecast | None:
+        """None: none lies there that can be read."""
+        try:
+            return Forecast.model_validate_json((self.folder / "forecast.json").read_bytes())
+        except (OSError, ValidationError):
+            return None
+
     def scored_by(self, metric: Metric) -> tuple[Prediction, ...]:
         """The rows that hold this metric's statistics."""
         return self.general if metric.reads == "general" else self.predictions
 
     def _read_result(self) -> RunResult | None:
         path = self.folder / "result.json"
-        if not path.is_file():
+        if not path.exists():
             return None
         try:
             return RunResult.model_validate_json(path.read_bytes())
-        except ValidationError as error:
+        except (ValidationError, OSError) as error:
             self.error = f"result.json cannot be read: {_first_problem(error)}"
             return None
 
@@ -105,7 +121,7 @@ class RunRecords:
             if "diverged" in failure:
                 self.divergence = Divergence.model_validate(failure["diverged"])
             return str(failure.get("error") or "failed without a message")
-        except (json.JSONDecodeError, AttributeError, TypeError, ValidationError):
+        except (ValueError, AttributeError, TypeError, RecursionError):
             return "failed; failure.json cannot be read"
 
     def _config(self) -> RunConfig | None:
@@ -114,7 +130,7 @@ class RunRecords:
             return None
         try:
             return RunConfig.from_run_json(path.read_bytes())
-        except ValueError as error:  # not JSON, or not a run's
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:  # not JSON, or not a run's
             self._unread.append(f"run.json cannot be read: {_first_problem(error)}")
             return None
 
@@ -122,16 +138,17 @@ class RunRecords:
         path = self.folder / name
         if not path.is_file():
             return ()
-        records, unread = [], 0
-        for line in path.read_bytes().splitlines():
+        records, unread = [], list[int]()
+        for number, line in enumerate(path.read_bytes().splitlines(), 1):
             if not line.strip():
                 continue
             try:
                 records.append(kind.model_validate_json(line))
             except ValidationError:
-                unread += 1
+                unread.append(number)
         if unread:
-            self._unread.append(f"{name}: {unread} line{'s' if unread > 1 else ''} cannot be read and left out")
+            which = f"line {unread[0]}" if len(unread) == 1 else f"{len(unread)} lines, the first of them {unread[0]},"
+            self._unread.append(f"{name}: {which} cannot be read and left out")
         return tuple(records)
 
 
@@ -152,7 +169,7 @@ def finished(runs: Sequence[RunRecords]) -> list[RunRecords]:
     return [run for run in runs if run.state == "finished"]
 
 
-def _first_problem(error: ValueError) -> str:
+def _first_problem(error: Exception) -> str:
     if not isinstance(error, ValidationError):
         return str(error)
     problem = error.errors()[0]

@@ -120,6 +120,30 @@ def visible(text: str) -> str:
     return "".join(" " if unicodedata.category(letter).startswith("C") else letter for letter in text)
 
 
+DIRECTIONS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+"""Marks that turn the direction in which a text is shown, and of what follows it."""
+
+
+def steerless(text: str) -> str:
+    """Text of several lines for a page: what steers a reader or turns the text around is a sign that it was there."""
+    odd = {letter for letter in text if letter in DIRECTIONS or unicodedata.category(letter) == "Cc"} - set("\n\r\t")
+    return text.translate({ord(letter): "\N{REPLACEMENT CHARACTER}" for letter in odd}) if odd else text
+
+
+def no_formula(text: str) -> str:
+    """Text for a cell that spreadsheets take for what it is: nothing that begins like a formula is computed."""
+    shown = visible(text)
+    return f"'{shown}" if shown.lstrip()[:1] in ("=", "+", "-", "@") and not _is_number(shown) else shown
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _markdown_cell(cell: Cell) -> str:
     text = escaped_markdown(cell.text)
     if cell.tone == "best":

@@ -23,7 +23,7 @@ from tunelab.report.numbers import setting_text
 from tunelab.report.options import option_text
 from tunelab.report.page import Page, build_page
 from tunelab.report.scores_table import task_matrix
-from tunelab.report.tables import Table
+from tunelab.report.tables import Table, no_formula
 from tunelab.report.verdict import place, verdicts
 
 BESIDE = ("comparison.csv", "comparison.json", "comparison.tex", "report.md")
@@ -85,7 +85,9 @@ def _csv(comparison: Comparison) -> str:
     target = io.StringIO()
     writer = csv.DictWriter(target, [*first[:position], *scores, *first[position:]], restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(lines)
+    writer.writerows(
+        {name: no_formula(each) if isinstance(each, str) else each for name, each in line.items()} for line in lines
+    )
     return target.getvalue()
 
 

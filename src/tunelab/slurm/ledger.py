@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 from tunelab.files import write_atomically
 from tunelab.slurm import queue
 from tunelab.slurm.script import Script
+from tunelab.study.record_files import lines_of
 
 Kind = Literal["wave", "next", "evaluate"]
 
@@ -44,11 +45,11 @@ class Ledger:
         self._file = self.folder / "jobs.jsonl"
 
     def read(self) -> list[Submitted]:
-        if not self._file.exists():
-            return []
-        lines = self._file.read_text(encoding="utf-8").splitlines()
-        found = (json.loads(line) for line in lines)
-        return [Submitted(**(facts | {"runs": tuple(facts["runs"])})) for facts in found]
+        """
+        Raises:
+            UnreadableRun: a line is damaged.
+        """
+        return lines_of(self._file, _submitted)
 
     def write(self, name: str, text: str) -> Path:
         path = self.folder / name
@@ -109,6 +110,11 @@ class Ledger:
             Unreachable: SLURM's controller does not answer.
         """
         return [job for job in self.known().values() if not job.over and job.array != besides]
+
+
+def _submitted(line: bytes) -> Submitted:
+    facts = json.loads(line)
+    return Submitted(**(facts | {"runs": tuple(facts["runs"])}))
 
 
 @contextmanager

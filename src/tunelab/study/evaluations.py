@@ -12,20 +12,17 @@ import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
 
 from tunelab.config.run import RunConfig
 from tunelab.errors import UnreadableRun
 from tunelab.files import write_atomically
+from tunelab.study.record_files import RESULT, RUN, whole
 
-RUN, RESULT = "run.json", "result.json"
 FILES = (RUN, "predictions.jsonl", "general.jsonl", RESULT)
 """Of an evaluation; result.json is written last and taken away first, so that a reader never sees two mixed."""
 ASKED = "asked.json"
 TAKING_PLACE = "taking-place"
 """In a whole evaluation that is being put in place: the one before it has been kept."""
-
-Read = TypeVar("Read")
 
 
 class Evaluations:
@@ -37,9 +34,12 @@ class Evaluations:
     # ------------------------------------------------------------ asked for
 
     def asked(self) -> RunConfig | None:
-        """The run with the settings of an evaluation that is not there yet."""
-        path = self._folder / ASKED
-        return whole(path, RunConfig.from_run_json) if path.exists() else None
+        """The run with the settings of an evaluation that is not there yet. What cannot be read asks for nothing:
+        `tunelab run` asks again."""
+        try:
+            return whole(self._folder / ASKED, RunConfig.from_run_json)
+        except (FileNotFoundError, UnreadableRun):
+            return None
 
     def ask(self, run: RunConfig) -> None:
         self._check()
@@ -116,20 +116,6 @@ class Evaluations:
 
     def _of(self, run: RunConfig) -> Path:
         return self._folder / "evaluations" / settings_of(run)
-
-
-def whole(path: Path, parsed: Callable[[bytes], Read]) -> Read:
-    """
-    Raises:
-        UnreadableRun: the file is damaged.
-        FileNotFoundError: it is not there.
-    """
-    content = path.read_bytes()
-    try:
-        return parsed(content)
-    except (ValueError, TypeError, AttributeError) as error:
-        ways = "put it back, or move the run's folder away and it is made again"
-        raise UnreadableRun(f"{path}: damaged, or written by another version of tunelab; {ways}") from error
 
 
 def _discard(folder: Path) -> None:

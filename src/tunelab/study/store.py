@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,24 @@ from pydantic import ValidationError
 
 from tunelab.config.run import RunConfig
 from tunelab.entries import Attempt, Looks
-from tunelab.errors import RunError
+from tunelab.errors import RunError, UnreadableRun
 from tunelab.files import write_atomically
 from tunelab.ownership import Held, Ownership, holder_of, own
 from tunelab.records import Divergence, Prediction, RunResult, StepRecord, ValidationRecord
-from tunelab.study.evaluations import FILES, RESULT, RUN, Evaluations, whole
-
-LAST_BYTES = 8192
-"""Of steps.jsonl, longer than two of its lines."""
+from tunelab.study.evaluations import FILES, Evaluations
+from tunelab.study.record_files import (  # fmt: skip
+    GROWING,
+    RESULT,
+    RUN,
+    UNREADABLE,
+    complete_lines,
+    damage,
+    last_of,
+    lines_of,
+    plain_values,
+    readable_lines,
+    whole,
+)
 
 
 class RunFolder:
@@ -42,6 +52,11 @@ class RunFolder:
     @property
     def model(self) -> Path:
         return self.path / "model"
+
+    @property
+    def forecast(self) -> Path:
+        """The memory that was predicted from its real rows; see foresight/finished.py."""
+        return self.path / "forecast.json"
 
     @property
     def texts(self) -> Path:
@@ -99,35 +114,30 @@ class RunFolder:
         self._append("validation.jsonl", record.model_dump_json())
 
     def rewind(self, *, step: int) -> None:
-        for name in ("steps.jsonl", "validation.jsonl"):
+        """
+        Raises:
+            UnreadableRun: a line is damaged, beside a last one that does not end.
+        """
+        for name, kind in GROWING.items():
             path = self.path / name
             if path.exists():
-                kept = [line for line in _complete_lines(path) if json.loads(line)["step"] <= step]
-                self._write(name, "".join(f"{line}\n" for line in kept))
+                steps = [record.step for record in lines_of(path, kind.model_validate_json)]
+                kept = [line for line, at in zip(complete_lines(path), steps, strict=True) if at <= step]
+                self._write(name, b"".join(line + b"\n" for line in kept))
 
     def steps(self) -> list[StepRecord]:
-        path = self.path / "steps.jsonl"
-        return [StepRecord.model_validate_json(line) for line in _complete_lines(path)] if path.exists() else []
+        return lines_of(self.path / "steps.jsonl", StepRecord.model_validate_json)
 
     def last_step(self) -> StepRecord | None:
-        """Without reading the others, which may be many."""
-        path = self.path / "steps.jsonl"
-        if not path.exists():
-            return None
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - LAST_BYTES))
-            lines = file.read().split(b"\n")[1 if file.tell() > LAST_BYTES else 0 : -1]
-        return StepRecord.model_validate_json(lines[-1]) if lines else None
+        """Without reading the others, which may be many. None: there is none that can be read."""
+        return last_of(self.path / "steps.jsonl", StepRecord.model_validate_json)
 
     def write_predictions(self, predictions: list[Prediction]) -> None:
         self._write("predictions.jsonl", _lines_of(predictions))
 
-    def predicted(self) -> list[Prediction]:
-        """Empty where the file is gone."""
-        return self.read_predictions() if (self.path / "predictions.jsonl").exists() else []
-
     def read_predictions(self) -> list[Prediction]:
-        return [Prediction.model_validate_json(line) for line in _complete_lines(self.path / "predictions.jsonl")]
+        """Empty where the file is gone."""
+        return lines_of(self.path / "predictions.jsonl", Prediction.model_validate_json)
 
     def write_general(self, predictions: list[Prediction]) -> None:
         """Losses of the fixed general text, for metrics that compare them with the base's."""
@@ -135,8 +145,7 @@ class RunFolder:
 
     def read_general(self) -> list[Prediction]:
         """Empty where no metric asked for it."""
-        path = self.path / "general.jsonl"
-        return [Prediction.model_validate_json(line) for line in _complete_lines(path)] if path.exists() else []
+        return lines_of(self.path / "general.jsonl", Prediction.model_validate_json)
 
     def write_result(self, result: RunResult) -> None:
         """Last of all: from here on the run is finished."""
@@ -161,8 +170,10 @@ class RunFolder:
         self._write("harness.json", json.dumps(results, indent=2, default=str) + "\n")
 
     def harness_tasks(self) -> list[str]:
-        path = self.path / "harness.json"
-        return json.loads(path.read_text())["tasks"] if path.exists() else []
+        """None where the file is gone or damaged: the harness is asked again."""
+        with suppress(FileNotFoundError, *UNREADABLE):
+            return list(json.loads((self.path / "harness.json").read_bytes())["tasks"])
+        return []
 
     def read_result(self) -> RunResult | None:
         """Also while an evaluation by other settings is asked for."""
@@ -170,17 +181,13 @@ class RunFolder:
 
     def write_failure(self, error: str, *, divergence: Divergence | None = None) -> None:
         """Named in the report; the run is tried again next time, unless it is a candidate of a search that diverged."""
-        run = self.read_run()
-        facts = {
-            "run": run.id,
-            "method": run.method["label"],
-            "task": run.task,
-            "seed": run.seed,
-            "learning_rate": run.method.get("learning_rate"),
-            "error": error,
-            "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            **({"diverged": divergence.model_dump()} if divergence else {}),
-        }
+        facts: dict[str, Any] = {"run": self.path.name}
+        with suppress(UnreadableRun, FileNotFoundError):  # that may be why it failed
+            run = self.read_run()
+            facts |= {"method": run.method["label"], "task": run.task, "seed": run.seed}
+            facts["learning_rate"] = run.method.get("learning_rate")
+        facts |= {"error": error, "when": datetime.now(timezone.utc).isoformat(timespec="seconds")}
+        facts |= {"diverged": divergence.model_dump()} if divergence else {}
         self._write("failure.json", _json_text(facts))
 
     @property
@@ -190,11 +197,11 @@ class RunFolder:
     def failure(self) -> str | None:
         """Why it failed."""
         try:
-            return (
-                json.loads((self.path / "failure.json").read_text(encoding="utf-8"))["error"] if self.failed else None
-            )
+            return str(self._failure()["error"]) if self.failed else None
         except FileNotFoundError:  # it is tried again since
             return None
+        except UNREADABLE:
+            return "failed; failure.json cannot be read"
 
     @property
     def settled(self) -> bool:
@@ -205,10 +212,18 @@ class RunFolder:
         """Of a run that ended because its loss was no longer finite."""
         if not self.failed:
             return None
-        facts = json.loads((self.path / "failure.json").read_text(encoding="utf-8"))
-        return Divergence.model_validate(facts["diverged"]) if "diverged" in facts else None
+        with suppress(FileNotFoundError, *UNREADABLE):
+            return Divergence.model_validate(self._failure()["diverged"])
+        return None
 
-    def _write(self, name: str, text: str) -> None:
+    def _failure(self) -> dict[str, Any]:
+        return json.loads((self.path / "failure.json").read_bytes())
+
+    def damage(self) -> str | None:
+        """Why it has to be made again, in one line that names the file. None: what it has left can be read."""
+        return None if self.evaluations.interrupted else damage(self.path)
+
+    def _write(self, name: str, text: str | bytes) -> None:
         self.check()
         write_atomically(self.path / name, text)
 
@@ -256,7 +271,7 @@ class RunFolder:
     @property
     def progress(self) -> tuple[int, int]:
         """Steps and generated texts that are written down."""
-        steps, texts = (_num_lines(path) for path in (self.path / "steps.jsonl", self.texts))
+        steps, texts = (len(complete_lines(path)) for path in (self.path / "steps.jsonl", self.texts))
         return steps, max(0, texts - 1)  # the first line says what the texts are of
 
     def write_attempt(self, attempt: Attempt) -> None:
@@ -265,10 +280,8 @@ class RunFolder:
         self._write("attempts.jsonl", "".join(f"{line}\n" for line in lines))
 
     def attempts(self) -> list[Attempt]:
-        """Every time that the run was executed, the last one last."""
-        path = self.path / "attempts.jsonl"
-        lines = _complete_lines(path) if path.exists() else []
-        found = [Attempt.model_validate_json(line) for line in lines]
+        """Every time that the run was executed, the last one last; without those whose line is damaged."""
+        found = readable_lines(self.path / "attempts.jsonl", Attempt.model_validate_json)
         return list({attempt.nonce: attempt for attempt in found}.values())
 
 
@@ -282,15 +295,6 @@ def _lines_of(predictions: list[Prediction]) -> str:
 
 def _result_text(result: RunResult) -> str:
     return result.model_dump_json(indent=2) + "\n"
-
-
-def _complete_lines(path: Path) -> list[str]:
-    """Lines that end; a process killed while writing leaves a last one that does not."""
-    return path.read_text(encoding="utf-8").split("\n")[:-1]
-
-
-def _num_lines(path: Path) -> int:
-    return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
 class Store:
@@ -322,6 +326,10 @@ class Store:
 
     def write_looks(self, looks: Looks) -> None:
         write_atomically(self.looks_file, looks.model_dump_json(indent=2) + "\n")
+
+    def resolved(self) -> dict[str, Any]:
+        """study.yaml as plain values. Empty: there is none, or it cannot be read."""
+        return plain_values(self.study_file)
 
     def all_runs(self) -> list[RunFolder]:
         return [RunFolder(path.parent) for path in sorted(self.folder.glob("runs/*/run.json"))]

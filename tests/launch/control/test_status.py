@@ -127,7 +127,7 @@ def test_a_study_is_found_by_its_file_by_its_folder_and_by_out(tmp_path, monkeyp
 
 
 def test_the_first_line_counts_every_run_of_the_plan(started):
-    (started["base 3"].path / "result.json").write_text("{}")
+    (started["base 3"].path / "result.json").write_text(_result(started["base 3"]))
     started["lora 3"].write_failure("it broke")
     held_elsewhere(started["lora 4"], **TRAINS)
     status = study_status(str(started.store.folder))

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from report.study_folder import HOSTILE, write_study
-from tunelab.errors import ConfigError, DataError
+from tunelab.errors import ConfigError, UnreadableRun
 from tunelab.launch.printing import print_outputs
 from tunelab.records import Prediction
 from tunelab.study.store import RunFolder
@@ -89,7 +89,7 @@ def test_a_run_that_was_not_evaluated_is_one_line(folder):
 
 def test_a_broken_line_is_one_line(folder):
     (folder.path / "predictions.jsonl").write_text('{"id": 3}\n')
-    with pytest.raises(DataError, match=r"predictions\.jsonl: a line cannot be read"):
+    with pytest.raises(UnreadableRun, match=r"predictions\.jsonl, line 1: damaged"):
         show_outputs(folder, num_examples=1)
 
 

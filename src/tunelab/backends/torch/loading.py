@@ -54,7 +54,7 @@ def warm(model: ModelSource) -> None:
     configuration = read_configuration(model)
     if configuration is not None:
         drawn = torch.random.get_rng_state()
-        skeleton(configuration)
+        skeleton(configuration, name=model.name)
         torch.random.set_rng_state(drawn)
 
 
@@ -69,7 +69,7 @@ def limits(model: ModelSource) -> tuple[Limits, int | None] | None:
 
 def _skeleton(model: ModelSource, configuration: dict[str, Any]) -> Any:
     """With rows for the tokens that the study adds."""
-    network = skeleton(configuration)
+    network = skeleton(configuration, name=model.name)
     if model.tokens:
         reserve_rows(network, model)
     return network

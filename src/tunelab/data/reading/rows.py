@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import stat
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from tunelab.data.reading.row_formats import CsvRows, JsonLines, ParquetRows, Row, TextLines, format_of, json_rows
 from tunelab.data.reading.text_file import TextFile
 from tunelab.errors import DataError
+from tunelab.files import no_file
 
 
 def read_rows(path: Path, *, encoding: str = "utf-8") -> Sequence[Row]:
@@ -65,6 +65,8 @@ def sha256(path: Path) -> str:
         DataError: the file cannot be read.
     """
     try:
+        if kind := no_file(Path(path)):
+            raise DataError(f"{path}: is {kind}; name a file")
         status = Path(path).stat()
         return _sha256(str(Path(path).absolute()), status.st_mtime_ns, status.st_size)
     except OSError as error:
@@ -83,7 +85,7 @@ def _sha256(path: str, mtime_ns: int, size: int) -> str:
 def check_is_file(path: Path) -> None:
     """Raises DataError where there is none."""
     try:
-        is_folder = stat.S_ISDIR(path.stat().st_mode)
+        kind = no_file(path)
     except (FileNotFoundError, NotADirectoryError):
         rule = (
             "a path in a study is relative to the study's folder" if path.is_absolute() else "looked for it from here"
@@ -91,5 +93,5 @@ def check_is_file(path: Path) -> None:
         raise DataError(f"{path}: no such file; {rule}") from None
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read ({error}); check the path and its permissions") from None
-    if is_folder:
-        raise DataError(f"{path}: is a folder; name one file in it")
+    if kind is not None:
+        raise DataError(f"{path}: is {kind}; name {'one file in it' if kind == 'a folder' else 'a file'}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +19,43 @@ if TYPE_CHECKING:
 
 
 def parse_json(text: str) -> Any:
-    """As json.loads; NaN is null."""
+    """As json.loads; NaN is null.
+
+    Raises:
+        JSONDecodeError: no JSON, or what nothing here could go on with: thousands of levels, or of digits.
+    """
     if text.startswith("\ufeff"):
         return json.loads(text)  # says what is wrong with it
-    return _JSON.decode(text)
+    try:
+        value = _JSON.decode(text)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:  # Python's limit
+        digits = sys.get_int_max_str_digits()
+        raise json.JSONDecodeError(f"a whole number of more than {digits} digits", text, 0) from None
+    except RecursionError:
+        raise json.JSONDecodeError(TOO_DEEP, text, 0) from None
+    if text.count("[") + text.count("{") > MOST_LEVELS and _is_deeper(value, MOST_LEVELS):
+        raise json.JSONDecodeError(TOO_DEEP, text, 0)
+    return value
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Without recursion."""
+    inner = [value]
+    for _ in range(levels):
+        inner = [
+            each
+            for one in inner
+            if isinstance(one, (list, dict))
+            for each in (one.values() if isinstance(one, dict) else one)
+        ]
+    return any(isinstance(one, (list, dict)) for one in inner)
+
+
+MOST_LEVELS = 100
+"""Lists and objects in each other; the calls of whoever goes through them nest as deeply."""
+TOO_DEEP = f"nested more than {MOST_LEVELS} levels deep"
 
 
 def _constant(name: str) -> float | None:

@@ -76,6 +76,8 @@ def standing(each: StudyRun, store: Store, queue: Queue, *, watched: bool) -> St
     if each.run is None:
         return Standing(entry, "waiting", _waits_for_others(each))
     folder = store.run(entry.id)
+    if damage := folder.damage():
+        return Standing(entry, "failed", f"{damage}; `tunelab run` makes it again", {"reason": damage})
     if folder.finished:
         return Standing(entry, "finished", "")
     divergence = folder.divergence()

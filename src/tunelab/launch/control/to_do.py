@@ -86,7 +86,8 @@ def to_do(plan: Plan, store: Store, runs: Sequence[StudyRun]) -> StudyToDo:
     scored = _to_score(plan, store, runs)
     found = [_of(plan, each, store, scored.get(each.run.id, ()) if each.run else ()) for each in runs]
     known = {each.run.id for each in runs if each.run}
-    leaving = [folder.path.name for folder in store.all_runs() if folder.has_result and folder.path.name not in known]
+    others = [folder for folder in store.all_runs() if folder.has_result and folder.path.name not in known]
+    leaving = [folder.path.name for folder in others if folder.damage() is None]
     return StudyToDo(tuple(found), tuple(leaving))
 
 
@@ -104,7 +105,7 @@ def _of(plan: Plan, each: StudyRun, store: Store, scored: tuple[str, ...]) -> To
     folder = store.run(each.run.id)
     if folder.evaluations.interrupted:  # it has no result in place until the exchange is finished
         return ToDo(each.entry, "take back")
-    if not folder.has_result:
+    if not folder.has_result or folder.damage() is not None:
         return _unfinished(each, folder)
     lacks, earlier = missing(folder, each.run), folder.read_run()
     changed = _differences(earlier, each.run, "generation", "evaluation") if lacks != "nothing" else ()
@@ -125,8 +126,11 @@ def _of(plan: Plan, each: StudyRun, store: Store, scored: tuple[str, ...]) -> To
 
 
 def _unfinished(each: StudyRun, folder: RunFolder) -> ToDo:
+    damage = folder.damage()
     if folder.failed:
         return ToDo(each.entry, "try again")
+    if damage is not None:
+        return ToDo(each.entry, "evaluate" if each.entry.method == BASE else "train", f"(damaged: {damage})")
     latest = Checkpoints(folder.checkpoint, seconds=0).latest()
     if latest is not None and latest[0].step:
         return ToDo(each.entry, "go on", f"at step {latest[0].step}")
@@ -181,6 +185,7 @@ def _to_score(plan: Plan, store: Store, runs: Sequence[StudyRun]) -> dict[str, t
     found: dict[str, tuple[str, ...]] = {}
     for task in plan.tasks:
         folders = [store.run(each.run.id) for each in runs if each.run and each.run.task == task.name]
+        folders = [folder for folder in folders if folder.damage() is None]
         done = [(folder, result) for folder in folders if (result := folder.read_result()) is not None]
         for name, metric in task.metrics.items():
             if metric.reads == "general" or metric.missing():

@@ -28,7 +28,7 @@ class Growing:
                     self._at, self._last = 0, b""
                     file.seek(0)
                 first, text = self._at == 0, file.read(MOST_BYTES)
-        except FileNotFoundError:
+        except (FileNotFoundError, IsADirectoryError):
             self._at, self._last = 0, b""
             return [], True
         whole = text[: text.rfind(b"\n") + 1]

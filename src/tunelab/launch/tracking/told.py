@@ -45,6 +45,8 @@ def run_told(folder: RunFolder, study: str, attempts: Sequence[Attempt]) -> RunT
         OSError, ValueError, KeyError: there is no run.json, or it cannot be read.
     """
     facts = json.loads((folder.path / "run.json").read_text(encoding="utf-8"))
+    if not isinstance(facts, dict):
+        raise ValueError(f"{folder.path / 'run.json'} holds no run")
     configuration = _without_folders({key: value for key, value in facts.items() if key not in ("id", "provenance")})
     method, model = configuration["method"], configuration["model"]
     tags = {
@@ -134,7 +136,9 @@ def ending_told(folder: RunFolder, step: int) -> EndingTold | None:
         try:
             when, text = path.stat().st_mtime, path.read_bytes()
             facts = json.loads(text)
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
+            continue
+        if not isinstance(facts, dict):
             continue
         if name == "result.json":
             ending = Ending("finished", facts.get("num_steps") or 0, when, result_values(facts))

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Literal
 
 from tunelab.config.run import RunConfig
+from tunelab.errors import UnreadableRun
 from tunelab.study.evaluations import settings_of
 from tunelab.study.store import RunFolder
 
@@ -18,9 +19,17 @@ def missing(folder: RunFolder, run: RunConfig) -> Missing:
     if not folder.has_result:
         return "training"
     earlier = folder.read_run()
-    if settings_of(earlier) != settings_of(run) and any(one.prediction is not None for one in folder.predicted()):
+    if settings_of(earlier) != settings_of(run) and any(text is not None for text in _texts_of(folder)):
         return "kept evaluation" if folder.evaluations.keeps(run) else "evaluation"
     return "harness" if set(run.evaluation.harness) - set(folder.harness_tasks()) else "nothing"
+
+
+def _texts_of(folder: RunFolder) -> list[str | None]:
+    """None that can be read: whatever was generated has to be again."""
+    try:
+        return [one.prediction for one in folder.read_predictions()]
+    except UnreadableRun:
+        return [""]
 
 
 def reopen(folder: RunFolder, run: RunConfig) -> bool:

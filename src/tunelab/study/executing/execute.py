@@ -17,7 +17,7 @@ from tunelab.data.tokens.plain_template import plain_template
 from tunelab.data.tokens.token_store import sizes
 from tunelab.errors import DataError, Diverged, ModelError, Stopped
 from tunelab.evaluation.evaluate import score
-from tunelab.files import write_atomically
+from tunelab.files import share_weights, write_atomically
 from tunelab.records import Batch, Prediction, Provenance, RunResult, Score, TextSide, TokenRow
 from tunelab.study.executing.again import missing
 from tunelab.study.executing.attempt import attempt
@@ -222,6 +222,7 @@ def _evaluate(work: Work, data: RunData) -> Evaluated:
     run, parts = work.run, work.parts
     with work.meter.phase("evaluate"):
         log = open_log(work.folder.texts, run, data, check=work.folder.check)
+        work.notes.extend(log.notes)
         found = predictions(work.session, work.text, data, run, parts, _stoppable(work), log=log)
         of_general = {name for name, metric in parts.metrics.items() if metric.reads == "general"}
         general = general_losses(work.session, work.text, run) if of_general else None
@@ -323,6 +324,7 @@ def _write_model(work: Work, data: RunData) -> float:
     temporary.mkdir()
     try:
         size = work.session.write_model(temporary)
+        share_weights(temporary)
         if data.plain_conversations and not work.text.encoder_decoder:
             write_atomically(temporary / TEMPLATE_FILE, plain_template(work.text.tokenizer))
         folder.check()

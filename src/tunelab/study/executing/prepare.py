@@ -24,6 +24,7 @@ from tunelab.errors import DataError
 from tunelab.files import write_atomically
 from tunelab.records import Example, TextSide, TokenRow, Turn
 from tunelab.stages import counted, stage
+from tunelab.study.record_files import UNREADABLE
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
@@ -76,10 +77,10 @@ def write_summary(folder: Path, data: RunData) -> None:
     """
     path = folder / "data" / f"{data.summary['task']}.json"
     content = json.dumps(data.summary, indent=1, ensure_ascii=False) + "\n"
-    earlier = path.read_text(encoding="utf-8") if path.exists() else ""
+    earlier = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
     if earlier == content:
         return
-    if earlier and (others := _other_rows(json.loads(earlier), data.summary)):
+    if others := _other_rows(earlier, data.summary):
         raise DataError(
             f"task {data.summary['task']}: the runs in {folder} were made with other rows of {' and '.join(others)}, "
             "which another version of tunelab drew from the same data; runs on both cannot be compared. Run the study "
@@ -88,12 +89,16 @@ def write_summary(folder: Path, data: RunData) -> None:
     write_atomically(path, content)
 
 
-def _other_rows(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[Split]:
-    """The splits of which an earlier start had other rows, where data, task and study asked for the same ones."""
-    asked = [(one["revision"], bool((one["overlap"] or {}).get("removed_from_train"))) for one in (earlier, now)]
-    if asked[0] != asked[1]:
+def _other_rows(text: str, now: Mapping[str, Any]) -> list[Split]:
+    """The splits of which an earlier start had other rows, where data, task and study asked for the same ones. `text`:
+    what it has written; of a damaged one nothing is known, and it is written anew."""
+    try:
+        earlier = json.loads(text)
+        asked = [(one["revision"], bool((one["overlap"] or {}).get("removed_from_train"))) for one in (earlier, now)]
+        rows = {name: earlier["splits"][name]["rows"] for name in SPLITS}
+    except UNREADABLE:
         return []
-    return [name for name in SPLITS if earlier["splits"][name]["rows"] != now["splits"][name]["rows"]]
+    return [name for name in SPLITS if rows[name] != now["splits"][name]["rows"]] if asked[0] == asked[1] else []
 
 
 def _key(task: Task, text: TextSide, run: RunConfig, *, training: bool) -> str:

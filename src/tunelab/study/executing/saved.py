@@ -12,6 +12,8 @@ from tunelab.config.schema import ModelSource
 from tunelab.contracts import Method
 from tunelab.errors import ModelError
 from tunelab.files import write_atomically
+from tunelab.kernels.peft_format import read_config
+from tunelab.models.config_file import told
 from tunelab.models.load import local_folder
 from tunelab.records import TextSide
 from tunelab.study.planning.plan import load_backend, method_of, parts, recognise
@@ -129,7 +131,7 @@ def _from_run(folder: RunFolder) -> Saved:
 
 def _from_adapter(folder: Path) -> Saved:
     found = recognise(folder)
-    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    config = read_config(folder)
     base = config.get("base_model_name_or_path")
     if found is None:
         raise ModelError(f"{folder}: no method here reads adapters of the kind {config.get('peft_type')!r}")
@@ -137,4 +139,6 @@ def _from_adapter(folder: Path) -> Saved:
         raise ModelError(f"{folder}: adapter_config.json does not say which model it adapts (base_model_name_or_path)")
     name, method = found
     facts = {"name": name, "label": name, **method.model_dump(mode="json")}
-    return Saved(ModelSource(name=base, revision=config.get("revision")), method, facts, folder, None)
+    with told(f"{folder / 'adapter_config.json'}: base_model_name_or_path, revision"):
+        source = ModelSource(name=base, revision=config.get("revision"))
+    return Saved(source, method, facts, folder, None)

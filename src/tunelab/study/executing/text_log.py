@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tunelab.files import write_atomically
+from tunelab.study.record_files import UNREADABLE, complete_lines
 
 
 class TextLog:
@@ -19,14 +20,19 @@ class TextLog:
         check()
         self.known: dict[int, str] = {}
         """The texts by their example's place in the test set."""
-        lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
-        if lines and json.loads(lines[0]) == {"key": key}:
-            for line in lines[1:]:
+        self.notes: list[str] = []
+        """What could not be read, and is generated again."""
+        first, *lines = complete_lines(path) or [b""]
+        head = json.dumps({"key": key}).encode()
+        kept = [head]
+        for number, line in enumerate(lines if first == head else [], 2):
+            try:
                 entry = json.loads(line)
                 self.known[entry["example"]] = entry["text"]
-        else:
-            lines = [json.dumps({"key": key}).encode()]
-        write_atomically(path, b"".join(line + b"\n" for line in lines))
+                kept.append(line)
+            except UNREADABLE:
+                self.notes.append(f"{path.name}: line {number} could not be read; its text was generated again")
+        write_atomically(path, b"".join(line + b"\n" for line in kept))
 
     def add(self, texts: Mapping[int, str]) -> None:
         self._check()

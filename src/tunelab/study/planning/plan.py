@@ -20,6 +20,7 @@ from tunelab.config.schema import Generation, LearningRate, MethodEntry
 from tunelab.contracts import Method, Metric
 from tunelab.errors import ConfigError, DataError
 from tunelab.files import file_key, name_problem
+from tunelab.models.config_file import told
 from tunelab.near import did_you_mean
 from tunelab.stages import stage
 from tunelab.study.planning.deciding import decision_problems
@@ -120,9 +121,10 @@ def recognise(folder: Path) -> tuple[str, Method] | None:
     """The method, with its options, whose `save` wrote this folder; None: no method says so."""
     for name in catalogue.names("methods"):
         cls = catalogue.load("methods", name)
-        options = cls.saved_options(folder)
-        if options is not None:
-            return name, cls(**options)
+        with told(f"{folder}: what is saved there cannot be read as {name}'s"):
+            options = cls.saved_options(folder)
+            if options is not None:
+                return name, cls(**options)
     return None
 
 

@@ -5,11 +5,13 @@ added (launch/until.py) are among them."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Literal, NamedTuple
 
 from tunelab.config.run import RunConfig
 from tunelab.entries import Role, RunEntry
+from tunelab.errors import UnreadableRun
 from tunelab.study.planning.labels import shown
 from tunelab.study.planning.plan import identity
 from tunelab.study.planning.planned import Candidate, Plan, PlannedMethod, PlannedTask, Revisions
@@ -142,9 +144,10 @@ def _search(
 
 def _tried(candidate: Candidate, run: RunConfig, store: Store, settled: Callable[[str], bool]) -> _Tried:
     folder = store.run(run.id)
-    result = folder.read_result()
-    if result is not None:
-        return _Tried(candidate, run, "finished", result.validation_loss)
+    with suppress(UnreadableRun):  # `tunelab run` makes it again, and whoever else looks says so
+        result = folder.read_result()
+        if result is not None:
+            return _Tried(candidate, run, "finished", result.validation_loss)
     if folder.divergence() is not None:
         return _Tried(candidate, run, "diverged", None)
     over = "failed" if folder.failed else "absent"
@@ -214,7 +217,10 @@ def study_runs_on_disk(plan: Plan, store: Store, *, settled: Callable[[str], boo
     """As `study_runs`, without a model or data on this machine."""
     known: dict[str, tuple[float, str]] = {}
     for folder in store.all_runs():
-        run, age = folder.read_run(), (folder.path / "run.json").stat().st_mtime
+        try:
+            run, age = folder.read_run(), (folder.path / "run.json").stat().st_mtime
+        except UnreadableRun:  # as above
+            continue
         key = identity(run, revisions=False)
         known[key] = max(known.get(key, (0.0, "")), (age, run.id))
 

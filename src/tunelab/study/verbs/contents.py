@@ -8,7 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tunelab.config.study_yaml import parse_yaml
 from tunelab.errors import ConfigError
 from tunelab.files import last_lines
 from tunelab.study.store import RunFolder, Store
@@ -102,12 +101,14 @@ def _read(path: Path) -> dict[str, Any]:
     """Empty: there is none, or it cannot be read."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 
 
 def _state(folder: RunFolder) -> str:
+    if folder.damage() is not None:
+        return "unreadable"
     if folder.finished:
         return "finished"
     held = folder.held()
@@ -119,21 +120,12 @@ def _state(folder: RunFolder) -> str:
 
 
 def _decides(store: Store) -> str | None:
-    study = _study(store)
-    decision = study.get("decision")
+    decision = store.resolved().get("decision")
     return decision.get("metric") if isinstance(decision, dict) else None
 
 
-def _study(store: Store) -> dict[str, Any]:
-    try:
-        value = parse_yaml(store.study_file.read_text(encoding="utf-8")).value
-    except (OSError, ValueError, ConfigError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
 def _results(folder: Path) -> ListedResults:
-    study = _study(Store(folder))
+    study = Store(folder).resolved()
     found = [RunFolder(path) for path in sorted(folder.glob("runs/*")) if path.is_dir()]
     read = [_read(run.path / "run.json") for run in found]
     tasks = dict.fromkeys(str(facts["task"]) for facts in read if "task" in facts)

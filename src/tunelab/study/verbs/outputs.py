@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import yaml
 
 from tunelab.contracts import Metric
-from tunelab.errors import ConfigError, DataError
+from tunelab.errors import ConfigError
 from tunelab.evaluation.alone import scored_alone
 from tunelab.records import Prediction
 from tunelab.study.planning.plan import metric_of
@@ -40,17 +39,12 @@ def show_outputs(folder: RunFolder, *, num_examples: int, worst: bool | None = N
 
     Raises:
         ConfigError: the run was not evaluated, or is to be ordered and has nothing to order by.
-        DataError: its predictions cannot be read.
+        UnreadableRun: its predictions are damaged.
     """
-    try:
-        predictions = folder.read_predictions()
-    except FileNotFoundError:
+    if not (folder.path / "predictions.jsonl").exists():
         said = "no predictions.jsonl, so the run was not evaluated; `tunelab run` goes on"
-        raise ConfigError(f"{folder.path}: {said}") from None
-    except ValueError as error:
-        raise DataError(
-            f"{folder.path / 'predictions.jsonl'}: a line cannot be read; evaluate the run again"
-        ) from error
+        raise ConfigError(f"{folder.path}: {said}")
+    predictions = folder.read_predictions()
     names = _metric_names(folder, predictions)
     alone = scored_alone([predictions], names, _metrics(names))
     values = np.full(len(predictions), np.nan) if alone is None or alone.runs[0] is None else alone.runs[0]
@@ -82,11 +76,7 @@ def _metric_names(folder: RunFolder, predictions: list[Prediction]) -> list[str]
 
 def _decides(folder: RunFolder) -> str:
     """Empty where the study does not say, or is not beside the run."""
-    try:
-        read: Any = yaml.safe_load(Store(folder.study_folder).study_file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
-        return ""
-    decision = read.get("decision") if isinstance(read, dict) else None
+    decision = Store(folder.study_folder).resolved().get("decision")
     return str(decision.get("metric") or "") if isinstance(decision, dict) else ""
 
 
