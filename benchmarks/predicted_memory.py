@@ -2,11 +2,11 @@
 
     python benchmarks/predicted_memory.py OUT.json [SHAPE ...] [--precisions fp32,bf16] [--tokens 512,1024] [--mapped]
 
-Each case is a process of its own: the model with random weights, the method, three steps of one micro-batch. Measured is
-the peak of resident memory from the first step on, above what was resident before it: weights are on neither side.
-Predicted is the forecast's train phase without weights and process, which is made without weights. `--mapped`: glibc
-maps every piece of 256 KiB or more and gives it back when it is freed, as GLIBC_TUNABLES=glibc.malloc.mmap_threshold
-does, so that its heap has no holes: what remains is what the trace can tell.
+Each case is a process of its own: random weights, the method, three steps of one micro-batch. Measured is the peak of
+resident memory from the first step on, above what was resident before it: weights are on neither side. Predicted is the
+forecast's train phase without weights and process, which is made without weights. `--mapped`: glibc maps every piece of
+256 KiB or more and gives it back when it is freed, as GLIBC_TUNABLES=glibc.malloc.mmap_threshold does, so that its heap
+has no holes: what remains is what the trace can tell.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from side_by_side.workloads import FLAN_T5, GEMMA, GPT2, LLAMA, Shape  # noqa: E402
+from side_by_side.workloads import FLAN_T5, GEMMA, GPT2, LLAMA, Shape
 
-from tunelab.backends.torch.foresight.forecasting import FIRST_USE, batch_of, forecast_of  # noqa: E402
-from tunelab.backends.torch.foresight.network import NoText  # noqa: E402
-from tunelab.backends.torch.session import TorchSession  # noqa: E402
-from tunelab.backends.torch.storage import set_storage  # noqa: E402
-from tunelab.config.run import RunConfig  # noqa: E402
-from tunelab.forecast import HOLES, PROCESS, weights  # noqa: E402
-from tunelab.models.load import build  # noqa: E402
-from tunelab.study.planning.planned import Revisions  # noqa: E402
-from tunelab.study.planning.run_config import method_run  # noqa: E402
+from tunelab.backends.torch.foresight.forecasting import FIRST_USE, batch_of, forecast_of
+from tunelab.backends.torch.foresight.network import NoText
+from tunelab.backends.torch.session import TorchSession
+from tunelab.backends.torch.storage import set_storage
+from tunelab.config.run import RunConfig
+from tunelab.forecast import HOLES, PROCESS, weights
+from tunelab.models.load import build
+from tunelab.study.planning.planned import Revisions
+from tunelab.study.planning.run_config import method_run
 
 MIB = 2**20
 SHAPES: dict[str, Shape] = {"gpt2": GPT2, "llama": LLAMA, "t5": FLAN_T5, "gemma": GEMMA}

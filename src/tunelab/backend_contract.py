@@ -26,8 +26,7 @@ from tunelab.records import Batch, Decoded, Limits, Located, ParameterCount, Row
 if TYPE_CHECKING:
     import torch
 
-AnyMethod = Any
-"""A `contracts.Method`; that page stands on this one."""
+AnyMethod = Any  # a `contracts.Method`; that page stands on this one
 
 
 class Order(Protocol):
@@ -268,11 +267,7 @@ class Backend(ABC):
         return ""
 
     def prepare(self, told: Callable[[str], None]) -> None:
-        """`tunelab doctor --prepare NAME`: bring what is `missing`, telling a line a stage.
-
-        Raises:
-            RunError: it could not be brought, and why.
-        """
+        """`tunelab doctor --prepare NAME`: bring what is `missing`, telling a line a stage; RunError: why not."""
 
     @contextmanager
     def joined(self, run: RunConfig) -> Iterator[int]:
@@ -303,8 +298,7 @@ class Backend(ABC):
         weights and hub. None where the configuration is not here."""
 
     def foresee(self, run: RunConfig, method: AnyMethod, rows: Sequence[RowSize], *, on: Device) -> Forecast | None:
-        """The memory of the run of which `rows` are the largest micro-batch; as `count`, from the configuration alone.
-        None: it cannot be told."""
+        """The memory of the run whose largest micro-batch has these rows; as `count`. None: it cannot be told."""
         return None
 
     @abstractmethod

@@ -13,6 +13,8 @@ PHASES: tuple[Phase, ...] = ("load", "train", "evaluate", "save")
 Parts = dict[str, int]
 """Bytes by what they are for."""
 
+FILE = "forecast.json"
+"""In a run's folder: what its real rows give (study/foresight/finished.py)."""
 PROCESS = "process"
 HOLES = "allocator"
 """What an allocator holds from the system and has not given out."""

@@ -20,10 +20,8 @@ class Record(BaseModel):
 
 # ------------------------------------------------------------------ data
 
-Span = tuple[int, int]
-"""Characters of a text: from, to."""
-RowSize = tuple[int, int, int]
-"""Tokens of a row, those that are learned, and those of its source."""
+Span = tuple[int, int]  # characters of a text: from, to
+RowSize = tuple[int, int, int]  # tokens of a row, those that are learned, and those of its source
 
 
 class Turn(NamedTuple):
@@ -311,8 +309,7 @@ class RunResult(Record):
     """Size of the saved adapter or weights, tokenizer not counted. None for the base."""
     tokens_per_second: float | None = None
     """Non-padding tokens of all devices over the train phase's step seconds, the first steps left out."""
-    tokens_per_second_first: float | None = None
-    """The same over the first steps (allocation, kernel choice)."""
+    tokens_per_second_first: float | None = None  # the same over the first steps (allocation, kernel choice)
     num_devices: int = 1
     """Over which the run, and so its training, was spread; where that changed in between, at its end."""
     num_nodes: int = 1
@@ -321,8 +318,7 @@ class RunResult(Record):
     num_steps: int = 0
     num_tokens: int = 0
     num_supervised_tokens: int = 0
-    largest_batch: tuple[RowSize, ...] = ()
-    """Rows of the largest micro-batch of its first steps; empty where nothing was trained."""
+    largest_batch: tuple[RowSize, ...] = ()  # the largest micro-batch of its first steps
     validation_loss: float | None = None
     """Of the weights that are the result; chooses between the candidates of a search."""
     kept_step: int | None = None

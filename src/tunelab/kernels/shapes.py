@@ -6,5 +6,5 @@ from torch import Tensor
 
 
 def has_numbers(tensor: Tensor) -> bool:
-    """False on the meta device and of fake tensors: code that reads memory itself, or asks what a number is, must ask."""
+    """False on the meta device and of fake tensors: code that reads memory itself must ask."""
     return tensor.device.type != "meta" and type(tensor).__name__ != "FakeTensor"

@@ -12,9 +12,9 @@ from tunelab.report.beside import beside_table, looks_table
 from tunelab.report.bill import bill_table
 from tunelab.report.costs import phases_table, search_table
 from tunelab.report.decision import decision_table
-from tunelab.report.foretold import foretold_table
 from tunelab.report.examples import AllExamples, SideBySide, all_examples
 from tunelab.report.fairness import fairness_table, optimizer_table, value_text
+from tunelab.report.foretold import foretold_table
 from tunelab.report.frame import Comparison
 from tunelab.report.methods_table import methods_table, settings_table
 from tunelab.report.plots import Plot, draw_all

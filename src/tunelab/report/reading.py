@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from tunelab.config.run import RunConfig
 from tunelab.contracts import Metric
 from tunelab.entries import Attempt, RunEntry, StudyRuns
-from tunelab.forecast import Forecast
+from tunelab.forecast import FILE, Forecast
 from tunelab.records import Divergence, Prediction, Record, RunResult, StepRecord, ValidationRecord
 
 State = Literal["finished", "diverged", "failed", "pending"]
@@ -94,7 +94,7 @@ class RunRecords:
     def forecast(self) -> Forecast | None:
         """None: none lies there that can be read."""
         try:
-            return Forecast.model_validate_json((self.folder / "forecast.json").read_bytes())
+            return Forecast.model_validate_json((self.folder / FILE).read_bytes())
         except (OSError, ValidationError):
             return None
 

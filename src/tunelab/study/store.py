@@ -54,11 +54,6 @@ class RunFolder:
         return self.path / "model"
 
     @property
-    def forecast(self) -> Path:
-        """The memory that was predicted from its real rows; see foresight/finished.py."""
-        return self.path / "forecast.json"
-
-    @property
     def texts(self) -> Path:
         """Generated texts of an evaluation that is not finished; see text_log.py."""
         return self.path / "texts.jsonl"

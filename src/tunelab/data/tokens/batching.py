@@ -108,7 +108,9 @@ def micro_batches(rows: Sequence[TokenRow], *, max_tokens: int, padded: bool = T
 def largest_batch(order: Order, *, max_tokens: int, padded: bool) -> tuple[RowSize, ...]:
     """Of the micro-batches of the first `MOST_LOOKED_AT` steps, longest rows first, the one with most tokens."""
     steps = range(1, min(order.num_steps, MOST_LOOKED_AT) + 1)
-    batches = (batch for step in steps for batch in micro_batches(order.step(step), max_tokens=max_tokens, padded=padded))
+    batches = (
+        batch for step in steps for batch in micro_batches(order.step(step), max_tokens=max_tokens, padded=padded)
+    )
     rows = max(batches, key=lambda batch: batch.num_tokens).rows
     return tuple((len(row.ids), row.num_supervised, 0 if row.source is None else len(row.source)) for row in rows)
 

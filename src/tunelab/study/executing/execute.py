@@ -103,12 +103,7 @@ def execute(
 
 
 def _load(
-    run: RunConfig,
-    parts: RunParts,
-    folder: RunFolder,
-    progress: Progress,
-    notes: list[str],
-    stop: Callable[[], bool],
+    run: RunConfig, parts: RunParts, folder: RunFolder, progress: Progress, notes: list[str], stop: Callable[[], bool]
 ) -> Work:
     meter = Meter(
         parts.backend.memory(), num_devices=run.ranks.count,

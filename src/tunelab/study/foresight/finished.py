@@ -1,4 +1,4 @@
-"""Forecasts of runs that are finished, from their real rows, so that a report can hold them beside what was measured."""
+"""Forecasts of finished runs, from their real rows, for a report to hold them beside what was measured."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from tunelab.config.run import RunConfig
 from tunelab.files import write_atomically
-from tunelab.forecast import Device
+from tunelab.forecast import FILE, Device
 from tunelab.stages import stage
 from tunelab.study.foresight.known import foreseen
 from tunelab.study.planning.plan import method_of
@@ -27,10 +27,10 @@ def write_forecasts(runs: Iterable[RunConfig], store: Store) -> None:
             continue
         done.add(key)
         method = method_of(run.method)
-        if method is None or folder.forecast.exists():
+        if method is None or (folder.path / FILE).exists():
             continue
         on: Device = "cpu" if result.provenance.device == "cpu" else "cuda"
         with stage(f"predicting memory of {run.method['label']}, to compare it"):
             found = foreseen(run, method, result.largest_batch, on=on)
         if found is not None:
-            write_atomically(folder.forecast, found.model_dump_json(indent=1) + "\n")
+            write_atomically(folder.path / FILE, found.model_dump_json(indent=1) + "\n")

@@ -69,7 +69,9 @@ def _smaller_batches(setting: Setting) -> list[Setting]:
     while (tokens := tokens // 2) >= max(longest, LEAST_TOKENS):
         batch = setting.run.batch.model_copy(update={"max_tokens": tokens})
         said = (*setting.said, f"batch.max_tokens={tokens}")
-        found.append(Setting(setting.run.model_copy(update={"batch": batch}), setting.method, cut(setting.rows, tokens), said))
+        found.append(
+            Setting(setting.run.model_copy(update={"batch": batch}), setting.method, cut(setting.rows, tokens), said)
+        )
     return found
 
 
@@ -101,7 +103,9 @@ def _quantised(setting: Setting) -> Setting | None:
     """LoRA on a base of 4 bits; RoSA's own field says as much."""
     name, method = setting.run.method["name"], setting.method
     if name == "lora":
-        fields = {key: value for key, value in method.model_dump().items() if key in load("methods", "qlora").model_fields}
+        fields = {
+            key: value for key, value in method.model_dump().items() if key in load("methods", "qlora").model_fields
+        }
         return _with(setting, load("methods", "qlora")(**fields), "qlora in place of lora", name="qlora")
     if name == "rosa" and getattr(method, "base", None) == "float":
         return _with(setting, method.model_copy(update={"base": "nf4"}), "base: nf4")

@@ -1,4 +1,4 @@
-"""The memory of a study's methods before anything is loaded: forecasts, a limit, and the way out where one does not fit."""
+"""The memory of a study's methods before anything is loaded: which of them fit, and the way out for the others."""
 
 from __future__ import annotations
 
@@ -96,16 +96,27 @@ def study_memory(plan: Plan, *, asked: Asked) -> StudyMemory:
     for backend, task, method in cells(plan):
         with stage(f"predicting memory: {method.label} on {task.name}"):
             found.append(_of_method(plan, backend, task, method, asked=asked))
-    return StudyMemory(plan.study.name, plan.study.model.name, asked.device, asked.limit, tuple(found), tuple(_notes(plan, asked.device, found)))
+    return StudyMemory(
+        plan.study.name,
+        plan.study.model.name,
+        asked.device,
+        asked.limit,
+        tuple(found),
+        tuple(_notes(plan, asked.device, found)),
+    )
 
 
-def _of_method(
-    plan: Plan, backend: str, task: PlannedTask, planned: PlannedMethod, *, asked: Asked
-) -> MethodMemory:
+def _of_method(plan: Plan, backend: str, task: PlannedTask, planned: PlannedMethod, *, asked: Asked) -> MethodMemory:
     candidate = planned.candidates[0]
     method: Method = candidate.method
     run = method_run(
-        plan, task, backend, _revisions(plan, backend, asked), method=planned, seed=plan.study.seeds[0], candidate=candidate
+        plan,
+        task,
+        backend,
+        _revisions(plan, backend, asked),
+        method=planned,
+        seed=plan.study.seeds[0],
+        candidate=candidate,
     )
     setting = Setting(run, method, at_most(plan, run.batch.max_tokens))
     forecast = foreseen(run, method, setting.rows, on=asked.device)
@@ -126,7 +137,7 @@ def _revisions(plan: Plan, backend: str, asked: Asked) -> Revisions:
     own = load_backend(backend)
     if asked.device == "cuda" and own.num_gpus() == 0:
         return Revisions(precision=asked.narrow if plan.study.precision == "auto" else plan.study.precision)
-    precision, threads = own.resolve(precision=plan.study.precision, threads=plan.study.threads)
+    precision, threads = own.resolve(precision=plan.study.precision, threads=None)
     return Revisions(precision=precision, threads=threads, max_tokens=own.max_tokens())
 
 

@@ -21,7 +21,7 @@ HOLES_SHARE = 0.25
 FIRST_USE = 22 * MIB
 """What a CPU's libraries add with their first products: threads, scratch, compiled kernels."""
 PREPARED = 110 * MIB
-"""What is read and imported between loading and the first step, on a CPU: data, its libraries, the comparison of ways."""
+"""What is read and imported between loading and the first step, on a CPU: data and its libraries."""
 
 
 def forecast_of(run: RunConfig, rows: Sequence[RowSize], *, on_gpu: bool) -> Forecast | None:
@@ -31,9 +31,7 @@ def forecast_of(run: RunConfig, rows: Sequence[RowSize], *, on_gpu: bool) -> For
     return forecast(run, method_of(run.method), rows, on_gpu=on_gpu)
 
 
-def forecast(
-    run: RunConfig, method: Method | None, rows: Sequence[RowSize], *, on_gpu: bool
-) -> Forecast | None:
+def forecast(run: RunConfig, method: Method | None, rows: Sequence[RowSize], *, on_gpu: bool) -> Forecast | None:
     """None: the configuration is not here, or the method's layers cannot be made without weights."""
     configuration = read_configuration(run.model)
     if configuration is None:

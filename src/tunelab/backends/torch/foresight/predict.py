@@ -51,7 +51,7 @@ def traced(
             _followed(run, method, _cut(configuration, known, number), batch, on_gpu=on_gpu) for number in (FEW, MORE)
         )
         whole = _extrapolated(few, more, deepest)
-        if method is None or not method.trains or whole.trained == trained(run, method, configuration):
+        if method is None or not method.trains or whole.trained == trained(run, method, dict(configuration)):
             return whole
     return _followed(run, method, dict(configuration), batch, on_gpu=on_gpu)
 
