@@ -26,13 +26,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from side_by_side.workloads import FLAN_T5, GEMMA, GPT2, LLAMA, Shape
 
-from tunelab.backends.torch.foresight.forecasting import FIRST_USE, batch_of, forecast_of
+from tunelab.backends.torch.foresight.forecasting import FIRST_USE, batch_of, forecast
 from tunelab.backends.torch.foresight.network import NoText
 from tunelab.backends.torch.session import TorchSession
 from tunelab.backends.torch.storage import set_storage
 from tunelab.config.run import RunConfig
-from tunelab.forecast import HOLES, PROCESS, weights
+from tunelab.entries import HOLES, PROCESS, weights
 from tunelab.models.load import build
+from tunelab.study.planning.plan import method_of
 from tunelab.study.planning.planned import Revisions
 from tunelab.study.planning.run_config import method_run
 
@@ -53,6 +54,7 @@ METHODS: list[dict[str, Any]] = [
     {"peft_any": {"type": "LOHA", "r": 8}},
     {"layerwise": {"parts": [{"galore": PROJECTED}, {"lora": LOW}], "first": "attention"}},
 ]
+ENDS = {"pad_token_id": 0, "eos_token_id": 1, "decoder_start_token_id": 0}
 LENGTHS = (187, 160, 142, 131, 125, 117, 98, 64)
 """Of rows, about those of GSM8K; the last third of each is learned."""
 
@@ -63,7 +65,7 @@ def planned(folder: Path, shape: str, precision: str, tokens: int) -> list[RunCo
 
     sizes = SHAPES[shape]
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps({"model_type": sizes.type, **sizes.sizes}))
+    (folder / "config.json").write_text(json.dumps({"model_type": sizes.type, **sizes.sizes, **ENDS}))
     plan = tunelab.load_study(
         {"model": str(folder), "tasks": [{"name": "restaurants", "metrics": ["loss"]}], "methods": METHODS,
          "precision": precision, "batch": {"max_tokens": tokens}, "threads": 1}
@@ -87,7 +89,6 @@ def measured(run: RunConfig, configuration: dict[str, Any], sizes: list[tuple[in
     """MiB that three steps take at their highest, above the model with its method."""
     from transformers import AutoConfig
 
-    from tunelab.study.planning.plan import method_of
     from tunelab.training.telemetry import ResidentMemory
 
     torch.manual_seed(0)
@@ -125,8 +126,8 @@ def case(run: RunConfig, shape: str, tokens: int, *, mapped: bool) -> dict[str, 
         sizes = rows(shape, tokens)
         configuration = json.loads((Path(run.model.name) / "config.json").read_text())
         found = measured(run, configuration, sizes)
-        forecast = forecast_of(run, sizes, on_gpu=False)
-        parts = {} if forecast is None else forecast.train
+        told_of = forecast(run, method_of(run.method), sizes, on_gpu=False)
+        parts = {} if told_of is None else told_of.train
         told = {"measured": found, "trace": sum(size for name, size in parts.items() if name not in (PROCESS, HOLES))}
         told["trace"] = (told["trace"] - weights(parts) + FIRST_USE) / MIB
         os.write(outlet, json.dumps({**told, "holes": parts.get(HOLES, 0) / MIB, "parts": parts}).encode())

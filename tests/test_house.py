@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "tunelab"
 FLOORS = [
     {"errors", "near", "files", "records", "device", "stages"},
-    {"entries", "ownership", "forecast"},
+    {"entries", "ownership"},
     {"config"},
     {"backend_contract", "tracker_contract", "study/record_files"},
     {"contracts", "data/cache"},

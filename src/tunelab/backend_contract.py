@@ -19,8 +19,8 @@ import numpy as np
 
 from tunelab.config.run import RunConfig
 from tunelab.config.schema import Generation, ModelSource, Precision, Products, StudyConfig
+from tunelab.entries import Device, Forecast
 from tunelab.errors import RunError
-from tunelab.forecast import Device, Forecast
 from tunelab.records import Batch, Decoded, Limits, Located, ParameterCount, RowSize, TextSide, TokenLoss, TokenRow
 
 if TYPE_CHECKING:

@@ -15,8 +15,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from tunelab.kernels.shapes import has_numbers
-
 BLOCK = 2**23
 """Entries of the largest dense block of a gradient: 32 MiB in fp32, two thousand rows of a 4096 x 4096 matrix."""
 MOST_ENTRIES = 2**31
@@ -151,3 +149,8 @@ def in_passes(layers: Mapping[str, Any], *, limit: int) -> list[dict[str, Any]]:
         passes[-1][name] = layer
         room -= size
     return passes
+
+
+def has_numbers(tensor: Tensor) -> bool:
+    """False on the meta device and of fake tensors: code that reads memory itself must ask."""
+    return tensor.device.type != "meta" and type(tensor).__name__ != "FakeTensor"

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tunelab.errors import ConfigError
-from tunelab.kernels.shapes import has_numbers
+from tunelab.kernels.sparse import has_numbers
 from tunelab.models.bitsandbytes_import import import_bitsandbytes
 from tunelab.models.targets import is_transposed, linear_layers, outputs_and_inputs
 

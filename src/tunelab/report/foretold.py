@@ -3,7 +3,7 @@ model."""
 
 from __future__ import annotations
 
-from tunelab.forecast import HOLES, MARKED, MIB, PROCESS, Forecast
+from tunelab.entries import HOLES, MARKED, MIB, PROCESS, Forecast
 from tunelab.records import RunResult
 from tunelab.report.frame import Comparison
 from tunelab.report.tables import Cell, Column, Table, words

@@ -12,8 +12,7 @@ from pydantic import ValidationError
 
 from tunelab.config.run import RunConfig
 from tunelab.contracts import Metric
-from tunelab.entries import Attempt, RunEntry, StudyRuns
-from tunelab.forecast import FILE, Forecast
+from tunelab.entries import FILE, Attempt, Forecast, RunEntry, StudyRuns
 from tunelab.records import Divergence, Prediction, Record, RunResult, StepRecord, ValidationRecord
 
 State = Literal["finished", "diverged", "failed", "pending"]

@@ -12,7 +12,7 @@ from tunelab.backend_contract import Backend, Memory, Session
 from tunelab.config.run import RunConfig
 from tunelab.config.schema import ModelSource, Precision, Products
 from tunelab.contracts import Method
-from tunelab.forecast import Device, Forecast
+from tunelab.entries import Device, Forecast
 from tunelab.records import Limits, Located, ParameterCount, RowSize, TextSide
 
 BYTES_OF_TOKEN = 32 * 1024

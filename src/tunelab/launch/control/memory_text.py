@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from tunelab.forecast import GIB, HOLES, PROCESS, Parts
+from tunelab.entries import GIB, HOLES, PROCESS, Parts
 from tunelab.report.numbers import memory
 from tunelab.report.tables import Cell, Column, Table, plain, words
 from tunelab.study.foresight.memory import MethodMemory, StudyMemory

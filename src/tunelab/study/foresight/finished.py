@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tunelab.config.run import RunConfig
+from tunelab.entries import FILE, Device
 from tunelab.files import write_atomically
-from tunelab.forecast import FILE, Device
 from tunelab.stages import stage
 from tunelab.study.foresight.known import foreseen
 from tunelab.study.planning.plan import method_of

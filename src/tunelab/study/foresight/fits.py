@@ -8,7 +8,7 @@ from typing import NamedTuple
 from tunelab.catalogue import load
 from tunelab.config.run import RunConfig
 from tunelab.contracts import Method
-from tunelab.forecast import Forecast
+from tunelab.entries import Forecast
 from tunelab.records import RowSize
 
 LEAST_TOKENS = 64

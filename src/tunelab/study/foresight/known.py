@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from tunelab.config.run import RunConfig
 from tunelab.contracts import Method
 from tunelab.data.kept import digest, looked_up
-from tunelab.forecast import Device, Forecast
+from tunelab.entries import Device, Forecast
 from tunelab.models.load import read_configuration
 from tunelab.records import RowSize
 from tunelab.study.planning.plan import load_backend

@@ -10,8 +10,8 @@ from typing import Any, Literal, NamedTuple
 from tunelab.backends.torch.speed.peaks import peak
 from tunelab.contracts import Method
 from tunelab.device import gpu_bytes
+from tunelab.entries import GIB, PHASES, Device, Forecast
 from tunelab.errors import ConfigError
-from tunelab.forecast import GIB, PHASES, Device, Forecast
 from tunelab.models.configurations import reads_sources
 from tunelab.models.load import read_configuration
 from tunelab.records import RowSize

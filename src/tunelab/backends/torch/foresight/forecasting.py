@@ -9,7 +9,7 @@ import numpy as np
 from tunelab.backends.torch.foresight.predict import Traced, highest, traced
 from tunelab.config.run import RunConfig
 from tunelab.contracts import Method
-from tunelab.forecast import HOLES, MIB, PROCESS, Forecast, Parts, weights
+from tunelab.entries import HOLES, MIB, PROCESS, Forecast, Parts, weights
 from tunelab.models.load import read_configuration
 from tunelab.records import Batch, RowSize, TokenRow
 
@@ -22,13 +22,6 @@ FIRST_USE = 22 * MIB
 """What a CPU's libraries add with their first products: threads, scratch, compiled kernels."""
 PREPARED = 110 * MIB
 """What is read and imported between loading and the first step, on a CPU: data and its libraries."""
-
-
-def forecast_of(run: RunConfig, rows: Sequence[RowSize], *, on_gpu: bool) -> Forecast | None:
-    """Of a run as its run.json has it."""
-    from tunelab.study.planning.plan import method_of
-
-    return forecast(run, method_of(run.method), rows, on_gpu=on_gpu)
 
 
 def forecast(run: RunConfig, method: Method | None, rows: Sequence[RowSize], *, on_gpu: bool) -> Forecast | None:

@@ -7,19 +7,43 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
 
-from tunelab.backends.torch.foresight.live import HEAD, Live
+from tunelab.backends.torch.foresight.live import GRADIENTS, HEAD, STATE, Live
+from tunelab.backends.torch.inputs import Inputs
 from tunelab.backends.torch.session import TorchSession
 from tunelab.backends.torch.storage import set_storage
 from tunelab.config.run import RunConfig
 from tunelab.contracts import Method
 from tunelab.models.added_tokens import check_trained, reserve_rows
 from tunelab.models.load import skeleton
+from tunelab.records import Batch
 
 
 class TracedSession(TorchSession):
+    """Says to `live` what is done, and for what the tensors are."""
+
     live: Live
+    fixed: set[int]
+    """Storages of the weights."""
+
+    def accumulate(self, batch: Batch, *, denominator: float, last: bool) -> Tensor:
+        loss = super().accumulate(batch, denominator=denominator, last=last)
+        gradients = (each.grad for each in self.model.parameters() if each.grad is not None)
+        self.live.settle(map(self.live.add, gradients), GRADIENTS)
+        return loss
+
+    def _inputs(self, batch: Batch) -> Inputs:
+        with unset_fake_temporarily():  # numbers that are known: where documents lie, how long they are
+            return super()._inputs(batch)
+
+    def gradient_norm(self) -> float:
+        self.live.moment += ", update"
+        return super().gradient_norm()
+
+    def update(self, *, learning_rate: float, max_norm: float | None) -> None:
+        super().update(learning_rate=learning_rate, max_norm=max_norm)
+        self.live.settle(self.live.alive() - self.fixed, STATE)
 
     def _head_loss(self, *head: Any, **settings: float) -> Tensor:
         with self.live.labelled(HEAD):

@@ -11,15 +11,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from tunelab.backends.torch.foresight.live import GRADIENTS, STATE, Live
+from tunelab.backends.torch.foresight.live import STATE, Live
 from tunelab.backends.torch.foresight.network import TracedSession, traced_session, trained
 from tunelab.config.run import RunConfig
 from tunelab.contracts import Method
-from tunelab.forecast import Parts
+from tunelab.entries import Parts
 from tunelab.kernels.linear_cross_entropy import TILE_NUMBERS
-from tunelab.records import Batch
+from tunelab.records import Batch, TokenRow
+from tunelab.training.step import take_step
 
 DEPTHS = (("num_hidden_layers", "n_layer", "n_layers", "num_layers"), ("num_decoder_layers", "decoder_layers"))
 """Fields of configurations: how many blocks there are, and how many of the decoder where there is one of its own."""
@@ -87,7 +89,7 @@ def _followed(
     run: RunConfig, method: Method | None, configuration: dict[str, Any], batch: Batch, *, on_gpu: bool
 ) -> Traced:
     mode = FakeTensorMode(allow_non_fake_inputs=True)
-    with _as_on(on_gpu=on_gpu):
+    with _as_on(on_gpu=on_gpu), torch.random.fork_rng(devices=[]):
         session = traced_session(run, method, configuration, mode, on_gpu=on_gpu)
         session.live = live = Live(on_cpu=not on_gpu)
         with mode, live:
@@ -95,7 +97,8 @@ def _followed(
             fixed, count = live.alive(), len(live.events)
             trains = method is not None and method.trains
             if trains:
-                _train(live, session, batch, fixed=fixed, clip=run.optimizer.clip)
+                session.fixed = fixed
+                _train(session, batch, run)
             state = sum(live._sizes[serial] for serial in live.alive() if live.labels[serial] == STATE)
             moments = live.highest(fixed=count)
             before, live.moment = len(live.events), "losses"
@@ -105,16 +108,24 @@ def _followed(
     return Traced(moments, losses, weights, state, numbers)
 
 
-def _train(live: Live, session: TracedSession, batch: Batch, *, fixed: set[int], clip: float | None) -> None:
+class _Steps:
+    """The same micro-batch, step by step."""
+
+    num_steps = 2
+
+    def __init__(self, batch: Batch) -> None:
+        self._rows = list(batch.rows)
+
+    def step(self, number: int) -> list[TokenRow]:
+        return self._rows
+
+
+def _train(session: TracedSession, batch: Batch, run: RunConfig) -> None:
     session.restart()
-    for step in ("first step", "later steps"):
-        live.moment = step
-        session.accumulate(batch, denominator=1.0, last=True)
-        live.settle((live.add(each.grad) for each in session.model.parameters() if each.grad is not None), GRADIENTS)
-        live.moment = f"{step}, update"
-        session._rule.gradient_norm()
-        session.update(learning_rate=1e-3, max_norm=clip)
-        live.settle(live.alive() - fixed, STATE)
+    steps, wide = _Steps(batch), run.model_copy(update={"batch": run.batch.model_copy(update={"max_tokens": 2**31})})
+    for number in range(1, steps.num_steps + 1):
+        session.live.moment = f"step {number}"
+        take_step(session, wide, steps, number, peak=1e-3)
 
 
 @contextmanager
