@@ -67,7 +67,10 @@ class Live(TorchDispatchMode):
         return made
 
     def add(self, tensor: Tensor, label: str | None = None) -> int:
-        """The number of its storage; a new one is alive from now on."""
+        """The number of its storage; a new one is alive from now on. 0: sparse ones have several, whose parts were
+        seen when they were made."""
+        if tensor.layout is not torch.strided:
+            return 0
         storage = tensor.untyped_storage()
         address = storage._cdata
         if address not in self._serials:

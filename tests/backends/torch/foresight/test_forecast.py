@@ -1,0 +1,190 @@
+"""Forecasts: what a trace without numbers says is alive is what a real session has alive, for every method file."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoConfig
+
+from tunelab import catalogue
+from tunelab.api.studies import load_study
+from tunelab.backends.torch.foresight import predict
+from tunelab.backends.torch.foresight.forecasting import batch_of, forecast
+from tunelab.backends.torch.foresight.live import KEPT, TEMPORARY, Live
+from tunelab.backends.torch.foresight.network import NoText, TracedSession
+from tunelab.backends.torch.storage import set_storage
+from tunelab.config.run import RunConfig
+from tunelab.contracts import Method
+from tunelab.entries import PROCESS, weights
+from tunelab.models.configurations import EMBEDDED
+from tunelab.models.load import build, read_configuration
+from tunelab.study.planning.planned import Revisions
+from tunelab.study.planning.run_config import method_run
+
+ROWS = ((40, 12, 0), (33, 11, 0), (17, 5, 0))
+PAIRS = ((12, 12, 28), (11, 11, 22), (5, 5, 12))
+TRAINED = [name for name in catalogue.names("methods") if catalogue.load("methods", name).trains]
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "galore": {"rank": 8}, "q_galore": {"rank": 8}, "apollo": {"rank": 8}, "lisa": {"layers": 1},
+    "sequential": {"parts": [{"full": {}}, {"lora": {}}], "shares": [0.5, 0.5]},
+    "layerwise": {"parts": [{"galore": {"rank": 8}}, {"lora": {}}], "first": "attention"},
+    "peft_any": {"type": "LOHA", "r": 4},
+}  # fmt: skip
+
+
+@cache
+def planned(
+    name: str, model: str = "tunelab/tiny", options: str = "{}", settings: str = "{}"
+) -> tuple[RunConfig, Method]:
+    given = {**EXAMPLES.get(name, {}), **json.loads(options)}
+    study = {"model": model, "tasks": ["restaurants"], "methods": [{name: given}], **json.loads(settings)}
+    plan = load_study(study)
+    (method,) = plan.methods
+    revisions = Revisions(precision=plan.study.precision if plan.study.precision != "auto" else "fp32")
+    run = method_run(
+        plan, plan.tasks[0], "torch", revisions, method=method, seed=0, candidate=method.candidates[0]
+    )  # fmt: skip
+    return run, method.method
+
+
+def really(run: RunConfig, method: Method, rows) -> dict[str, int]:
+    """What a session of real numbers has alive at its highest, by moment."""
+    configuration = read_configuration(run.model)
+    assert configuration is not None
+    options = {key: value for key, value in configuration.items() if key not in ("model_type", "architectures")}
+    config = AutoConfig.for_model(configuration["model_type"], **options)
+    torch.manual_seed(0)
+    model = method.attach(build(config, tied=configuration.get("tie_word_embeddings")), seed=0)
+    set_storage(model, precision=run.precision, weights=run.weights)
+    session = TracedSession(model, method, run, NoText(), [])
+    session.one_row, session.faster, _ = session._ways()[0]
+    session.fast = session.plain_head = True
+    session.live = live = Live(on_cpu=True)
+    with live:
+        predict._label_weights(live, session)
+        session.fixed, count = live.alive(), len(live.events)
+        predict._train(session, batch_of(rows), run)
+    return {moment: sum(parts.values()) for moment, parts in live.highest(fixed=count).items()}
+
+
+@pytest.mark.parametrize("name", [name for name in TRAINED if name != "sequential"])
+def test_what_is_alive_without_numbers_is_what_is_alive_with_them(name):
+    run, method = planned(name)
+    told = predict.traced(run, method, read_configuration(run.model) or {}, batch_of(ROWS), on_gpu=False)
+    totals = {moment: sum(parts.values()) for moment, parts in told.moments.items()}
+    for moment, real in really(run, method, ROWS).items():
+        assert totals[moment] == pytest.approx(real, rel=0.03), moment
+
+
+@pytest.mark.parametrize("name", ["full", "lora"])
+def test_the_same_of_an_encoder_and_a_decoder(name):
+    run, method = planned(name, "tunelab/tiny-seq2seq")
+    told = predict.traced(run, method, read_configuration(run.model) or {}, batch_of(PAIRS), on_gpu=False)
+    highest = max(sum(parts.values()) for parts in told.moments.values())
+    assert highest == pytest.approx(max(really(run, method, PAIRS).values()), rel=0.03)
+
+
+def test_parts_of_full_fine_tuning_are_sixteen_bytes_a_weight():
+    run, method = planned("full")
+    found = predict.traced(run, method, read_configuration(run.model) or {}, batch_of(ROWS), on_gpu=False)
+    assert found.trained == 4_000_000
+    assert found.weights["weights, trained, float32"] == 4 * found.trained
+    assert found.state == pytest.approx(8 * found.trained, rel=0.001)  # two moments, and a count a tensor
+    late = found.moments["step 2, backward, late"]
+    assert late["gradients"] == pytest.approx(4 * found.trained, rel=0.05)
+
+
+def test_a_base_of_four_bits_and_its_scales():
+    run, method = planned("qlora")
+    found = predict.traced(run, method, read_configuration(run.model) or {}, batch_of(ROWS), on_gpu=False)
+    held = 2_949_120  # weights of all linear layers but the head: 4 bits each, and a byte of scale for 64 of them
+    codes = found.weights["weights, frozen, uint8"]
+    assert held * (1 / 2 + 1 / 64) == pytest.approx(codes, rel=0.01)
+
+
+def test_a_deep_model_by_two_and_three_of_its_blocks_is_the_whole_one(tmp_path):
+    configuration = json.loads((EMBEDDED["tunelab/tiny"] / "config.json").read_text())
+    run, method = planned("lora")
+    deep = {**configuration, "num_hidden_layers": 9}
+    told = predict.traced(run, method, deep, batch_of(ROWS), on_gpu=False)
+    whole = predict._followed(run, method, deep, batch_of(ROWS), on_gpu=False)
+    assert told.trained == whole.trained and told.weights == whole.weights
+    totals = [{moment: sum(parts.values()) for moment, parts in each.moments.items()} for each in (told, whole)]
+    assert max(totals[0].values()) == pytest.approx(max(totals[1].values()), rel=0.01)
+    for moment, size in totals[1].items():
+        assert totals[0][moment] == pytest.approx(size, rel=0.1), moment
+
+
+def test_a_method_that_is_not_the_same_in_every_block_is_followed_whole():
+    configuration = json.loads((EMBEDDED["tunelab/tiny"] / "config.json").read_text())
+    run, method = planned("lora", options=json.dumps({"targets": r".*layers\.[0-4]\..*q_proj"}))
+    deep = {**configuration, "num_hidden_layers": 9}
+    told = predict.traced(run, method, deep, batch_of(ROWS), on_gpu=False)
+    assert told.trained == 5 * 2 * 256 * 8
+
+
+def test_checkpointed_activations_and_smaller_batches_keep_less():
+    whole, method = planned("lora")
+    checkpointed, _ = planned("lora", settings=json.dumps({"activation_checkpointing": True}))
+    sizes = [forecast(run, method, ROWS, on_gpu=False) for run in (whole, checkpointed)]
+    assert sizes[0] is not None and sizes[1] is not None
+    assert sizes[1].train[KEPT] < 0.5 * sizes[0].train[KEPT]
+    smaller = forecast(whole, method, ROWS[:1], on_gpu=False)
+    assert smaller is not None and smaller.train[KEPT] < 0.6 * sizes[0].train[KEPT]
+
+
+def test_a_gpu_holds_no_process_and_bf16_weights_half():
+    run, method = planned("lora", settings=json.dumps({"precision": "bf16"}))
+    found = forecast(run, method, ROWS, on_gpu=True)
+    assert found is not None and found.device == "cuda"
+    assert PROCESS not in found.train
+    assert found.load["weights, frozen, bfloat16"] == pytest.approx(2 * 4_000_000, rel=0.01)
+    assert found.above("train") == found.total("train") - weights(found.load) > 0
+
+
+def test_methods_of_several_parts_take_what_their_largest_part_takes():
+    (both, method), (full, alone) = planned("sequential"), planned("full")
+    found, largest = forecast(both, method, ROWS, on_gpu=False), forecast(full, alone, ROWS, on_gpu=False)
+    assert found is not None and largest is not None
+    assert found.total("train") == pytest.approx(largest.total("train"), rel=0.01)
+
+
+def test_nothing_of_a_forecast_is_drawn_or_left_behind():
+    run, method = planned("rosa")
+    state = torch.random.get_rng_state()
+    forecast(run, method, ROWS, on_gpu=False)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert torch.UntypedStorage.resize_.__name__ != "<lambda>"
+
+
+def test_storages_are_counted_once_while_they_live():
+    live = Live(on_cpu=True)
+    with live:
+        first = torch.zeros(1024)
+        view = first[10:].reshape(-1, 2)
+        second = first + 1
+        del first
+        del view, second
+    assert [event.num_bytes for event in live.events] == [4096, 4096, -4096, -4096]
+    assert live.highest(fixed=0) == {"before": {KEPT: 8192}}
+
+
+def test_what_a_backward_pass_makes_is_temporary():
+    weight = torch.ones(8, 8, requires_grad=True)
+    live = Live(on_cpu=True)
+    with live:
+        live.moment = "step"
+        (weight * 2).sum().backward()
+    assert {event.moment for event in live.events} >= {"step", "step, backward"}
+    assert TEMPORARY in set(live.labels.values())
+
+
+def test_no_configuration_is_no_forecast(tmp_path: Path):
+    run, method = planned("lora")
+    away = run.model_copy(update={"model": run.model.model_copy(update={"name": "nobody/knows-it"})})
+    assert forecast(away, method, ROWS, on_gpu=False) is None

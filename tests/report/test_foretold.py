@@ -1,0 +1,58 @@
+"""Predicted memory beside measured: which numbers are held against each other, and when a difference is marked."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from tunelab.entries import FILE, Forecast
+from tunelab.records import PhaseCost
+from tunelab.report.foretold import foretold_table, measured_mib
+
+MIB = 2**20
+
+
+def result(*, device: str, peak_mib: float, process_mib: float | None = 400):
+    process = None if process_mib is None else process_mib / 1024
+    phases = {"train": PhaseCost(seconds=1, peak_gib=peak_mib / 1024)}
+    return SimpleNamespace(phases=phases, process_gib=process, provenance=SimpleNamespace(device=device))
+
+
+def forecast(*, device="cpu", **train: int) -> Forecast:
+    parts = {name.replace("_", " "): size * MIB for name, size in train.items()}
+    load = {"process": 400 * MIB} if device == "cpu" else {}
+    return Forecast(device=device, load=load, train=parts, evaluate={}, save={})
+
+
+def comparison(*runs):
+    found = [
+        SimpleNamespace(state="finished", forecast=told, result=measured, entry=SimpleNamespace(method="lora"))
+        for told, measured in runs
+    ]
+    return SimpleNamespace(groups=[SimpleNamespace(task="rows", runs=found)])
+
+
+def test_a_process_is_on_neither_side():
+    told = forecast(process=500, weights=100, optimizer_state=60)
+    table = foretold_table(comparison((told, result(device="cpu", peak_mib=650))))  # pyright: ignore
+    assert table is not None
+    texts = [cell.text for cell in table.rows[0]]
+    assert texts[:4] == ["lora", "250", "260", "+4%"]
+    assert texts[4] == "100" and texts[6] == "60" and texts[-1] == "100"
+
+
+@pytest.mark.parametrize(("measured", "said"), [(114, "-12%"), (130, "-23% *"), (80, "+25% *")])
+def test_a_large_difference_is_marked(measured, said):
+    told = forecast(device="cuda", weights=100)
+    table = foretold_table(comparison((told, result(device="NVIDIA H200", peak_mib=measured))))  # pyright: ignore
+    assert table is not None and table.rows[0][3].text == said
+
+
+def test_without_a_forecast_there_is_no_table():
+    assert foretold_table(comparison((None, result(device="cpu", peak_mib=650)))) is None  # pyright: ignore
+
+
+def test_a_process_that_was_not_measured_leaves_the_measured_out():
+    assert measured_mib(result(device="cpu", peak_mib=650, process_mib=None)) is None  # pyright: ignore
+    assert FILE == "forecast.json"
