@@ -59,6 +59,10 @@ class OutOfMemory(RunError):
     """The device had not the memory for what was asked of it; what that held is free again."""
 
 
+class NoMemory(RunError):
+    """A run that has not the memory to go on, whatever is tried."""
+
+
 class RunBusy(RunError):
     """A run's folder is being written by another living process; nothing is wrong with the run."""
 

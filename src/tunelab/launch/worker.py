@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tunelab.errors import Diverged, RunBusy, Stopped, TunelabError
+from tunelab.errors import Diverged, NoMemory, RunBusy, Stopped, TunelabError
 from tunelab.files import refusal_of
 from tunelab.launch.warm.imports import importing
 from tunelab.records import Divergence
@@ -34,6 +34,17 @@ STOPPED = 75
 BROKEN = 70
 """Exit status: by an error that nobody foresaw (EX_SOFTWARE); another attempt may do better."""
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+
+
+def _advice(folder: RunFolder) -> str:
+    """What would fit; nothing where that fails too, for the failure itself must be named."""
+    from tunelab.study.foresight.advice import advice
+
+    try:
+        return advice(folder.read_run())
+    except Exception:
+        traceback.print_exc()
+        return ""
 
 
 def work(
@@ -59,6 +70,8 @@ def work(
         return STOPPED
     except Diverged as error:
         message, divergence = str(error), Divergence(step=error.step, phases=error.phases)
+    except NoMemory as error:
+        message = f"{error}{_advice(folder)}"
     except TunelabError as error:
         message = str(error)
     except OSError as error:  # a full disk says all there is to say; any other is a defect, as below

@@ -13,7 +13,7 @@ from typing import NamedTuple, SupportsFloat
 from tunelab.backend_contract import Order, Session
 from tunelab.config.run import RunConfig
 from tunelab.data.tokens import batching
-from tunelab.errors import Diverged, OutOfMemory, RunError
+from tunelab.errors import Diverged, NoMemory, OutOfMemory
 from tunelab.records import Batch, TokenRow
 from tunelab.training.narrow.loss_scale import LOWEST
 from tunelab.training.schedule import learning_rate
@@ -97,7 +97,7 @@ def _whole_step(session: Session, run: RunConfig, rows: Sequence[TokenRow], *, k
     """All of a step, in micro-batches of half the size whenever memory runs out; they stay that small.
 
     Raises:
-        RunError: memory ran out for one row alone.
+        NoMemory: memory ran out for one row alone.
     """
     while True:
         most = session.most_tokens or run.batch.max_tokens
@@ -109,7 +109,7 @@ def _whole_step(session: Session, run: RunConfig, rows: Sequence[TokenRow], *, k
         session.forget()
         longest = max(row.num_tokens for row in rows)
         if most <= longest:
-            raise RunError(
+            raise NoMemory(
                 f"memory ran out while one row of {longest} tokens was trained; lower batch.max_length, or set "
                 "activation_checkpointing: true"
             )
@@ -121,7 +121,7 @@ def take_step(session: Session, run: RunConfig, order: Order, number: int, *, pe
 
     Raises:
         Diverged: the loss or the gradient norm is not finite; nothing after it would mean anything.
-        RunError: a gradient that is looked at is not finite; memory ran out for one row.
+        RunError: a gradient that is looked at is not finite; memory ran out for one row (NoMemory).
     """
     scale = session.loss_scale
     done = _whole_step(session, run, order.step(number), key=(run.seed, number))

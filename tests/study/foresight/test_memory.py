@@ -10,7 +10,7 @@ from tunelab.entries import Forecast
 from tunelab.errors import ConfigError
 from tunelab.study.foresight import memory
 from tunelab.study.foresight.fits import Setting, cut, way_out
-from tunelab.study.foresight.memory import asked_of, at_most, size_of, study_memory
+from tunelab.study.foresight.memory import asked_of, filled, size_of, study_memory
 from tunelab.study.planning.planned import Revisions
 from tunelab.study.planning.run_config import method_run
 
@@ -28,7 +28,7 @@ def setting_of(name: str, **batch) -> Setting:
     run = method_run(
         plan, plan.tasks[0], "torch", Revisions(), method=planned, seed=0, candidate=planned.candidates[0]
     )  # fmt: skip
-    return Setting(run, planned.method, at_most(plan, 512))
+    return Setting(run, planned.method, filled(plan.study.model, run.batch, 512))
 
 
 @pytest.mark.parametrize(
@@ -60,11 +60,11 @@ def test_a_gpu_that_is_not_here():
 
 def test_rows_of_the_longest_length_fill_a_micro_batch():
     plan = load_study({**STUDY, "batch": {"max_length": 100, "examples": 3}})
-    assert at_most(plan, 4096) == ((100, 100, 0),) * 3
-    assert at_most(plan, 250) == ((100, 100, 0),) * 2
-    assert at_most(plan, 50) == ((100, 100, 0),)
+    assert filled(plan.study.model, plan.study.batch, 4096) == ((100, 100, 0),) * 3
+    assert filled(plan.study.model, plan.study.batch, 250) == ((100, 100, 0),) * 2
+    assert filled(plan.study.model, plan.study.batch, 50) == ((100, 100, 0),)
     pairs = load_study({**STUDY, "model": "tunelab/tiny-seq2seq", "batch": {"max_length": 100, "examples": 3}})
-    assert at_most(pairs, 4096) == ((100, 100, 100),) * 3
+    assert filled(pairs.study.model, pairs.study.batch, 4096) == ((100, 100, 100),) * 3
 
 
 def test_rows_of_a_smaller_batch():

@@ -24,7 +24,7 @@ from tunelab.config.run import RunConfig
 from tunelab.config.schema import Generation
 from tunelab.contracts import Method
 from tunelab.data.tokens.encoded import label_edges
-from tunelab.errors import OutOfMemory, RunError
+from tunelab.errors import NoMemory, OutOfMemory
 from tunelab.kernels.linear_cross_entropy import token_losses
 from tunelab.models import inference
 from tunelab.models.generation_file import end_tokens, write_beside
@@ -176,7 +176,7 @@ class TorchSession(Paths, Session):
 
         if not device.fits(work, on=device.chosen()):
             rule = "smaller batches do not help; an optimizer with smaller states (adamw8bit, adafactor) does"
-            raise RunError(f"memory ran out while the optimizer moved the weights: {rule}, or another method")
+            raise NoMemory(f"memory ran out while the optimizer moved the weights: {rule}, or another method")
         if self._scale is not None:
             self._scale.step(overflowed=False)
 

@@ -8,6 +8,7 @@ import re
 from typing import Any, Literal, NamedTuple
 
 from tunelab.backends.torch.speed.peaks import peak
+from tunelab.config.schema import BatchSettings, ModelSource
 from tunelab.contracts import Method
 from tunelab.device import gpu_bytes
 from tunelab.entries import GIB, PHASES, Device, Forecast
@@ -118,17 +119,17 @@ def _of_method(plan: Plan, backend: str, task: PlannedTask, planned: PlannedMeth
         seed=plan.study.seeds[0],
         candidate=candidate,
     )
-    setting = Setting(run, method, at_most(plan, run.batch.max_tokens))
+    setting = Setting(run, method, filled(plan.study.model, run.batch, run.batch.max_tokens))
     forecast = foreseen(run, method, setting.rows, on=asked.device)
     if forecast is None:
         return MethodMemory(planned.label, task.name, backend, setting.rows, forecast, None, None)
     fits = forecast.peak <= asked.limit
-    foresee = functools.partial(_foreseen, on=asked.device)
+    foresee = functools.partial(foreseen_setting, on=asked.device)
     way = None if fits else way_out(setting, asked.limit, foresee)
     return MethodMemory(planned.label, task.name, backend, setting.rows, forecast, fits, way)
 
 
-def _foreseen(setting: Setting, *, on: Device) -> Forecast | None:
+def foreseen_setting(setting: Setting, *, on: Device) -> Forecast | None:
     return foreseen(setting.run, setting.method, setting.rows, on=on)
 
 
@@ -141,11 +142,10 @@ def _revisions(plan: Plan, backend: str, asked: Asked) -> Revisions:
     return Revisions(precision=precision, threads=threads, max_tokens=own.max_tokens())
 
 
-def at_most(plan: Plan, max_tokens: int) -> tuple[RowSize, ...]:
+def filled(model: ModelSource, batch: BatchSettings, max_tokens: int) -> tuple[RowSize, ...]:
     """Rows of the longest length that fill a micro-batch, all of them learned: no data is read for a forecast."""
-    length = plan.study.batch.max_length
-    count = max(1, min(max_tokens // length, plan.study.batch.examples))
-    configuration = read_configuration(plan.study.model)
+    length, configuration = batch.max_length, read_configuration(model)
+    count = max(1, min(max_tokens // length, batch.examples))
     source = length if configuration is not None and reads_sources(configuration) else 0
     return ((length, length, source),) * count
 
