@@ -97,6 +97,9 @@ def test_parts_of_full_fine_tuning_are_sixteen_bytes_a_weight():
     assert found.state == pytest.approx(8 * found.trained, rel=0.001)  # two moments, and a count a tensor
     late = found.moments["step 2, backward, late"]
     assert late["gradients"] == pytest.approx(4 * found.trained, rel=0.05)
+    told = forecast(run, method, ROWS, on_gpu=True)
+    assert told is not None and told.total("save") == pytest.approx(12 * found.trained, rel=0.01)
+    assert told.peak == told.total("train") and told.highest == "train"
 
 
 def test_a_base_of_four_bits_and_its_scales():
@@ -188,3 +191,13 @@ def test_no_configuration_is_no_forecast(tmp_path: Path):
     run, method = planned("lora")
     away = run.model_copy(update={"model": run.model.model_copy(update={"name": "nobody/knows-it"})})
     assert forecast(away, method, ROWS, on_gpu=False) is None
+
+
+def test_a_model_whose_code_asks_for_numbers_is_no_forecast(monkeypatch):
+    run, method = planned("lora")
+
+    def asks(*given, **options):
+        raise RuntimeError(".numpy() is not supported for tensor subclasses.")
+
+    monkeypatch.setattr(predict, "traced_session", asks)
+    assert forecast(run, method, ROWS, on_gpu=False) is None

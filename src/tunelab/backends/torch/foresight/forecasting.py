@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tunelab.backends.torch.foresight.live import STATE
 from tunelab.backends.torch.foresight.predict import Traced, highest, traced
+from tunelab.backends.torch.paths import FAILURES
 from tunelab.config.run import RunConfig
 from tunelab.contracts import Method
 from tunelab.entries import HOLES, MIB, PROCESS, Forecast, Parts, weights
@@ -32,7 +34,7 @@ def forecast(run: RunConfig, method: Method | None, rows: Sequence[RowSize], *, 
     batch = batch_of(rows)
     try:
         found = [traced(run, each, configuration, batch, on_gpu=on_gpu) for each in _parts(method)]
-    except NotImplementedError:
+    except (*FAILURES, ImportError):  # a model's or a tuner's own code that asks tensors for numbers
         return None
     process: Parts = {} if on_gpu else {PROCESS: LIBRARIES}
     busy: Parts = {} if on_gpu else {PROCESS: LIBRARIES + PREPARED + FIRST_USE}
@@ -43,7 +45,7 @@ def forecast(run: RunConfig, method: Method | None, rows: Sequence[RowSize], *, 
         load={**process, **first.weights},
         train={**busy, **trained},
         evaluate={**busy, **highest(found[-1].losses)},
-        save={**busy, **first.weights},
+        save={**busy, **first.weights, **({STATE: first.state} if first.state else {})},
     )
 
 
