@@ -94,7 +94,7 @@ def test_parts_of_full_fine_tuning_are_sixteen_bytes_a_weight():
     found = predict.traced(run, method, read_configuration(run.model) or {}, batch_of(ROWS), on_gpu=False)
     assert found.trained == 4_000_000
     assert found.weights["weights, trained, float32"] == 4 * found.trained
-    assert found.state == pytest.approx(8 * found.trained, rel=0.02)  # two moments, a count a tensor, and what waits for gc
+    assert found.state == pytest.approx(8 * found.trained, rel=0.02)  # two moments, a count a tensor, garbage
     late = found.moments["step 2, backward, late"]
     assert late["gradients"] == pytest.approx(4 * found.trained, rel=0.05)
     told = forecast(run, method, ROWS, on_gpu=True)
