@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
 import platform
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
 
+LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
 OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
@@ -56,6 +59,15 @@ def number() -> int:
     import torch
 
     return torch.cuda.device_count() if on_gpu() else 0
+
+
+def cpu_bytes() -> int:
+    """Memory that this process may have: the machine's, or its control group's where that is less."""
+    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for file in LIMITS:
+        with suppress(OSError, ValueError):  # none, or 'max'
+            found.append(int(file.read_text()))
+    return min(found)
 
 
 def gpu_bytes() -> int | None:

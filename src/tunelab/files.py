@@ -8,6 +8,7 @@ import os
 import stat
 import unicodedata
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 LONGEST_NAME = 100
@@ -70,7 +71,8 @@ def last_lines(path: Path, count: int) -> list[str]:
 def share_weights(folder: Path) -> None:
     """safetensors makes its files private; they get the permissions that every other file here gets."""
     for file in folder.rglob("*.safetensors"):
-        file.chmod(folder.stat().st_mode & 0o666)
+        with suppress(PermissionError):  # a file system without permissions
+            file.chmod(folder.stat().st_mode & 0o666)
 
 
 def no_file(path: Path) -> str | None:

@@ -68,7 +68,7 @@ def test_run_makes_it_again_and_keeps_what_was_there(command, copied, name, how)
     dry = command("run", copied.file, "--out", copied.out, "--dry-run")
     assert dry.status == 0 and (name == "run.json" or "train (damaged" in lines_of(dry))
     answer = command("run", copied.file, "--out", copied.out, "--cluster", "in-process")
-    assert answer.status == 0 and f"{name}: " in lines_of(answer) and "the run begins anew" in lines_of(answer)
+    assert answer.status == 0 and f"{name}: " in lines_of(answer) and "it is made again" in lines_of(answer)
     assert RunFolder(folder).read_result() is not None
     assert (copied.out / "damaged" / folder.name / "predictions.jsonl").exists()
     assert [(other / "result.json").stat().st_mtime_ns for other in others] == stamps

@@ -32,7 +32,7 @@ def failure(folder) -> str:
 def test_the_way_out_was_predicted(folder):
     said = failure(folder)
     assert said.startswith("memory ran out while one row of 99 tokens was trained")
-    assert "; predicted at most " in said and " MiB in all; " in said
+    assert " MiB were predicted for one row, and there are " in said and "batch.max_tokens" not in said
 
 
 def test_a_prediction_that_breaks_hides_no_failure(folder, monkeypatch):

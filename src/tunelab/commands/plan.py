@@ -21,15 +21,19 @@ def plan(
     if device is not None and memory is None:
         raise ConfigError("--device says where the size of --memory is: give --memory too")
     with at_work(f"planning {study}"):
-        preview = tunelab.plan(study, overrides=overrides or ())
+        planned = tunelab.load_study(study, overrides=overrides or ())
         from tunelab.launch.printing import console, plan_text, width_of
+        from tunelab.study.planning.preview import preview
 
-        place = None if device is None else device.value
-        needed = None if memory is None else tunelab.memory(study, memory, device=place, overrides=overrides or ())
+        shown, needed = preview(planned), None
+        if memory is not None:
+            from tunelab.study.foresight.memory import asked_of, study_memory
+
+            needed = study_memory(planned, asked=asked_of(memory, device=None if device is None else device.value))
     if as_json:
-        print_json(preview.as_json() | ({} if needed is None else {"memory": needed.as_json()}))
+        print_json(shown.as_json() | ({} if needed is None else {"memory": needed.as_json()}))
         return
-    print(plan_text(preview, width=width_of(console())), end="")
+    print(plan_text(shown, width=width_of(console())), end="")
     if needed is not None:
         from tunelab.launch.control.memory_text import memory_text
 

@@ -21,6 +21,8 @@ from tunelab.errors import ConfigError
 from tunelab.files import no_file
 
 EMBEDDED_MODELS = "tunelab/"
+PIPES = ("/dev/fd/", "/proc/self/fd/")
+"""What a shell has opened already (`<(...)`): it has an end, unlike a pipe that stands in a folder."""
 """Model names with this prefix are never folders beside a study."""
 
 LITERAL_ESCAPE = (
@@ -127,7 +129,7 @@ def dump(config: StudyConfig) -> str:
 def _file_text(path: Path) -> str:
     way_out = "`tunelab init` writes a study"
     try:
-        if kind := no_file(path):
+        if not path.as_posix().startswith(PIPES) and (kind := no_file(path)):
             raise ConfigError(f"{path}: is {kind}; a study is a YAML file, and {way_out}")
         return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:

@@ -86,9 +86,10 @@ def run_study(
         else:
             runs, jobs = _submit(plan, revisions, store, submission, view)
         score_all(plan, store, runs)
-    if launch.cluster != "in-process":  # which is there to look into a run, not to compare
-        write_forecasts((each.run for each in runs if each.run is not None), store)
     comparison = write_study_report(plan, store)
+    if launch.cluster != "in-process" and jobs is None:  # in-process is there to look into a run, not to compare
+        if write_forecasts([each.run for each in runs if each.run is not None], store, told=view.told):
+            comparison = write_study_report(plan, store)
     failed = 0 if jobs else sum(1 for each in runs if each.run and not has_result(each, store))
     return Outcome(comparison, out, failed, rehearsed(out), jobs)
 

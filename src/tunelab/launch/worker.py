@@ -16,6 +16,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,10 @@ def work(
     except Diverged as error:
         message, divergence = str(error), Divergence(step=error.step, phases=error.phases)
     except NoMemory as error:
-        message = f"{error}{_advice(folder)}"
+        message = str(error)
+        with suppress(RunBusy):  # named first: what follows takes memory and time
+            folder.write_failure(" ".join(message.split()))
+        message += _advice(folder)
     except TunelabError as error:
         message = str(error)
     except OSError as error:  # a full disk says all there is to say; any other is a defect, as below

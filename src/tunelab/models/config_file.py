@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from tunelab.config.schema import ModelSource
+from tunelab.device import out_of_memory
 from tunelab.errors import ModelError, TunelabError
 
 LAYERS = (
@@ -28,7 +29,7 @@ MOST_LAYERS, LARGEST = 2000, 10**8
 """More than any model has; making the skeleton of far more would take hours."""
 FAULTS = (
     ValueError, TypeError, KeyError, AttributeError, IndexError, AssertionError, ZeroDivisionError, RuntimeError,
-    OSError, ImportError, MemoryError,
+    OSError, ImportError,
 )  # fmt: skip
 LONGEST = 300
 
@@ -78,11 +79,6 @@ def _problem(facts: Mapping[str, Any]) -> str | None:
                 return f"{key}: got {_kind(value)}; it is a whole number"
             if isinstance(value, int) and not 0 < value <= most:
                 return f"{key}: got {value}; it is at least 1 and at most {most}"
-    width, heads = (
-        next((facts[key] for key in keys if isinstance(facts.get(key), int)), None) for keys in (SIZES[:3], SIZES[4:])
-    )
-    if width and heads and not any(facts.get(key) for key in ("head_dim", "d_kv")) and width % heads:
-        return f"{width} values cannot be divided among {heads} attention heads"
     return None
 
 
@@ -110,7 +106,7 @@ def _is_fault(error: Exception) -> bool:
     """Whether a library may raise it of files that are no model's. RecursionError is a RuntimeError."""
     name = type(error).__name__  # classes of their own, which have moved between versions
     own = name == "SafetensorError" or name.startswith("StrictDataclass")
-    return (own or isinstance(error, FAULTS)) and not isinstance(error, TunelabError)
+    return (own or isinstance(error, FAULTS)) and not isinstance(error, TunelabError) and not out_of_memory(error)
 
 
 def _reason(error: BaseException) -> str:

@@ -19,7 +19,7 @@ import torch
 
 from tunelab import device
 from tunelab.config.schema import Generation
-from tunelab.errors import NoMemory, RunError
+from tunelab.errors import RunError
 from tunelab.models.beams import search
 from tunelab.models.choosing import Chooser, Text
 from tunelab.models.decoding import decode
@@ -105,7 +105,7 @@ def generate(
             continue
         longest = max(len(text.prompt) for text in waiting.values()) + settings.max_new_tokens
         if budget <= longest * settings.beams:
-            raise NoMemory(
+            raise RunError(
                 f"memory ran out while one text of up to {longest} tokens was generated; "
                 "lower generation.max_new_tokens, generation.beams or batch.max_length"
             )

@@ -8,6 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
+
 from tunelab.config.run import RunConfig
 from tunelab.config.study_yaml import parse_yaml
 from tunelab.errors import ConfigError, UnreadableRun
@@ -102,7 +104,15 @@ def damage(folder: Path) -> str | None:
                     return f"{folder / name}: is a folder"
                 lines_of(folder / name, kind.model_validate_json)
     except UnreadableRun as error:
+        if _is_of_another_version(error):
+            return None  # a result that another version reads is no damage: whoever reads it here is told so
         return str(error).partition(";")[0]
     except FileNotFoundError:
         return f"{folder / RUN}: is missing beside {RESULT}"
     return None
+
+
+def _is_of_another_version(error: UnreadableRun) -> bool:
+    """JSON that is whole, with other fields than these."""
+    cause = error.__cause__
+    return isinstance(cause, ValidationError) and all(each["type"] != "json_invalid" for each in cause.errors())

@@ -6,6 +6,7 @@ import os
 import pytest
 
 from report.study_folder import write_study
+from tunelab.errors import UnreadableRun
 from tunelab.launch.control.aside import put_aside_damaged, sweep_finished
 from tunelab.ownership import this_process
 from tunelab.study.executing.attempt import attempt
@@ -62,3 +63,11 @@ def test_of_damaged_runs_each_is_kept_under_a_name_of_its_own(folder):
         assert line.startswith(f"{folder.path / 'result.json'}: damaged") and not folder.path.exists()
     kept = sorted(path.name for path in (folder.study_folder / "damaged").iterdir())
     assert kept == [folder.path.name, f"{folder.path.name}-2"]
+
+
+def test_a_result_of_another_version_is_no_damage(folder):
+    facts = json.loads((folder.path / "result.json").read_text())
+    (folder.path / "result.json").write_text(json.dumps({**facts, "a_field_of_tomorrow": 1}))
+    assert list(put_aside_damaged(Store(folder.study_folder))) == [] and folder.path.is_dir()
+    with pytest.raises(UnreadableRun, match="another version"):
+        folder.read_result()

@@ -69,8 +69,26 @@ def test_rows_of_the_longest_length_fill_a_micro_batch():
 
 def test_rows_of_a_smaller_batch():
     rows = ((30, 5, 0), (20, 5, 0), (10, 5, 0))
-    assert cut(rows, 30) == rows[:1]  # tokens that are read, of a row without a source less those that are learned
+    assert cut(rows, 50) == rows[:2] and cut(rows, 49) == rows[:1]
     assert cut(rows, 1) == rows[:1] and cut(rows, 1000) == rows
+
+
+def test_sources_and_targets_are_counted_apart():
+    rows = ((10, 10, 40), (10, 10, 40), (10, 10, 20))
+    assert cut(rows, 80) == rows[:2] and cut(rows, 100) == rows
+    setting = setting_of("lora")
+    batch = setting.run.batch.model_copy(update={"max_tokens": 4096})
+    setting = Setting(setting.run.model_copy(update={"batch": batch}), setting.method, ((512, 512, 512),) * 8)
+    asked: list[Setting] = []
+    way_out(setting, 1, lambda each: asked.append(each) or forecast_of(2))
+    halves = [(each.run.batch.max_tokens, len(each.rows)) for each in asked if each.said[0].startswith("batch")]
+    assert halves == [(2048, 4), (1024, 2), (512, 1)]
+
+
+def test_smaller_batches_are_no_way_out_where_they_have_been_tried():
+    said: list[tuple[str, ...]] = []
+    way_out(setting_of("full"), 1, lambda each: said.append(each.said) or forecast_of(2), smaller=False)
+    assert said and not any(change.startswith("batch") for changes in said for change in changes)
 
 
 def test_the_first_change_that_is_enough_is_taken_and_was_predicted():

@@ -13,12 +13,14 @@ from tunelab.study.store import RunFolder, Store
 
 
 def put_aside_damaged(store: Store) -> Iterator[str]:
-    """A line for each that nobody executes right now."""
+    """A line for each that nobody executes right now: whether it is damaged is asked while nobody else can write."""
     for path in sorted(each for each in store.folder.glob("runs/*") if each.is_dir()):
-        folder = RunFolder(path)
-        damage, held = folder.damage(), folder.held()
-        if damage is not None and not (held and held.alive):
-            yield f"{damage}; the run begins anew, and what was there is kept in {_put_aside(store, path)}"
+        folder, damage = RunFolder(path), None
+        if folder.damage() is not None:
+            with suppress(RunBusy), folder.lock():
+                damage = folder.damage()
+        if damage is not None:
+            yield f"{damage}; it is made again, and what was there is kept in {_put_aside(store, path)}"
 
 
 def sweep_finished(store: Store) -> None:

@@ -76,14 +76,15 @@ def standing(each: StudyRun, store: Store, queue: Queue, *, watched: bool) -> St
     if each.run is None:
         return Standing(entry, "waiting", _waits_for_others(each))
     folder = store.run(entry.id)
-    if damage := folder.damage():
+    held = folder.held()
+    if not (held is not None and held.alive) and (damage := folder.damage()):
         return Standing(entry, "failed", f"{damage}; `tunelab run` makes it again", {"reason": damage})
     if folder.finished:
         return Standing(entry, "finished", "")
     divergence = folder.divergence()
     if divergence is not None and each.is_outcome:
         return Standing(entry, "diverged", f"at step {divergence.step}: an outcome of the search")
-    held, submitted = folder.held(), queue.of(entry.id)
+    submitted = queue.of(entry.id)
     job_id, job = submitted or (None, None)
     if held is not None and held.alive:
         return _running(entry, folder, held)

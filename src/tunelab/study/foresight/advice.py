@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import functools
-import os
 
 from tunelab.config.run import RunConfig
-from tunelab.device import gpu_bytes
+from tunelab.device import cpu_bytes, gpu_bytes
 from tunelab.entries import MIB, Device
 from tunelab.study.foresight.fits import Setting, way_out
 from tunelab.study.foresight.known import foreseen
@@ -21,13 +20,15 @@ def advice(run: RunConfig) -> str:
         return ""
     gpu = gpu_bytes()
     on: Device = "cpu" if gpu is None else "cuda"
-    limit = gpu or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    setting = Setting(run, method, filled(run.model, run.batch, run.batch.max_tokens))
+    limit = gpu or cpu_bytes()
+    setting = Setting(run, method, filled(run.model, run.batch, run.batch.max_length))  # smaller ones have been tried
     forecast = foreseen(run, method, setting.rows, on=on)
     if forecast is None:
         return ""
-    said = f"; predicted at most {forecast.peak // MIB:,} MiB, and there are {limit // MIB:,} MiB in all"
-    way = way_out(setting, min(limit, forecast.peak * 3 // 4), functools.partial(foreseen_setting, on=on))
+    said = f"; about {forecast.peak // MIB:,} MiB were predicted for one row, and there are {limit // MIB:,} MiB"
+    way = way_out(
+        setting, min(limit, forecast.peak * 3 // 4), functools.partial(foreseen_setting, on=on), smaller=False
+    )
     if way is None:
-        return f"{said}; no change of batch, checkpointing, optimizer or base is predicted to take a quarter less"
-    return f"{said}; with {', '.join(way.said)} at most {way.forecast.peak // MIB:,} MiB"
+        return f"{said}; no checkpointing, optimizer or base is predicted to take a quarter less"
+    return f"{said}; with {', '.join(way.said)} about {way.forecast.peak // MIB:,} MiB"

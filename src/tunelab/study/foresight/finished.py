@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from tunelab.config.run import RunConfig
 from tunelab.entries import FILE, Device
@@ -10,27 +10,39 @@ from tunelab.files import write_atomically
 from tunelab.stages import stage
 from tunelab.study.foresight.known import foreseen
 from tunelab.study.planning.plan import method_of
-from tunelab.study.store import Store
+from tunelab.study.store import RunFolder, Store
 
 
-def write_forecasts(runs: Iterable[RunConfig], store: Store) -> None:
-    """Into the folder of the first finished run of each method, task and back end, where none lies there: other seeds
-    have the same shapes up to the lengths of their rows."""
+def write_forecasts(runs: Iterable[RunConfig], store: Store, *, told: Callable[[str], None]) -> int:
+    """Into the folder of the first finished run of each method, task and back end: other seeds have the same shapes up
+    to the lengths of their rows. Returns how many are new. What goes wrong here is told, and no study's failure."""
     done: set[tuple[str, str, str]] = set()
+    written = 0
     for run in runs:
         key = (run.method["label"], run.task, run.backend)
         folder = store.run(run.id)
         if key in done or run.parents or run.ranks.count > 1 or not folder.finished:
             continue
-        result = folder.read_result()
-        if result is None or not result.largest_batch:
-            continue
         done.add(key)
-        method = method_of(run.method)
-        if method is None or (folder.path / FILE).exists():
-            continue
-        on: Device = "cpu" if result.provenance.device == "cpu" else "cuda"
-        with stage(f"predicting memory of {run.method['label']}, to compare it"):
-            found = foreseen(run, method, result.largest_batch, on=on)
-        if found is not None:
-            write_atomically(folder.path / FILE, found.model_dump_json(indent=1) + "\n")
+        try:
+            written += _write(run, folder)
+        except Exception as error:
+            told(
+                f"{run.method['label']}: its memory was not predicted: {type(error).__name__}: {error}".splitlines()[0]
+            )
+    return written
+
+
+def _write(run: RunConfig, folder: RunFolder) -> bool:
+    result, method = folder.read_result(), method_of(run.method)
+    if result is None or method is None or not result.largest_batch:
+        return False
+    on: Device = "cpu" if result.provenance.device == "cpu" else "cuda"
+    with stage(f"predicting memory of {run.method['label']}, to compare it"):
+        found = foreseen(run, method, result.largest_batch, on=on)
+    path = folder.path / FILE
+    text = "" if found is None else found.model_dump_json(indent=1) + "\n"
+    if not text or (path.exists() and path.read_text(encoding="utf-8", errors="replace") == text):
+        return False
+    write_atomically(path, text)
+    return True

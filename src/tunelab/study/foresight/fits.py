@@ -34,24 +34,25 @@ class WayOut(NamedTuple):
     forecast: Forecast
 
 
-def way_out(setting: Setting, limit: int, foresee: Foresee) -> WayOut | None:
+def way_out(setting: Setting, limit: int, foresee: Foresee, *, smaller: bool = True) -> WayOut | None:
     """The first of the changes, from those that change no number to those that make another method of it, with which
-    the peak is at most `limit` bytes. None: none of them is enough."""
-    for changed in _changes(setting):
+    the peak is at most `limit` bytes. None: none of them is enough. `smaller`: smaller micro-batches are among them."""
+    for changed in _changes(setting, smaller=smaller):
         forecast = foresee(changed)
         if forecast is not None and forecast.peak <= limit:
             return WayOut(changed.said, forecast)
     return None
 
 
-def _changes(setting: Setting) -> Iterator[Setting]:
+def _changes(setting: Setting, *, smaller: bool) -> Iterator[Setting]:
     """Alone, then together: what costs time before what costs exactness, that before another base."""
-    smaller, checkpointed = _smaller_batches(setting), _checkpointed(setting)
-    yield from smaller
+    checkpointed = _checkpointed(setting)
+    yield from _smaller_batches(setting) if smaller else []
     if checkpointed is not None:
         yield checkpointed
-        yield from _smaller_batches(checkpointed)
-    least = (_smaller_batches(checkpointed or setting) or [checkpointed or setting])[-1]
+        yield from _smaller_batches(checkpointed) if smaller else []
+    whole = checkpointed or setting
+    least = ([whole, *_smaller_batches(whole)] if smaller else [whole])[-1]
     narrow = _in_8_bits(setting)
     if narrow is not None:
         yield narrow
@@ -64,23 +65,23 @@ def _changes(setting: Setting) -> Iterator[Setting]:
 
 def _smaller_batches(setting: Setting) -> list[Setting]:
     """Micro-batches of half the tokens, and half of that; the same gradients up to the order of sums."""
-    found, longest = [], max(sum(row) - row[1] for row in setting.rows)
-    tokens = min(setting.run.batch.max_tokens, sum(sum(row) - row[1] for row in setting.rows))
-    while (tokens := tokens // 2) >= max(longest, LEAST_TOKENS):
+    found, sizes = [], [max(ids, source) for ids, _, source in setting.rows]
+    tokens = min(setting.run.batch.max_tokens, sum(sizes))
+    while (tokens := tokens // 2) >= max(*sizes, LEAST_TOKENS):
         batch = setting.run.batch.model_copy(update={"max_tokens": tokens})
+        run = setting.run.model_copy(update={"batch": batch})
         said = (*setting.said, f"batch.max_tokens={tokens}")
-        found.append(
-            Setting(setting.run.model_copy(update={"batch": batch}), setting.method, cut(setting.rows, tokens), said)
-        )
+        found.append(Setting(run, setting.method, cut(setting.rows, tokens), said))
     return found
 
 
 def cut(rows: Sequence[RowSize], tokens: int) -> tuple[RowSize, ...]:
-    """The first of the rows that fit into so many tokens, and at least one."""
-    kept, total = [], 0
+    """The first of the rows that fit into so many tokens, and at least one; sources and targets are counted apart, as
+    unpadded micro-batches have them."""
+    kept: list[RowSize] = []
     for row in rows:
-        total += sum(row) - row[1]
-        if kept and total > tokens:
+        sums = (sum(each[0] for each in [*kept, row]), sum(each[2] for each in [*kept, row]))
+        if kept and max(sums) > tokens:
             break
         kept.append(row)
     return tuple(kept)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import os
 import re
 from typing import Any, Literal, NamedTuple
 
 from tunelab.backends.torch.speed.peaks import peak
 from tunelab.config.schema import BatchSettings, ModelSource
 from tunelab.contracts import Method
-from tunelab.device import gpu_bytes
+from tunelab.device import cpu_bytes, gpu_bytes
 from tunelab.entries import GIB, PHASES, Device, Forecast
 from tunelab.errors import ConfigError
 from tunelab.models.configurations import reads_sources
@@ -153,8 +152,9 @@ def filled(model: ModelSource, batch: BatchSettings, max_tokens: int) -> tuple[R
 def _notes(plan: Plan, on: Device, found: list[MethodMemory]) -> list[str]:
     length = plan.study.batch.max_length
     notes = [
-        f"At most: no data is read, so micro-batches are full and rows are as long as batch.max_length ({length}); the "
-        "report says what the real rows give, beside what was measured"
+        f"No data is read: micro-batches are full and rows as long as batch.max_length ({length}), the most that real "
+        "rows give; the report says what those gave, beside what was measured. Keys and values of generated text are "
+        "not counted"
     ]
     untold = [each.method for each in found if each.forecast is None]
     if untold:
@@ -173,7 +173,7 @@ def asked_of(text: str, *, device: str | None = None) -> Asked:
     """
     kind = text.strip().lower()
     if kind == "cpu":
-        return Asked("cpu", os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+        return Asked("cpu", cpu_bytes())
     if kind == "gpu":
         if (found := gpu_bytes()) is None:
             raise ConfigError("--memory gpu: torch sees no GPU here; give its name or size: --memory t4, or "
