@@ -16,7 +16,8 @@ def shown(text, **options):
     print(json.dumps({"text": text, "seconds": time.process_time(), "modules": list(sys.modules)}), flush=True)
     sys.exit()
 
-cli.at_work = shown
+for module in (cli, sys.modules["tunelab.commands.plan"]):
+    module.at_work = shown
 cli.collect_seldom()
 cli.app(sys.argv[1:], prog_name="tunelab")
 """
