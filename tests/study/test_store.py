@@ -7,7 +7,8 @@ import pytest
 from tunelab import files
 from tunelab.entries import Attempt
 from tunelab.records import Prediction, StepRecord
-from tunelab.study.store import LAST_BYTES, RunFolder
+from tunelab.study.record_files import LAST_BYTES
+from tunelab.study.store import RunFolder
 
 
 def step(number: int) -> StepRecord:
