@@ -13,7 +13,7 @@ import pytest
 
 import tunelab
 
-NAMES = {"evaluate", "export", "generate", "init", "load_study", "plan", "report", "run", "score", "show"}
+NAMES = {"evaluate", "export", "generate", "init", "load_study", "memory", "plan", "report", "run", "score", "show"}
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
