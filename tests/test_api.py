@@ -79,7 +79,7 @@ def finished(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("name", ["load_study", "plan", "score", "init"])
+@pytest.mark.parametrize("name", ["load_study", "plan", "memory", "score", "init"])
 def test_the_light_examples_say_what_they_show(name, tmp_path, monkeypatch, capsys):
     run_examples(name, tmp_path, monkeypatch, capsys)
 
