@@ -34,10 +34,12 @@ class WrittenRun:
     def steps(self, first: int, last: int, *, loss: float = 1.0) -> None:
         for step in range(first, last + 1):
             facts = {"step": step, "loss": loss / step, "learning_rate": 0.1, "grad_norm": 2.0, "seconds": 10.0}
-            self.append("steps.jsonl", json.dumps({**facts, "tokens_per_second": 5.0 * loss}))
+            counted = {"num_tokens": 9, "num_supervised_tokens": 5, "ema_loss": loss / step}
+            self.append("steps.jsonl", json.dumps({**facts, **counted, "tokens_per_second": 5.0 * loss}))
 
     def validation(self, step: int) -> None:
         facts = {"step": step, "loss": 2.0, "perplexity": 7.4, "bits_per_token": 2.9, "sequence_loss": 9.0}
+        facts |= {"epoch": 1.0, "tokens": 5, "sequences": 1}
         self.append("validation.jsonl", json.dumps(facts))
 
     def finish(self, *, rouge: float = 0.5, steps: int = 4) -> None:
