@@ -56,6 +56,7 @@ def test_the_quickstart_leaves_the_documented_files(results):
     }  # fmt: skip
     for run in (results / "runs").iterdir():
         names = {path.name for path in run.iterdir()} - {RELEASED}
-        trained = set() if run.name.startswith("base") else {"steps.jsonl", "validation.jsonl", "model", "forecast.json"}
+        of_training = {"steps.jsonl", "validation.jsonl", "model", "forecast.json"}
+        trained = set() if run.name.startswith("base") else of_training
         assert names == {"run.json", "predictions.jsonl", "result.json", "log.txt", "attempts.jsonl"} | trained, run
         assert json.loads((run / "run.json").read_text())["task"] == "restaurants"
