@@ -139,7 +139,7 @@ def test_dropout_of_a_method_is_said_where_it_is_above_zero(tmp_path):
 def test_dropout_of_the_model_is_read_from_what_full_fine_tuning_saved(tmp_path):
     study = two_ends(tmp_path)
     folder = of(study, "torch", "full") / "model"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     (folder / "config.json").write_text(json.dumps({"resid_pdrop": 0.1, "attn_pdrop": 0.0, "n_layer": 2}))
     section = aligned(study)
     assert section.facts["dropout"] == {
