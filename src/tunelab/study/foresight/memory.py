@@ -180,7 +180,12 @@ def asked_of(text: str, *, device: str | None = None) -> Asked:
                               "--memory 16GiB --device gpu")  # fmt: skip
         return Asked("cuda", found)
     if kind[:1].isalpha():
-        known = peak(text)
+        try:
+            known = peak(text)
+        except ConfigError as error:
+            raise ConfigError(
+                f"--memory {text}: a size (16GiB), gpu, cpu or a GPU's name; {error}"
+            ) from None
         return Asked("cuda", int(known.memory_gib * USABLE * GIB), "bf16" if known.has_bf16 else "fp16")
     on_gpu = gpu_bytes() is not None if device is None else device == "gpu"
     return Asked("cuda" if on_gpu else "cpu", size_of(text))

@@ -25,7 +25,7 @@ from tunelab.training.step import take_step
 
 DEPTHS = (("num_hidden_layers", "n_layer", "n_layers", "num_layers"), ("num_decoder_layers", "decoder_layers"))
 """Fields of configurations: how many blocks there are, and how many of the decoder where there is one of its own."""
-BY_LAYER = ("layer_types", "sliding_window_pattern_list")
+BY_LAYER = ("layer_types",)
 """Lists with an entry a block."""
 FEW, MORE = 2, 3
 
