@@ -13,7 +13,7 @@ import pytest
 
 import tunelab
 
-NAMES = {"evaluate", "export", "generate", "init", "load_study", "memory", "plan", "report", "run", "score", "show"}
+NAMES = {"evaluate", "export", "generate", "init", "load_study", "memory", "plan", "report", "run", "score", "show", "time"}
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -79,7 +79,7 @@ def finished(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("name", ["load_study", "plan", "memory", "score", "init"])
+@pytest.mark.parametrize("name", ["load_study", "plan", "memory", "time", "score", "init"])
 def test_the_light_examples_say_what_they_show(name, tmp_path, monkeypatch, capsys):
     run_examples(name, tmp_path, monkeypatch, capsys)
 

@@ -5,6 +5,7 @@
     tunelab.init("train.jsonl", model="tunelab/tiny")   # a study for your own rows
     tunelab.plan("study.yaml")                          # what would be executed, with parameter counts
     tunelab.memory("study.yaml", "16GiB")               # what its methods will need, and which of them fit
+    tunelab.time("study.yaml", "h100")                  # how long they will take
     outcome = tunelab.run("study.yaml")                 # execute what is not finished, write the report
     outcome                                             # the comparison: a table in a notebook; outcome.to_pandas()
     best = outcome.run_folder("lora")                   # what generate, evaluate, export and show take
@@ -26,11 +27,12 @@ from typing import TYPE_CHECKING, Any
 
 from tunelab.api.models import evaluate, generate, init, score, show
 from tunelab.api.models import export as _export
-from tunelab.api.studies import load_study, memory, plan, run
+from tunelab.api.studies import load_study, memory, plan, run, time
 from tunelab.api.studies import report as _report
 
 __all__ = [
     "evaluate", "export", "generate", "init", "load_study", "memory", "plan", "report", "run", "score", "show",
+    "time",
 ]  # fmt: skip
 __version__ = "0.1.0"
 

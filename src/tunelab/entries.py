@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from tunelab.records import Record
+from tunelab.effort import Effort
+from tunelab.records import Record, RowSize
 
 BASE = "base"
 """The label of the untouched base model's row."""
@@ -170,6 +171,22 @@ MARKED = 0.15
 """A difference of predicted and measured, as a share of the measured one, from which on a report marks it."""
 
 
+class Efforts(Record):
+    """What a run computes, from a trace of one micro-batch. Of a method of several parts, of one of them."""
+
+    rows: tuple[RowSize, ...]
+    """Of that micro-batch."""
+    padded: bool
+    """Whether rows are filled up to the longest."""
+    micro_batch: Effort
+    """Forward and backward."""
+    update: Effort
+    first: Effort
+    """The first step: what is made once in a while by methods that make it (projections) is made there."""
+    losses: Effort
+    """The micro-batch without gradients."""
+
+
 class Forecast(Record):
     """Of one device; its phases' parts are all that is held at the phase's highest moment."""
 
@@ -178,6 +195,10 @@ class Forecast(Record):
     train: Parts
     evaluate: Parts
     save: Parts
+    efforts: tuple[Efforts, ...] = ()
+    """Of each part of the method, one after the other."""
+    seconds: dict[str, float] = {}
+    """Of phases, alone on a machine that was measured before."""
     notes: tuple[str, ...] = ()
     """What was guessed."""
 

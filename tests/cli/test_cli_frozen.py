@@ -26,7 +26,7 @@ VERBS = {
     ],
     "status": ["STUDY", "--out", "--json"],
     "cancel": ["STUDY", "--out"],
-    "plan": ["STUDY", "--json", "--memory", "--device", "--set"],
+    "plan": ["STUDY", "--json", "--memory", "--time", "--device", "--price", "--power", "--set"],
     "init": ["--train", "--test", "--validation", "--model", "--out", "--encoding", "--header", "--force"],
     "show": ["WHAT", "--examples", "--worst", "--rows", "--set"],
     "evaluate": ["MODEL", "--task", "--set", "--out", "--json", "--cluster", "--dry-run"],

@@ -11,6 +11,7 @@ from tunelab.api import given
 if TYPE_CHECKING:
     from tunelab.api.planned_memory import PlannedMemory
     from tunelab.api.planned_runs import PlannedRuns
+    from tunelab.api.planned_time import PlannedTime
     from tunelab.api.study_results import StudyComparison, StudyOutcome
     from tunelab.launch.view import View
     from tunelab.study.planning.planned import Plan
@@ -105,6 +106,36 @@ def memory(
 
     asked = asked_of(limit, device=device)
     return PlannedMemory(*study_memory(planned, asked=asked))
+
+
+def time(
+    study: str | Path | Mapping[str, Any] = "quickstart",
+    device: str | None = None,
+    *,
+    overrides: Sequence[str] = (),
+) -> PlannedTime:
+    """How long the methods of a study will take, from what a step computes and how long the rows are.
+
+    Args:
+        device: "cpu" or "gpu" of this machine, whose speed is measured once; a GPU's name ("h100"), of which it is an
+            estimate; left out: where runs execute on this machine.
+
+    Raises:
+        ConfigError: every problem of the study, or no such device.
+        DataError: data that is on this machine and cannot be read.
+
+    Example:
+        >>> needed = tunelab.time({"model": "tunelab/tiny", "tasks": ["restaurants"], "methods": ["lora"]}, "t4")
+        >>> [(each.method, each.duration.steps) for each in needed.methods]
+        [('lora', 471)]
+        >>> needed.seconds > needed.methods[0].duration.train > 0
+        True
+    """
+    planned = load_study(study, overrides=overrides)
+    from tunelab.api.planned_time import PlannedTime
+    from tunelab.study.foresight.time import study_time
+
+    return PlannedTime(*study_time(planned, device=device))
 
 
 def run(

@@ -32,11 +32,6 @@ class Dtype(str, Enum):
     fp16 = "fp16"
 
 
-class Device(str, Enum):
-    cpu = "cpu"
-    gpu = "gpu"
-
-
 class Listed(str, Enum):
     methods = "methods"
     tasks = "tasks"
@@ -104,8 +99,15 @@ PlannedMemory = Annotated[
         "--memory", metavar="SIZE|GPU", help="Predict what runs need: 16GiB, t4, h100, or gpu or cpu of this machine."
     ),
 ]
-MemoryDevice = Annotated[
-    Device | None, typer.Option("--device", help="Where a size of --memory is.", show_default="where runs execute here")
+PlannedTime = Annotated[bool, typer.Option("--time", help="Predict how long runs take.")]
+PlannedDevice = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        metavar="cpu|gpu|GPU",
+        help="Predict for this device, memory and time; a GPU by its name need not be here.",
+        show_default="where runs execute here",
+    ),
 ]
 ModelName = Annotated[
     str,

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from tunelab.commands.options import Json, MemoryDevice, Overrides, PlannedMemory, StudyName
+from tunelab.commands.options import (
+    Json,
+    Overrides,
+    PlannedDevice,
+    PlannedMemory,
+    PlannedTime,
+    Power,
+    Price,
+    StudyName,
+)
 from tunelab.commands.standing import print_json
-from tunelab.errors import ConfigError
 from tunelab.launch.terminal.at_work import at_work
 
 
@@ -12,29 +20,46 @@ def plan(
     study: StudyName,
     as_json: Json = False,
     memory: PlannedMemory = None,
-    device: MemoryDevice = None,
+    time: PlannedTime = False,
+    device: PlannedDevice = None,
+    price: Price = None,
+    power: Power = None,
     overrides: Overrides = None,
 ) -> None:
-    """Check a study, and print its runs with their parameters; with --memory, which of them fit."""
+    """Check a study, and print its runs with their parameters; with --memory, which of them fit; with --time, how long
+    they take; with --device, both for that device."""
     import tunelab
 
-    if device is not None and memory is None:
-        raise ConfigError("--device says where the size of --memory is: give --memory too")
+    time = time or price is not None or power is not None
+    if device is not None and memory is None and not time:
+        memory, time = device, True
     with at_work(f"planning {study}"):
-        planned = tunelab.load_study(study, overrides=overrides or ())
+        from tunelab.config.price import as_overrides
+
+        planned = tunelab.load_study(study, overrides=(*(overrides or ()), *as_overrides(price, power)))
         from tunelab.launch.printing import console, plan_text, width_of
         from tunelab.study.planning.preview import preview
 
-        shown, needed = preview(planned), None
+        shown, needed, took = preview(planned), None, None
         if memory is not None:
             from tunelab.study.foresight.memory import asked_of, study_memory
 
-            needed = study_memory(planned, asked=asked_of(memory, device=None if device is None else device.value))
+            needed = study_memory(planned, asked=asked_of(memory, device=device))
+        if time:
+            from tunelab.study.foresight.time import study_time
+
+            took = study_time(planned, device=device)
     if as_json:
-        print_json(shown.as_json() | ({} if needed is None else {"memory": needed.as_json()}))
+        more = {name: each.as_json() for name, each in (("memory", needed), ("time", took)) if each is not None}
+        print_json(shown.as_json() | more)
         return
-    print(plan_text(shown, width=width_of(console())), end="")
+    width = width_of(console())
+    print(plan_text(shown, width=width), end="")
     if needed is not None:
         from tunelab.launch.control.memory_text import memory_text
 
-        print("\n" + memory_text(needed, width=width_of(console())), end="")
+        print("\n" + memory_text(needed, width=width), end="")
+    if took is not None:
+        from tunelab.launch.control.time_text import time_text
+
+        print("\n" + time_text(took, width=width), end="")

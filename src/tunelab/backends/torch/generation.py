@@ -26,9 +26,9 @@ GENERATION_BATCH, LEAST_BATCH = 4, 16384
 small for the cache's sake, up to so many tokens."""
 
 
-def generation_tokens(max_tokens: int, place: torch.device) -> int:
+def generation_tokens(max_tokens: int, *, on_cpu: bool) -> int:
     """Of a generation batch, prompt, new tokens and beams counted."""
-    least = min(GENERATION_BATCH**2 * max_tokens, LEAST_BATCH) if place.type == "cpu" else 0
+    least = min(GENERATION_BATCH**2 * max_tokens, LEAST_BATCH) if on_cpu else 0
     return max(GENERATION_BATCH * max_tokens, least)
 
 

@@ -244,7 +244,7 @@ class TorchSession(Paths, Session):
                 ends=end_tokens(self.model, self.tokenizer),
                 first=label_edges(self.tokenizer).start if self.pairs else (),
                 pad=self.tokenizer.pad_token_id,
-                max_tokens=generation_tokens(self.run.batch.max_tokens, self.model.device),
+                max_tokens=generation_tokens(self.run.batch.max_tokens, on_cpu=self.model.device.type == "cpu"),
                 progress=progress,
                 note=self.notes.append,
             )

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from tunelab.backends.torch.speed.kept import known
 from tunelab.config.run import RunConfig
-from tunelab.entries import FILE, Device
+from tunelab.contracts import Method
+from tunelab.entries import FILE, Device, Forecast
 from tunelab.files import write_atomically
 from tunelab.stages import stage
+from tunelab.study.foresight.duration import duration
 from tunelab.study.foresight.known import foreseen
-from tunelab.study.planning.plan import method_of
+from tunelab.study.foresight.lengths import lengths
+from tunelab.study.planning.plan import method_of, parts
 from tunelab.study.store import RunFolder, Store
 
 
@@ -40,9 +44,21 @@ def _write(run: RunConfig, folder: RunFolder) -> bool:
     on: Device = "cpu" if result.provenance.device == "cpu" else "cuda"
     with stage(f"predicting memory of {run.method['label']}, to compare it"):
         found = foreseen(run, method, result.largest_batch, on=on)
+    found = found and found.model_copy(update={"seconds": _seconds(run, method, found)})
     path = folder.path / FILE
-    text = "" if found is None else found.model_dump_json(indent=1) + "\n"
+    text = "" if found is None else found.model_dump_json(indent=1, exclude={"efforts"}) + "\n"
     if not text or (path.exists() and path.read_text(encoding="utf-8", errors="replace") == text):
         return False
     write_atomically(path, text)
     return True
+
+
+def _seconds(run: RunConfig, method: Method, found: Forecast) -> dict[str, float]:
+    """Where this machine was measured before; nothing is measured at the end of a study."""
+    speed = known(threads=run.threads)
+    of_run = parts(run)
+    if speed is None or not found.efforts or (rows := lengths(of_run.task, run)) is None:
+        return {}
+    reads = {metric.reads for metric in of_run.metrics.values()}
+    took = duration(run, method, found.efforts, rows, speed, reads=reads)
+    return {"train": took.train, "evaluate": took.evaluation}

@@ -113,7 +113,7 @@ def _of_method(plan: Plan, backend: str, task: PlannedTask, planned: PlannedMeth
         plan,
         task,
         backend,
-        _revisions(plan, backend, asked),
+        revisions(plan, backend, asked),
         method=planned,
         seed=plan.study.seeds[0],
         candidate=candidate,
@@ -132,12 +132,13 @@ def foreseen_setting(setting: Setting, *, on: Device) -> Forecast | None:
     return foreseen(setting.run, setting.method, setting.rows, on=on)
 
 
-def _revisions(plan: Plan, backend: str, asked: Asked) -> Revisions:
+def revisions(plan: Plan, backend: str, asked: Asked) -> Revisions:
     """With what `auto` becomes on that device, for products and micro-batches."""
     own = load_backend(backend)
     if asked.device == "cuda" and own.num_gpus() == 0:
         return Revisions(precision=asked.narrow if plan.study.precision == "auto" else plan.study.precision)
-    precision, threads = own.resolve(precision=plan.study.precision, threads=None)
+    asked_for = None if plan.study.threads == "auto" else plan.study.threads
+    precision, threads = own.resolve(precision=plan.study.precision, threads=asked_for)
     return Revisions(precision=precision, threads=threads, max_tokens=own.max_tokens())
 
 
@@ -165,27 +166,36 @@ def _notes(plan: Plan, on: Device, found: list[MethodMemory]) -> list[str]:
 
 
 def asked_of(text: str, *, device: str | None = None) -> Asked:
-    """What --memory says: a size, a GPU's name, 'gpu' or 'cpu' of this machine. `device`: of a size, 'cpu' or 'gpu';
-    left out: what a run here would take.
+    """What --memory says: a size, a GPU's name, 'gpu' or 'cpu' of this machine. `device`: of a size, as `place_of`;
+    'gpu' need not be here.
 
     Raises:
         ConfigError: no size and no device, or no GPU here.
     """
     kind = text.strip().lower()
-    if kind == "cpu":
+    if not kind[:1].isalpha():
+        limit = size_of(text)
+        return Asked("cuda", limit) if device == "gpu" else place_of(device)._replace(limit=limit)
+    if kind in ("cpu", "gpu"):
+        return place_of(kind, option="--memory")
+    try:
+        return place_of(text)
+    except ConfigError as error:
+        raise ConfigError(f"--memory {text}: a size (16GiB), gpu, cpu or a GPU's name; {error}") from None
+
+
+def place_of(name: str | None, *, option: str = "--device") -> Asked:
+    """A device and what it has: 'cpu' or 'gpu' of this machine, or a GPU by its name; None: where runs execute here.
+
+    Raises:
+        ConfigError: no GPU here, or none of that name.
+    """
+    found = gpu_bytes()
+    if name == "cpu" or (name is None and found is None):
         return Asked("cpu", cpu_bytes())
-    if kind == "gpu":
-        if (found := gpu_bytes()) is None:
-            raise ConfigError("--memory gpu: torch sees no GPU here; give its name or size: --memory t4, or "
-                              "--memory 16GiB --device gpu")  # fmt: skip
+    if name is None or name == "gpu":
+        if found is None:
+            raise ConfigError(f"{option} gpu: torch sees no GPU here; give its name, as {option} t4")
         return Asked("cuda", found)
-    if kind[:1].isalpha():
-        try:
-            known = peak(text)
-        except ConfigError as error:
-            raise ConfigError(
-                f"--memory {text}: a size (16GiB), gpu, cpu or a GPU's name; {error}"
-            ) from None
-        return Asked("cuda", int(known.memory_gib * USABLE * GIB), "bf16" if known.has_bf16 else "fp16")
-    on_gpu = gpu_bytes() is not None if device is None else device == "gpu"
-    return Asked("cuda" if on_gpu else "cpu", size_of(text))
+    known = peak(name)
+    return Asked("cuda", int(known.memory_gib * USABLE * GIB), "bf16" if known.has_bf16 else "fp16")

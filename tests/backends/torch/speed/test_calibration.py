@@ -6,11 +6,19 @@ import time
 import pytest
 import torch
 
-from tunelab.backends.torch.speed import kept, measured
-from tunelab.backends.torch.speed.calibration import Calibration, Machine, ProductRate, Shape
-from tunelab.backends.torch.speed.kept import calibration
+from tunelab.backends.torch.speed import kept, measured, measured_passes
+from tunelab.backends.torch.speed.calibration import Calibration, Machine, PassRate, ProductRate
+from tunelab.backends.torch.speed.kept import calibration, known
+from tunelab.effort import Shape
 
 MACHINE = Machine(host="h", processor="p", device="cpu", torch="2", threads=1)
+PASSES = tuple(
+    PassRate(function=function, dtype=dtype, num_bytes=size, bytes_per_second=rate)
+    for function, dtype, size, rate in [
+        ("move", "fp32", 2**16, 4e10), ("move", "fp32", 2**26, 1e10),
+        ("gelu", "fp32", 2**21, 5e9), ("gelu", "bf16", 2**21, 2e9)
+    ]
+)  # fmt: skip
 SHAPES = (Shape(64, 64, 64), Shape(128, 128, 128))
 
 
@@ -32,6 +40,10 @@ def asked(monkeypatch) -> list:
 
     monkeypatch.setattr(measured, "products", products)
     monkeypatch.setattr(measured, "copied_bytes_per_second", lambda *, threads: 2e10)
+    monkeypatch.setattr(measured_passes, "passes", lambda *, threads: PASSES)
+    monkeypatch.setattr(
+        measured_passes, "calls", lambda *, threads: {"operation_seconds": 1e-6, "module_seconds": 1e-5}
+    )
     monkeypatch.setattr(measured, "own_dtypes", lambda: ("fp32",))
     return wanted
 
@@ -39,8 +51,8 @@ def asked(monkeypatch) -> list:
 def made(*points: tuple[Shape, float], dtype="fp32") -> Calibration:
     products = tuple(ProductRate(shape=shape, dtype=dtype, flops_per_second=rate) for shape, rate in points)
     return Calibration(
-        format=kept.FORMAT, machine=MACHINE, products=products, bytes_per_second=1e10, slower=1.0,
-        when="2026-01-01T00:00:00+00:00",
+        format=kept.FORMAT, machine=MACHINE, products=products, passes=PASSES, bytes_per_second=1e10, slower=1.0,
+        operation_seconds=1e-6, module_seconds=1e-5, when="2026-01-01T00:00:00+00:00",
     )  # fmt: skip
 
 
@@ -71,6 +83,14 @@ def test_floating_point_operations_are_two_a_multiplication():
     assert Shape(2, 3, 5).flops == 60
 
 
+def test_numbers_that_are_gone_through_are_bound_by_memory_or_by_arithmetic():
+    found = made((Shape(256, 256, 256), 1e11))
+    assert found.pass_rate("move", "bf16", 2**16) == 4e10
+    assert 1e10 < found.pass_rate("move", "fp32", 2**21) < 4e10
+    assert [found.pass_rate("gelu", dtype, 2**16) for dtype in ("fp32", "bf16", "fp16")] == [5e9, 2e9, 5e9]
+    assert found.pass_rate("silu", "fp32", 2**26) == 1e10
+
+
 # ------------------------------------------------------------------ what is kept
 
 
@@ -95,6 +115,18 @@ def test_another_number_of_threads_machine_or_torch_is_measured_apart(folder, as
     monkeypatch.setattr(kept.metadata, "version", lambda name: "9.9")
     calibration(threads=2, shapes=SHAPES)
     assert len(asked) == 4 and len(list(folder.iterdir())) == 4
+
+
+def test_what_a_busy_machine_gave_is_used_by_this_process_and_not_kept(folder, asked, monkeypatch):
+    quiet = measured.products
+    monkeypatch.setattr(measured, "products", lambda *given, **more: quiet(*given, **more)._replace(slower=kept.BUSY))
+    busy = calibration(threads=1, shapes=SHAPES)
+    assert calibration(threads=1, shapes=SHAPES) == busy and len(asked) == 1
+    assert known(threads=1) is None and not folder.exists()
+    monkeypatch.setattr(kept, "_not_kept", {})
+    monkeypatch.setattr(measured, "products", quiet)
+    assert known(threads=1) is None
+    assert calibration(threads=1, shapes=SHAPES) == known(threads=1) and len(asked) == 2
 
 
 def broken(text: str) -> list[str]:
@@ -143,7 +175,7 @@ def test_products_and_copies_are_measured_and_leave_torch_as_it_was():
 
 def test_waiting_for_the_processor_is_no_time_of_a_product_and_is_told():
     """As on a machine with other work: the clock goes on while nothing is computed."""
-    sample = measured._sample(lambda: time.sleep(0.02), 1, torch.device("cpu"))
+    sample = measured.sample(lambda: time.sleep(0.02), 1, torch.device("cpu"))
     assert sample.clock >= 0.02 and sample.seconds < sample.clock / 2
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tunelab.backends.torch.foresight.live import STATE
-from tunelab.backends.torch.foresight.predict import Traced, highest, traced
+from tunelab.backends.torch.foresight.predict import Traced, efforts, highest, traced
 from tunelab.backends.torch.paths import FAILURES
 from tunelab.config.run import RunConfig
 from tunelab.contracts import Method
@@ -46,6 +46,7 @@ def forecast(run: RunConfig, method: Method | None, rows: Sequence[RowSize], *, 
         train={**busy, **trained},
         evaluate={**busy, **highest(found[-1].losses)},
         save={**busy, **first.weights, **({STATE: first.state} if first.state else {})},
+        efforts=tuple(efforts(each, tuple(rows)) for each in found),
     )
 
 

@@ -18,6 +18,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from tunelab.backends.torch.foresight.effort import Counted
+
 TEMPORARY, KEPT, HEAD, GRADIENTS, STATE = "temporary", "kept for backward", "head", "gradients", "optimizer state"
 
 ASKED = torch.ops.aten._local_scalar_dense.default
@@ -43,6 +45,9 @@ class Live(TorchDispatchMode):
         super().__init__()
         self.on_cpu = on_cpu
         self.num_answers = 0
+        self.effort = Counted()
+        self._fixed: set[int] = set()
+        """Storages that follow from the weights alone."""
         self.events: list[Event] = []
         self.labels: dict[int, str] = {}
         """Of a storage by its number: what it is there for."""
@@ -63,14 +68,28 @@ class Live(TorchDispatchMode):
         if (unseen := UNSEEN.get(func._schema.name)) is not None and self.on_cpu:
             self._pass(4 * unseen[1] * args[unseen[0]].numel())
         made = func(*args, **(kwargs or {}))
+        fixed = self.effort.add(self._now(), func, args, made, self._is_fixed)
         for each in made if isinstance(made, tuple | list) else (made,):
             if isinstance(each, Tensor):
-                self.add(each)
+                self._note(each, fixed)
             elif isinstance(each, tuple | list):
                 for tensor in tree_leaves(each):
                     if isinstance(tensor, Tensor):
-                        self.add(tensor)
+                        self._note(tensor, fixed)
         return made
+
+    def called(self) -> None:
+        """A layer was."""
+        self.effort.modules[self._now()] += 1
+
+    def _note(self, tensor: Tensor, fixed: bool) -> None:
+        serial = self.add(tensor)
+        if fixed:
+            self._fixed.add(serial)
+
+    def _is_fixed(self, tensor: Tensor) -> bool:
+        serial = self._serials.get(tensor.untyped_storage()._cdata, 0) if tensor.layout is torch.strided else 0
+        return serial in self._fixed or self.labels.get(serial, "").startswith("weights")
 
     def add(self, tensor: Tensor, label: str | None = None) -> int:
         """The number of its storage; a new one is alive from now on. 0: sparse ones have several, whose parts were

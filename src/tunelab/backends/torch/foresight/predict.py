@@ -13,14 +13,16 @@ from typing import Any, NamedTuple
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from tunelab.backends.torch.foresight.live import STATE, Live
 from tunelab.backends.torch.foresight.network import TracedSession, traced_session, trained
 from tunelab.config.run import RunConfig
 from tunelab.contracts import Method
-from tunelab.entries import Parts
+from tunelab.effort import Effort, extended, sum_of
+from tunelab.entries import Efforts, Parts
 from tunelab.kernels.linear_cross_entropy import TILE_NUMBERS
-from tunelab.records import Batch, TokenRow
+from tunelab.records import Batch, RowSize, TokenRow
 from tunelab.training.step import take_step
 
 DEPTHS = (("num_hidden_layers", "n_layer", "n_layers", "num_layers"), ("num_decoder_layers", "decoder_layers"))
@@ -39,6 +41,9 @@ class Traced(NamedTuple):
     state: int
     trained: int
     """Numbers."""
+    efforts: dict[str, Effort]
+    """Of each moment."""
+    padded: bool
 
 
 def traced(
@@ -82,6 +87,11 @@ def _extrapolated(few: Traced, more: Traced, depth: int) -> Traced:
         parts(few.weights, more.weights),
         line(few.state, more.state),
         line(few.trained, more.trained),
+        {
+            name: extended(few.efforts[name], more.efforts[name], line)
+            for name in few.efforts.keys() & more.efforts.keys()
+        },
+        few.padded,
     )
 
 
@@ -92,7 +102,7 @@ def _followed(
     with _as_on(on_gpu=on_gpu), torch.random.fork_rng(devices=[]):
         session = traced_session(run, method, configuration, mode, on_gpu=on_gpu)
         session.live = live = Live(on_cpu=not on_gpu)
-        with mode, live:
+        with mode, live, _calls_counted(live):
             weights = _label_weights(live, session)
             fixed, count = live.alive(), len(live.events)
             trains = method is not None and method.trains
@@ -105,7 +115,7 @@ def _followed(
             session.losses([batch])
             losses = live.highest(fixed=before)
         numbers = sum(each.numel() for each in session.model.parameters() if each.requires_grad)
-    return Traced(moments, losses, weights, state, numbers)
+    return Traced(moments, losses, weights, state, numbers, live.effort.efforts(), session.pads)
 
 
 class _Steps:
@@ -126,6 +136,16 @@ def _train(session: TracedSession, batch: Batch, run: RunConfig) -> None:
     for number in range(1, steps.num_steps + 1):
         session.live.moment = f"step {number}"
         take_step(session, wide, steps, number, peak=1e-3)
+
+
+@contextmanager
+def _calls_counted(live: Live) -> Iterator[None]:
+    """Of layers."""
+    hook = register_module_forward_pre_hook(lambda module, given: live.called())
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 @contextmanager
@@ -156,3 +176,20 @@ def _label_weights(live: Live, session: TracedSession) -> Parts:
 def highest(found: Mapping[str, Parts]) -> Parts:
     """The parts of the moment at which most is held."""
     return max(found.values(), key=lambda parts: sum(parts.values()), default={})
+
+
+def efforts(found: Traced, rows: tuple[RowSize, ...]) -> Efforts:
+    """The second step is as most steps are."""
+
+    def joined(step: str, *, update: bool | None) -> Effort:
+        moments = [name for name in found.efforts if name.startswith(step)]
+        return sum_of(found.efforts[name] for name in moments if update is None or ("update" in name) == update)
+
+    return Efforts(
+        rows=rows,
+        padded=found.padded,
+        micro_batch=joined("step 2", update=False),
+        update=joined("step 2", update=True),
+        first=joined("step 1", update=None),
+        losses=joined("losses", update=None),
+    )

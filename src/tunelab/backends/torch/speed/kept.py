@@ -16,15 +16,18 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from tunelab import device
-from tunelab.backends.torch.speed import measured
-from tunelab.backends.torch.speed.calibration import Calibration, Machine, Shape
+from tunelab.backends.torch.speed import measured, measured_passes
+from tunelab.backends.torch.speed.calibration import Calibration, Machine
 from tunelab.config.schema import Products
 from tunelab.data.cache import cache_root
 from tunelab.data.kept import digest
+from tunelab.effort import Shape
 from tunelab.files import write_atomically
 
-FORMAT = 1
+FORMAT = 2
 """Of the file."""
+BUSY = 1.5
+"""Times as slow as its best sample the machine was in the middle, from which on nothing is kept."""
 SECONDS = 1.0
 """Of the products of the ladder; with copies and kernels that are chosen a machine is measured in one or two."""
 LADDER = (
@@ -33,6 +36,10 @@ LADDER = (
     Shape(1024, 1024, 8), Shape(1024, 8, 1024),  # an adapter's two
     Shape(1024, 256, 4096),  # up into many
 )  # fmt: skip
+
+
+_not_kept: dict[Path, Calibration] = {}
+"""What this process has measured, where it could or should not be written."""
 
 
 def calibration(
@@ -47,8 +54,8 @@ def calibration(
         anew: forget what is kept.
     """
     machine = _machine(threads)
-    file = cache_root() / "speed" / f"{digest(machine.model_dump_json())}.json"
-    before = None if anew else _read(file, machine)
+    file = _file(machine)
+    before = None if anew else _read(file, machine) or _not_kept.get(file)
     done = {} if before is None else {(each.shape, each.dtype): each for each in before.products}
     types: Sequence[Products] = dtypes or measured.own_dtypes()
     wanted: list[tuple[Shape, Products]] = [(shape, dtype) for dtype in types for shape in shapes]
@@ -58,12 +65,27 @@ def calibration(
     found = measured.products(lacking, threads=threads, seconds=SECONDS)
     made = Calibration(
         format=FORMAT, machine=machine, products=(*done.values(), *found.products),
+        passes=before.passes if before else measured_passes.passes(threads=threads),
         bytes_per_second=before.bytes_per_second if before else measured.copied_bytes_per_second(threads=threads),
+        **(before.calls if before else measured_passes.calls(threads=threads)),
         slower=found.slower, when=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )  # fmt: skip
-    with suppress(OSError):  # measured again next time
-        write_atomically(file, made.model_dump_json(indent=1))
+    _not_kept[file] = made
+    if made.slower < BUSY:  # else the next process measures again
+        with suppress(OSError):
+            write_atomically(file, made.model_dump_json(indent=1))
+            del _not_kept[file]
     return made
+
+
+def known(*, threads: int) -> Calibration | None:
+    """What is kept of this machine; nothing is measured."""
+    machine = _machine(threads)
+    return _read(_file(machine), machine)
+
+
+def _file(machine: Machine) -> Path:
+    return cache_root() / "speed" / f"{digest(machine.model_dump_json())}.json"
 
 
 def _machine(threads: int) -> Machine:

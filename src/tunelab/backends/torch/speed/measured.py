@@ -19,8 +19,9 @@ from torch.nn import functional
 
 from tunelab import device
 from tunelab.backends.torch.products import medium_is_exact
-from tunelab.backends.torch.speed.calibration import ProductRate, Shape
+from tunelab.backends.torch.speed.calibration import ProductRate
 from tunelab.config.schema import Products
+from tunelab.effort import Shape
 
 DTYPES: dict[Products, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 SAMPLE_SECONDS = 0.002
@@ -59,49 +60,52 @@ def products(wanted: Sequence[tuple[Shape, Products]], *, threads: int, seconds:
         seconds: after so many no round is begun, but for the first ones.
     """
     place = device.chosen()
-    with torch.inference_mode(), _as_runs_compute(place, threads):
+    with torch.inference_mode(), as_runs_compute(place, threads):
         works = [_product(shape, dtype, place) for shape, dtype in wanted]
-        calls = [_calls(work, place) for work in works]
+        calls = [calls_of(work, place) for work in works]
         samples: list[list[Sample]] = [[] for _ in works]
         ends = time.perf_counter() + seconds
         for number in range(MOST_ROUNDS):
             if number >= LEAST_ROUNDS and time.perf_counter() > ends:
                 break
             for found, work, count in zip(samples, works, calls, strict=True):
-                found.append(_sample(work, count, place))
+                found.append(sample(work, count, place))
     found = [
         ProductRate(shape=shape, dtype=dtype, flops_per_second=shape.flops / min(taken).seconds)
         for (shape, dtype), taken in zip(wanted, samples, strict=True)
     ]
-    every = [sample for taken in samples for sample in taken]
-    return Sampled(tuple(found), statistics.median(sample.clock / sample.seconds for sample in every))
+    slower = [statistics.median(each.clock for each in taken) / min(taken).seconds for taken in samples]
+    return Sampled(tuple(found), statistics.median(slower) if slower else 1.0)
 
 
 def copied_bytes_per_second(*, threads: int) -> float:
     """Bytes read and bytes written of one large tensor's copy, together."""
     place = device.chosen()
     size = max(COPIED_BYTES, CACHES * (device.cache_bytes() or 0))
-    with torch.inference_mode(), _as_runs_compute(place, threads):
+    with torch.inference_mode(), as_runs_compute(place, threads):
         source, target = (torch.ones(size // 4, device=place) for _ in range(2))
-        best = min(_sample(lambda: target.copy_(source), 1, place) for _ in range(LEAST_ROUNDS + 2))
+        best = min(sample(lambda: target.copy_(source), 1, place) for _ in range(LEAST_ROUNDS + 2))
     return 2 * size / best.seconds
 
 
 def _product(shape: Shape, dtype: Products, place: torch.device) -> Callable[[], object]:
     """As a linear layer computes it."""
     drawn = torch.Generator(place).manual_seed(0)  # a run's own draws stay as they are
-    x_NI = torch.randn(shape.rows, shape.inputs, device=place, generator=drawn).to(DTYPES[dtype])
-    w_OI = torch.randn(shape.outputs, shape.inputs, device=place, generator=drawn).to(DTYPES[dtype])
-    return lambda: functional.linear(x_NI, w_OI)
+    rows, inputs, outputs, batch = shape
+    x_BNI = torch.randn(batch, rows, inputs, device=place, generator=drawn).to(DTYPES[dtype])
+    w_BOI = torch.randn(batch, outputs, inputs, device=place, generator=drawn).to(DTYPES[dtype])
+    if batch > 1:
+        return lambda: torch.bmm(x_BNI, w_BOI.transpose(1, 2))
+    return lambda: functional.linear(x_BNI[0], w_BOI[0])
 
 
-def _calls(work: Callable[[], object], place: torch.device) -> int:
+def calls_of(work: Callable[[], object], place: torch.device) -> int:
     """Of a sample; the first one of all chooses kernels and is forgotten."""
-    _sample(work, 1, place)
-    return max(1, round(SAMPLE_SECONDS / _sample(work, 1, place).seconds))
+    sample(work, 1, place)
+    return max(1, round(SAMPLE_SECONDS / sample(work, 1, place).seconds))
 
 
-def _sample(work: Callable[[], object], calls: int, place: torch.device) -> Sample:
+def sample(work: Callable[[], object], calls: int, place: torch.device) -> Sample:
     _wait(place)
     began, computed = time.perf_counter(), time.thread_time()
     for _ in range(calls):
@@ -118,7 +122,7 @@ def _wait(place: torch.device) -> None:
 
 
 @contextmanager
-def _as_runs_compute(place: torch.device, threads: int) -> Iterator[None]:
+def as_runs_compute(place: torch.device, threads: int) -> Iterator[None]:
     """Threads and the setting of fp32 products as backends/torch/loading.py chooses them."""
     before = torch.get_num_threads(), torch.get_float32_matmul_precision()
     torch.set_num_threads(threads)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from tunelab.effort import Function, Shape
 from tunelab.errors import ConfigError
 from tunelab.near import did_you_mean
 
@@ -64,3 +65,35 @@ def peak(name: str) -> Peak:
             f"no peaks of a device called {name!r} are known.{did_you_mean(name, PEAKS)} There are: {', '.join(PEAKS)}"
         )
     return known
+
+
+class Estimate(NamedTuple):
+    """Work on a GPU that is not here."""
+
+    peak: Peak
+    of_products: float = 0.5
+    """The share of the published rate that large products reach. A guess: training of language models is published
+    with 30 to 60 % of the peak."""
+    of_bytes: float = 0.7
+    """The same of the memory's. A guess."""
+    operation_seconds: float = 5e-6
+    """Of a call, by Python, autograd and the launch of a kernel, which the device does not wait for. A guess."""
+    module_seconds: float = 2e-5
+    overlaps: bool = True
+
+    def product_seconds(self, shape: Shape, dtype: str) -> float:
+        """Bound by arithmetic, or by reading and writing three matrices."""
+        flops = self.peak.fp32_flops if dtype == "fp32" else self.peak.half_flops
+        rows, inputs, outputs, batch = shape
+        moved = batch * (rows * inputs + inputs * outputs + rows * outputs) * (4 if dtype == "fp32" else 2)
+        return max(shape.flops / (self.of_products * flops), moved / (self.of_bytes * self.peak.bytes_per_second))
+
+    def pass_rate(self, function: Function, dtype: str, num_bytes: float) -> float:
+        return self.of_bytes * self.peak.bytes_per_second
+
+    @property
+    def said(self) -> str:
+        return (
+            f"{self.of_products:.0%} of the published products a second, {self.of_bytes:.0%} of the memory's rate, "
+            f"{self.operation_seconds * 1e6:.0f} microseconds a call and {self.module_seconds * 1e6:.0f} a layer"
+        )

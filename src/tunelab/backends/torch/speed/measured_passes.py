@@ -1,0 +1,92 @@
+"""Rates of this machine's operations over numbers, one by one, and what a call costs on next to none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tunelab import device
+from tunelab.backends.torch.speed.calibration import PassRate
+from tunelab.backends.torch.speed.measured import DTYPES, as_runs_compute, calls_of, own_dtypes, sample
+from tunelab.config.schema import Products
+from tunelab.effort import Function
+from tunelab.entries import MIB
+
+MOVED = (MIB // 16, MIB, 4 * MIB, 16 * MIB, 64 * MIB, 256 * MIB)
+"""Bytes that are read and written by the operations which are timed: in the caches of a processor, and beyond them."""
+FUNCTIONS_AT = 2 * MIB
+WIDTH = 512
+"""Numbers over which a softmax or a norm goes."""
+ROUNDS = 5
+LAYERS, MODULES, OPERATIONS = 20, 4, 18
+"""Small blocks whose calls are timed, and what a trace counts of the forward and backward of one."""
+
+FUNCTIONS: dict[Function, Callable[[Tensor, Tensor], object]] = {
+    "silu": lambda x, out: F.silu(x),
+    "gelu": lambda x, out: F.gelu(x, approximate="tanh"),
+    "exp": lambda x, out: torch.exp(x, out=out),
+    "softmax": lambda x, out: torch.softmax(x, -1, out=out),
+    "norm": lambda x, out: F.layer_norm(x, (WIDTH,)),
+    "draw": lambda x, out: out.uniform_(),
+}
+
+
+def passes(*, threads: int) -> tuple[PassRate, ...]:
+    place = device.chosen()
+    found: list[PassRate] = []
+    with torch.inference_mode(), as_runs_compute(place, threads):
+        for size in MOVED:
+            x, y, out = (torch.ones(size // 12, device=place) for _ in range(3))
+            found.append(_rate("move", "fp32", size, lambda x=x, y=y, out=out: torch.mul(x, y, out=out), place))
+        for dtype in own_dtypes():
+            numbers = FUNCTIONS_AT // 2 // DTYPES[dtype].itemsize
+            x = torch.linspace(-3, 3, numbers, device=place).to(DTYPES[dtype]).view(-1, WIDTH)
+            out = torch.empty_like(x)
+            for name, function in FUNCTIONS.items():
+                found.append(_rate(name, dtype, FUNCTIONS_AT, lambda run=function, x=x, out=out: run(x, out), place))
+            other = torch.empty_like(x, dtype=torch.bfloat16 if dtype == "fp32" else torch.float32)
+            size = x.nbytes + other.nbytes
+            found.append(_rate("cast", dtype, size, lambda x=x, other=other: other.copy_(x), place))
+    return tuple(found)
+
+
+def _rate(
+    function: Function, dtype: Products, num_bytes: int, work: Callable[[], object], place: torch.device
+) -> PassRate:
+    rate = num_bytes / _best(work, place)
+    return PassRate(function=function, dtype=dtype, num_bytes=num_bytes, bytes_per_second=rate)
+
+
+def calls(*, threads: int) -> dict[str, float]:
+    """Of operations and of layers on so few numbers that only their calls take time; as fields of a Calibration. The
+    graph of a backward pass is gone through by the calling thread on a CPU."""
+    place = device.chosen()
+    with torch.inference_mode(False), torch.random.fork_rng(devices=[]), as_runs_compute(place, threads):
+        blocks = [nn.Sequential(nn.LayerNorm(8), nn.Linear(8, 8), nn.GELU()) for _ in range(LAYERS)]
+        model = nn.Sequential(*blocks).to(place)
+        x = torch.ones(2, 8, device=place)
+
+        def operations() -> None:
+            with torch.no_grad():
+                for _ in range(LAYERS):
+                    x.view(8, 2).add(x.view(8, 2))
+
+        def layers() -> None:
+            with torch.enable_grad():
+                model(x).sum().backward()
+            model.zero_grad(set_to_none=True)
+
+        one, all_of = (_best(work, place) for work in (operations, layers))
+    operation = one / (3 * LAYERS)
+    return {
+        "operation_seconds": operation,
+        "module_seconds": max(0.0, all_of - OPERATIONS * LAYERS * operation) / (MODULES * LAYERS),
+    }
+
+
+def _best(work: Callable[[], object], place: torch.device) -> float:
+    count = calls_of(work, place)
+    return min(sample(work, count, place).seconds for _ in range(ROUNDS))
