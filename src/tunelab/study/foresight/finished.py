@@ -39,7 +39,8 @@ def _write(run: RunConfig, folder: RunFolder) -> bool:
         return False
     on: Device = "cpu" if result.provenance.device == "cpu" else "cuda"
     with stage(f"predicting memory of {run.method['label']}, to compare it"):
-        found = foreseen(run, method, result.largest_batch, on=on)
+        count = max((score.n for score in result.scores.values()), default=None)
+        found = foreseen(run, method, result.largest_batch, on=on, num_texts=count)
     path = folder.path / FILE
     text = "" if found is None else found.model_dump_json(indent=1) + "\n"
     if not text or (path.exists() and path.read_text(encoding="utf-8", errors="replace") == text):

@@ -68,7 +68,8 @@ class StudyMemory(NamedTuple):
 def _as_json(each: MethodMemory) -> dict[str, Any]:
     facts: dict[str, Any] = {"method": each.method, "task": each.task, "backend": each.backend, "rows": list(each.rows)}
     if each.forecast is not None:
-        facts |= {"phases": {phase: each.forecast.parts(phase) for phase in PHASES}, "peak": each.forecast.peak}
+        phases = {phase: getattr(each.forecast, phase) for phase in PHASES}
+        facts |= {"phases": phases, "texts": each.forecast.texts, "peak": each.forecast.peak}
     way = each.way_out and {"changes": list(each.way_out.said), "peak": each.way_out.forecast.peak}
     return {**facts, "fits": each.fits, "way_out": way}
 
@@ -153,8 +154,7 @@ def _notes(plan: Plan, on: Device, found: list[MethodMemory]) -> list[str]:
     length = plan.study.batch.max_length
     notes = [
         f"No data is read: micro-batches are full and rows as long as batch.max_length ({length}), the most that real "
-        "rows give; the report says what those gave, beside what was measured. Keys and values of generated text are "
-        "not counted"
+        "rows give; the report says what those gave, beside what was measured"
     ]
     untold = [each.method for each in found if each.forecast is None]
     if untold:
@@ -183,9 +183,7 @@ def asked_of(text: str, *, device: str | None = None) -> Asked:
         try:
             known = peak(text)
         except ConfigError as error:
-            raise ConfigError(
-                f"--memory {text}: a size (16GiB), gpu, cpu or a GPU's name; {error}"
-            ) from None
+            raise ConfigError(f"--memory {text}: a size (16GiB), gpu, cpu or a GPU's name; {error}") from None
         return Asked("cuda", int(known.memory_gib * USABLE * GIB), "bf16" if known.has_bf16 else "fp16")
     on_gpu = gpu_bytes() is not None if device is None else device == "gpu"
     return Asked("cuda" if on_gpu else "cpu", size_of(text))
