@@ -23,9 +23,11 @@ def plan(
     with at_work(f"planning {study}"):
         planned = tunelab.load_study(study, overrides=overrides or ())
         from tunelab.launch.printing import console, plan_text, width_of
+        from tunelab.study.foresight.published import published_lines
         from tunelab.study.planning.preview import preview
 
         shown, needed = preview(planned), None
+        shown = shown._replace(notes=(*shown.notes, *published_lines(planned)))
         if memory is not None:
             from tunelab.study.foresight.memory import asked_of, study_memory
 
