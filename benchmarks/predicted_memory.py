@@ -2,11 +2,12 @@
 
     python benchmarks/predicted_memory.py OUT.json [SHAPE ...] [--precisions fp32,bf16] [--tokens 512,1024] [--mapped]
 
-Each case is a process of its own: random weights, the method, three steps of one micro-batch. Measured is the peak of
-resident memory from the first step on, above what was resident before it: weights are on neither side. Predicted is the
-forecast's train phase without weights and process, which is made without weights. `--mapped`: glibc maps every piece of
-256 KiB or more and gives it back when it is freed, as GLIBC_TUNABLES=glibc.malloc.mmap_threshold does, so that its heap
-has no holes: what remains is what the trace can tell.
+Each case is a process of its own, with a worker's settings of glibc's heap: random weights, the method, three steps of
+one micro-batch. Measured is the peak of resident memory from the first step on, above what was resident before it:
+weights are on neither side. Predicted is the forecast's train phase without weights and process, which is made without
+weights. What OUT holds already is not measured again, and all of it is predicted anew. `--mapped`: glibc maps every
+piece of 256 KiB or more and gives it back when it is freed, as GLIBC_TUNABLES=glibc.malloc.mmap_threshold does, so that
+its heap has no holes: what remains is what the trace can tell.
 """
 
 from __future__ import annotations
@@ -32,12 +33,15 @@ from tunelab.backends.torch.session import TorchSession
 from tunelab.backends.torch.storage import set_storage
 from tunelab.config.run import RunConfig
 from tunelab.entries import HOLES, PROCESS, weights
+from tunelab.launch.executor import HEAP
 from tunelab.models.load import build
 from tunelab.study.planning.plan import method_of
 from tunelab.study.planning.planned import Revisions
 from tunelab.study.planning.run_config import method_run
 
 MIB = 2**20
+KEYS = ("shape", "precision", "tokens", "method", "mapped")
+"""A case."""
 SHAPES: dict[str, Shape] = {"gpt2": GPT2, "llama": LLAMA, "t5": FLAN_T5, "gemma": GEMMA}
 LOW = {"rank": 8}
 PROJECTED = {"rank": 64, "update_gap": 2}
@@ -116,27 +120,61 @@ def measured(run: RunConfig, configuration: dict[str, Any], sizes: list[tuple[in
     return (peak - before) * 1024
 
 
-def case(run: RunConfig, shape: str, tokens: int, *, mapped: bool) -> dict[str, Any]:
-    """In a fork, which is as the first run of a process."""
+def case(run: RunConfig, shape: str, tokens: int, *, mapped: bool) -> float | None:
+    """What is measured in a fork, which is as the first run of a process. None: it failed."""
     inlet, outlet = os.pipe()
     child = os.fork()
     if child == 0:
         if mapped:
             ctypes.CDLL(None).mallopt(-3, 256 * 1024)
-        sizes = rows(shape, tokens)
         configuration = json.loads((Path(run.model.name) / "config.json").read_text())
-        found = measured(run, configuration, sizes)
-        told_of = forecast(run, method_of(run.method), sizes, on_gpu=False)
-        parts = {} if told_of is None else told_of.train
-        told = {"measured": found, "trace": sum(size for name, size in parts.items() if name not in (PROCESS, HOLES))}
-        told["trace"] = (told["trace"] - weights(parts) + FIRST_USE) / MIB
-        os.write(outlet, json.dumps({**told, "holes": parts.get(HOLES, 0) / MIB, "parts": parts}).encode())
+        os.write(outlet, json.dumps(measured(run, configuration, rows(shape, tokens))).encode())
         os._exit(0)
     os.close(outlet)
     with os.fdopen(inlet) as answer:
         text = answer.read()
     os.waitpid(child, 0)
-    return json.loads(text) if text else {}
+    return json.loads(text) if text else None
+
+
+def predicted(run: RunConfig, shape: str, tokens: int) -> dict[str, Any]:
+    """MiB of what is measured: by the trace, and of the heap's holes."""
+    told = forecast(run, method_of(run.method), rows(shape, tokens), on_gpu=False)
+    parts = {} if told is None else told.train
+    trace = sum(size for name, size in parts.items() if name not in (PROCESS, HOLES)) - weights(parts)
+    return {"trace": (trace + FIRST_USE) / MIB, "holes": parts.get(HOLES, 0) / MIB, "parts": parts}
+
+
+def share(found: dict[str, Any]) -> float:
+    return (found["trace"] + (0 if found["mapped"] else found["holes"])) / found["measured"] - 1
+
+
+def measure(found: list[dict[str, Any]], asked: argparse.Namespace) -> None:
+    known = {tuple(each[key] for key in KEYS) for each in found}
+    for shape in asked.shapes:
+        for precision in asked.precisions.split(","):
+            for tokens in map(int, asked.tokens.split(",")):
+                for run in planned(asked.out.resolve().parent / f"config-{shape}", shape, precision, tokens):
+                    key = (shape, precision, tokens, run.method["label"], asked.mapped)
+                    if key in known or (told := case(run, shape, tokens, mapped=asked.mapped)) is None:
+                        continue
+                    found.append({**dict(zip(KEYS, key, strict=True)), "measured": told})
+                    asked.out.write_text(json.dumps(found, indent=1))
+                    print(*key, f"{told:.0f}", flush=True)
+
+
+def predict(found: list[dict[str, Any]], out: Path) -> None:
+    runs: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for each in found:
+        shape, precision, tokens, label, _ = (each[key] for key in KEYS)
+        place = shape, precision, tokens
+        if place not in runs:
+            made = planned(out.resolve().parent / f"config-{shape}", shape, precision, tokens)
+            runs[place] = {run.method["label"]: run for run in made}
+        each |= predicted(runs[place][label], shape, tokens)
+        print(f"| {' | '.join(map(str, (*place, label)))} | {each['measured']:.0f} | {each['trace']:.0f} "
+              f"| {each['holes']:.0f} | {share(each):+.1%} |", flush=True)  # fmt: skip
+    out.write_text(json.dumps(found, indent=1))
 
 
 def main() -> None:
@@ -146,28 +184,19 @@ def main() -> None:
     parser.add_argument("--precisions", default="fp32,bf16")
     parser.add_argument("--tokens", default="512,1024")
     parser.add_argument("--mapped", action="store_true")
+    parser.add_argument("--measure", action="store_true", help="and predict nothing")
     asked = parser.parse_args()
+    if any(os.environ.get(name) != value for name, value in HEAP.items()):  # they count from a process's start on
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **HEAP})
     found = json.loads(asked.out.read_text()) if asked.out.exists() else []
-    for shape in asked.shapes or SHAPES:
-        for precision in asked.precisions.split(","):
-            for tokens in map(int, asked.tokens.split(",")):
-                for run in planned(asked.out.resolve().parent / f"config-{shape}", shape, precision, tokens):
-                    label = run.method["label"]
-                    told = case(run, shape, tokens, mapped=asked.mapped)
-                    facts = {"shape": shape, "precision": precision, "tokens": tokens, "method": label, **told}
-                    found.append({**facts, "mapped": asked.mapped})
-                    asked.out.write_text(json.dumps(found, indent=1))
-                    if told:
-                        share = (told["trace"] + (0 if asked.mapped else told["holes"])) / told["measured"] - 1
-                        print(f"| {shape} | {precision} | {tokens} | {label} | {told['measured']:.0f} | {told['trace']:.0f} | {told['holes']:.0f} | {share:+.1%} |", flush=True)  # noqa: E501 # fmt: skip
-                    else:
-                        print(f"| {shape} | {precision} | {tokens} | {label} | failed |", flush=True)
-    shares = [
-        abs((each["trace"] + (0 if each["mapped"] else each["holes"])) / each["measured"] - 1)
-        for each in found
-        if each.get("measured") and each["mapped"] == asked.mapped
-    ]
-    print(f"\n{len(shares)} cases: median {statistics.median(shares):.1%}, worst {max(shares):.1%}")
+    measure(found, asked)
+    if asked.measure:
+        return
+    predict(found, asked.out)
+    for mapped in sorted({each["mapped"] for each in found}):
+        off = [abs(share(each)) for each in found if each["mapped"] == mapped]
+        print(f"\n{'mapped' if mapped else 'as it is'}: {len(off)} cases: "
+              f"median {statistics.median(off):.1%}, worst {max(off):.1%}")  # fmt: skip
 
 
 if __name__ == "__main__":

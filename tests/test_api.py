@@ -13,7 +13,20 @@ import pytest
 
 import tunelab
 
-NAMES = {"evaluate", "export", "generate", "init", "load_study", "memory", "plan", "report", "run", "score", "show", "time"}
+NAMES = {
+    "evaluate",
+    "export",
+    "generate",
+    "init",
+    "load_study",
+    "memory",
+    "plan",
+    "report",
+    "run",
+    "score",
+    "show",
+    "time",
+}
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 

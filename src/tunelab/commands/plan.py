@@ -38,9 +38,11 @@ def plan(
 
         planned = tunelab.load_study(study, overrides=(*(overrides or ()), *as_overrides(price, power)))
         from tunelab.launch.printing import console, plan_text, width_of
+        from tunelab.study.foresight.published import published_lines
         from tunelab.study.planning.preview import preview
 
         shown, needed, took = preview(planned), None, None
+        shown = shown._replace(notes=(*shown.notes, *published_lines(planned)))
         if memory is not None:
             from tunelab.study.foresight.memory import asked_of, study_memory
 

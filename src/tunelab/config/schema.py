@@ -22,6 +22,7 @@ from pydantic import (
 
 from tunelab.config.decision import Decision
 from tunelab.config.launch import Launch
+from tunelab.config.published import Published
 from tunelab.config.section import Section
 
 Products = Literal["fp32", "bf16", "fp16"]
@@ -298,9 +299,8 @@ class StudyConfig(Section):
     is skipped and counted. auto: bf16 where the hardware has it, fp16 on a GPU that has not, else fp32."""
 
     weights: Weights = "fp32"
-    """How `full`, `galore`, `apollo` and `lisa` hold the matrices that they train. bf16: half the memory, updates are
-    made in fp32, one parameter at a time, and rounded at random; with precision bf16 or fp16. Adapters are fp32 always.
-    """
+    """How `full`, `galore`, `apollo` and `lisa` hold the matrices that they train. bf16: half the memory, updates made
+    in fp32, one parameter at a time, and rounded at random; with precision bf16 or fp16. Adapters are always fp32."""
 
     threads: PositiveInt | Literal["auto"] = "auto"
     """Processor threads of a run; written down before the first run so that resuming is bit-exact."""
@@ -323,6 +323,7 @@ class StudyConfig(Section):
     """Folders in backends/; every method runs on each of these that it supports."""
 
     launch: Launch = Launch()
-
     track: tuple[str, ...] = ()
     """Trackers that runs are mirrored into, by their names in `tunelab list trackers`; docs/trackers.md."""
+    published: dict[str, Published] = {}
+    """Peaks that others have published, by method: what is predicted is shown beside them. Changes no run."""

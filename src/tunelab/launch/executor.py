@@ -28,6 +28,10 @@ GRACE_SECONDS = 60.0
 KERNELS = dict.fromkeys(("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"), "64")
 """Products of different sizes that a compiled kernel is kept of, half a megabyte each, by oneDNN and then by its user
 it. With their own 1,024 a small model's run held half a GiB more, the more the longer it ran, and was no faster."""
+HEAP = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0"}
+"""glibc cuts a tensor, whose address is a multiple of 64, out of a larger piece, and keeps small remainders apart for
+small requests: beside one that is kept a hole is too small for the next tensor of the same size. Without those caches
+remainders are joined to it again: DoRA on a LLaMA-shaped model took 441 MiB where it took 635, in the same time."""
 IN_PROCESS_NOTE = "in-process: memory peaks include what earlier runs of this process left behind"
 
 
@@ -183,7 +187,7 @@ def worker_environment(run: RunConfig, gpus: Sequence[str] = ()) -> dict[str, st
     Of the GPUs the worker sees its own."""
     threads = str(run.threads)
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
-    found = {**KERNELS, **os.environ, **dict.fromkeys(names, threads)}
+    found = {**KERNELS, **HEAP, **os.environ, **dict.fromkeys(names, threads)}
     found |= {"OMP_WAIT_POLICY": "passive", "PYTHONUNBUFFERED": "1"}
     return found | ({"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {})
 

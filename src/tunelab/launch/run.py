@@ -24,6 +24,7 @@ from tunelab.report.frame import Comparison
 from tunelab.slurm import queue
 from tunelab.stages import stage
 from tunelab.study.foresight.finished import write_forecasts
+from tunelab.study.foresight.published import published_lines
 from tunelab.study.planning.plan import load_backend
 from tunelab.study.planning.planned import Plan, Revisions
 from tunelab.study.planning.rehearse import REHEARSED, rehearsed
@@ -77,6 +78,8 @@ def run_study(
     plan, revisions = settle(plan, store, slurm=launch.slurm if submission else None, view=view)
     if first:
         for line in to_do(plan, store, study_runs(plan, revisions, store, settled=lambda run_id: False)).lines:
+            view.told(line)
+        for line in published_lines(plan):
             view.told(line)
     write_atomically(store.study_file, dump(plan.study))
     with mirrored(plan.study, store.folder, lambda text: view.told(text)):

@@ -14,7 +14,8 @@ from tunelab.report.costs import phases_table, search_table
 from tunelab.report.decision import decision_table
 from tunelab.report.examples import AllExamples, SideBySide, all_examples
 from tunelab.report.fairness import fairness_table, optimizer_table, value_text
-from tunelab.report.foretold import foretold_table
+from tunelab.report.foretold import foretold_phases, foretold_table
+from tunelab.report.foretold_time import foretold_time
 from tunelab.report.frame import Comparison
 from tunelab.report.methods_table import methods_table, settings_table
 from tunelab.report.plots import Plot, draw_all
@@ -119,6 +120,8 @@ def _chapter(verdict: Verdict, *, anchor: str, metrics: Mapping[str, Metric], pl
 def _closing(comparison: Comparison) -> tuple[Part, ...]:
     parts = {
         "Memory, predicted and measured": foretold_table(comparison),
+        "Memory of the other phases, predicted and measured": foretold_phases(comparison),
+        "Time, predicted and measured": foretold_time(comparison),
         "Energy and price": bill_table(comparison),
         "Failed runs": failures_table(comparison),
         "Runs that have not finished": pending_table(comparison),

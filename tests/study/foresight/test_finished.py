@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from report.study_folder import write_study
-from tunelab.entries import FILE, Forecast
+from tunelab.effort import Effort, Product, Shape
+from tunelab.entries import FILE, Efforts, Forecast
 from tunelab.study.foresight import finished
+from tunelab.study.foresight.duration import Duration
 from tunelab.study.foresight.finished import write_forecasts
 from tunelab.study.store import Store
 
@@ -52,3 +54,22 @@ def test_what_goes_wrong_is_told(store, monkeypatch):
     lines: list[str] = []
     assert write_forecasts(runs_of(store), store, told=lines.append) == 0 and not forecasts(store)
     assert lines and all(line.endswith("its memory was not predicted: AssertionError: no such shape") for line in lines)
+
+
+def test_seconds_stand_there_where_the_machine_was_measured(store, monkeypatch):
+    effort = Effort(((Product("fp32", Shape(12, 1, 1)), 1),))
+    parts = Efforts(
+        rows=((9, 3, 0),), padded=False, micro_batch=effort, update=Effort(), first=effort, losses=effort
+    )  # fmt: skip
+    told = FORECAST.model_copy(update={"efforts": (parts,)})
+    monkeypatch.setattr(finished, "foreseen", lambda *asked, **on: told)
+    monkeypatch.setattr(finished, "known", lambda *, threads: None)
+    write_forecasts(runs_of(store), store, told=pytest.fail)
+    first = store.folder / "runs" / forecasts(store)[0] / FILE
+    assert Forecast.model_validate_json(first.read_text()).seconds == {}
+    took = Duration(steps=2, step=1.0, train=2.5, validation=0.5, evaluation=0.25)
+    monkeypatch.setattr(finished, "known", lambda *, threads: object())
+    monkeypatch.setattr(finished, "duration", lambda *asked, **reads: took)
+    assert write_forecasts(runs_of(store), store, told=pytest.fail)
+    found = Forecast.model_validate_json(first.read_text())
+    assert found.seconds == {"train": 2.5, "evaluate": 0.25} and found.efforts == ()

@@ -9,6 +9,7 @@ from tunelab.launch.printing import plan_text
 from tunelab.launch.run import refuse_other_study
 from tunelab.launch.waves import scripts_text
 from tunelab.ownership import holder_of
+from tunelab.study.foresight.published import published_lines
 from tunelab.study.planning.planned import Plan
 from tunelab.study.planning.preview import preview
 from tunelab.study.store import Store
@@ -29,5 +30,5 @@ def dry_text(
     shown = preview(plan, runs=runs, to_do=[each.text for each in found.runs])
     held = holder_of(folder) if folder.is_dir() else None
     busy = [f"{held.holder.name} executes the study right now; this is as it stands"] if held and held.alive else []
-    shown = shown._replace(notes=(*shown.notes, *busy, *found.lines))
+    shown = shown._replace(notes=(*shown.notes, *busy, *found.lines, *published_lines(plan)))
     return plan_text(shown, width=width) + scripts_text(plan, out=folder, cluster=cluster)

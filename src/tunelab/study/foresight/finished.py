@@ -43,7 +43,8 @@ def _write(run: RunConfig, folder: RunFolder) -> bool:
         return False
     on: Device = "cpu" if result.provenance.device == "cpu" else "cuda"
     with stage(f"predicting memory of {run.method['label']}, to compare it"):
-        found = foreseen(run, method, result.largest_batch, on=on)
+        count = max((score.n for score in result.scores.values()), default=None)
+        found = foreseen(run, method, result.largest_batch, on=on, num_texts=count)
     found = found and found.model_copy(update={"seconds": _seconds(run, method, found)})
     path = folder.path / FILE
     text = "" if found is None else found.model_dump_json(indent=1, exclude={"efforts"}) + "\n"

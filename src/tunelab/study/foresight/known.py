@@ -11,13 +11,16 @@ from tunelab.data.kept import digest, looked_up
 from tunelab.entries import Device, Forecast
 from tunelab.models.load import read_configuration
 from tunelab.records import RowSize
+from tunelab.study.foresight.texts import generates, with_texts
 from tunelab.study.planning.plan import load_backend
 
 READ = ("precision", "weights", "activation_checkpointing", "optimizer", "loss")
 """Settings of a run that its memory follows from, beside model, method and rows."""
 
 
-def foreseen(run: RunConfig, method: Method, rows: Sequence[RowSize], *, on: Device) -> Forecast | None:
+def foreseen(
+    run: RunConfig, method: Method, rows: Sequence[RowSize], *, on: Device, num_texts: int | None = None
+) -> Forecast | None:
     """Of the run whose largest micro-batch has these rows. None: it cannot be told, as of a run that trains nothing."""
     if not rows or not method.trains:
         return None
@@ -31,4 +34,7 @@ def foreseen(run: RunConfig, method: Method, rows: Sequence[RowSize], *, on: Dev
         return None if found is None else found.model_dump(mode="json")
 
     found = looked_up(key, make)
-    return None if found is None else Forecast.model_validate(found)
+    if found is None:
+        return None
+    told = Forecast.model_validate(found)
+    return with_texts(told, run, method, rows, num_texts=num_texts) if generates(run) else told

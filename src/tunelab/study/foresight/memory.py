@@ -68,7 +68,8 @@ class StudyMemory(NamedTuple):
 def _as_json(each: MethodMemory) -> dict[str, Any]:
     facts: dict[str, Any] = {"method": each.method, "task": each.task, "backend": each.backend, "rows": list(each.rows)}
     if each.forecast is not None:
-        facts |= {"phases": {phase: each.forecast.parts(phase) for phase in PHASES}, "peak": each.forecast.peak}
+        phases = {phase: getattr(each.forecast, phase) for phase in PHASES}
+        facts |= {"phases": phases, "texts": each.forecast.texts, "peak": each.forecast.peak}
     way = each.way_out and {"changes": list(each.way_out.said), "peak": each.way_out.forecast.peak}
     return {**facts, "fits": each.fits, "way_out": way}
 
@@ -154,8 +155,7 @@ def _notes(plan: Plan, on: Device, found: list[MethodMemory]) -> list[str]:
     length = plan.study.batch.max_length
     notes = [
         f"No data is read: micro-batches are full and rows as long as batch.max_length ({length}), the most that real "
-        "rows give; the report says what those gave, beside what was measured. Keys and values of generated text are "
-        "not counted"
+        "rows give; the report says what those gave, beside what was measured"
     ]
     untold = [each.method for each in found if each.forecast is None]
     if untold:

@@ -60,6 +60,8 @@ def make_plan(read: ReadStudy) -> Plan:
                 first = read.where(f"{kind}.{keys.index(keys[index])}")
                 fault = f"'{name}' stands there twice (first at {first}); delete one, or let them differ"
                 problems.append(read.problem(f"{kind}.{index}", fault))
+    for name in read.config.published.keys() - set(named) if named else ():
+        problems.append(read.problem(f"published.{name}", f"no method of this study; there are {', '.join(named)}"))
     planned = [method._replace(label=label) for method, label in zip(methods, named, strict=False)]
     for index, fault in missing_needs(planned):
         problems.append(read.problem(f"methods.{index}.{planned[index].name}", fault))

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import AutoConfig
 
 from tunelab import catalogue
@@ -201,3 +202,18 @@ def test_a_model_whose_code_asks_for_numbers_is_no_forecast(monkeypatch):
 
     monkeypatch.setattr(predict, "traced_session", asks)
     assert forecast(run, method, ROWS, on_gpu=False) is None
+
+
+def test_gradients_of_what_is_used_twice_are_added_in_place():
+    mode = FakeTensorMode()
+    live = Live(on_cpu=True)
+    with mode:
+        weight = torch.zeros(1000, requires_grad=True)
+    with mode, live:
+        live.add(weight)
+        ((weight * 2).sum() + (weight * 3).sum()).backward()
+    total = most = 0
+    for event in live.events:
+        total += event.num_bytes
+        most = max(most, total) if event.moment.endswith("backward") else most
+    assert 3 * 4000 <= most < 4 * 4000  # the weight and two gradients, never their sum as well

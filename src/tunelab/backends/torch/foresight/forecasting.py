@@ -40,12 +40,16 @@ def forecast(run: RunConfig, method: Method | None, rows: Sequence[RowSize], *, 
     busy: Parts = {} if on_gpu else {PROCESS: LIBRARIES + PREPARED + FIRST_USE}
     first = found[0]
     trained = max((_train(each, on_gpu=on_gpu) for each in found), key=lambda parts: sum(parts.values()))
+    losses = highest(found[-1].losses)
+    saved = {**first.weights, **({STATE: first.state} if first.state else {})}
+    if not on_gpu:
+        losses, saved = _still_held(losses, trained), _still_held(saved, trained)
     return Forecast(
         device="cuda" if on_gpu else "cpu",
         load={**process, **first.weights},
         train={**busy, **trained},
-        evaluate={**busy, **highest(found[-1].losses)},
-        save={**busy, **first.weights, **({STATE: first.state} if first.state else {})},
+        evaluate={**busy, **losses},
+        save={**busy, **saved},
         efforts=tuple(efforts(each, tuple(rows)) for each in found),
     )
 
@@ -66,6 +70,12 @@ def _with_holes(parts: Parts) -> Parts:
     """What glibc's heap holds beside what is asked of it, which no trace can tell to the last megabyte: where holes
     come to lie depends on every small allocation before."""
     return {**parts, HOLES: int(HOLES_SHARE * (sum(parts.values()) - weights(parts)))}
+
+
+def _still_held(parts: Parts, trained: Parts) -> Parts:
+    """After training, of which glibc's heap gives little back to the system."""
+    more = sum(trained.values()) - sum(parts.values())
+    return {**parts, HOLES: more} if more > 0 else parts
 
 
 def batch_of(rows: Sequence[RowSize]) -> Batch:

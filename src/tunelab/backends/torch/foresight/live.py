@@ -7,6 +7,7 @@ inside itself is not seen.
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -25,7 +26,9 @@ TEMPORARY, KEPT, HEAD, GRADIENTS, STATE = "temporary", "kept for backward", "hea
 ASKED = torch.ops.aten._local_scalar_dense.default
 """What a number is: a condition is true, and any other one."""
 
-
+ADDED = torch.ops.aten.add.Tensor
+AROUND = ("torch/_compile.py", "torch/_dynamo/eval_frame.py")
+"""What torch puts around a mode's own code."""
 MOST_ANSWERS = 100_000
 """A loop until a number is small would never end."""
 UNSEEN = {"bitsandbytes::optimizer_update_8bit_blockwise": (1, 5)}
@@ -58,6 +61,10 @@ class Live(TorchDispatchMode):
         self._sizes: dict[int, int] = {}
         self._label: str | None = None
         self._number = 0
+        self._summed: tuple[int | None, int] = None, 0
+        """What autograd has just added to, and how many events there were then."""
+        self._became: dict[int, int] = {}
+        """Of gradients that autograd has added to: the sum."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is ASKED:
@@ -69,6 +76,8 @@ class Live(TorchDispatchMode):
             self._pass(4 * unseen[1] * args[unseen[0]].numel())
         made = func(*args, **(kwargs or {}))
         fixed = self.effort.add(self._now(), func, args, made, self._is_fixed)
+        summed = func is ADDED and _is_by_autograd()
+        before = self._serials.get(args[0].untyped_storage()._cdata) if summed else None
         for each in made if isinstance(made, tuple | list) else (made,):
             if isinstance(each, Tensor):
                 self._note(each, fixed)
@@ -76,6 +85,7 @@ class Live(TorchDispatchMode):
                 for tensor in tree_leaves(each):
                     if isinstance(tensor, Tensor):
                         self._note(tensor, fixed)
+        self._summed = before, len(self.events)
         return made
 
     def called(self) -> None:
@@ -120,7 +130,12 @@ class Live(TorchDispatchMode):
 
     def _gone(self, address: int) -> None:
         serial = self._serials.pop(address)
-        self.events.append(Event(serial, -self._sizes.pop(serial), self._now()))
+        gone = Event(serial, -self._sizes.pop(serial), self._now())
+        if self._summed == (serial, len(self.events)):  # in place, were no mode looking on
+            self._became[serial] = self.events[-1].serial
+            self.events.insert(-1, gone)
+        else:
+            self.events.append(gone)
 
     def __enter__(self) -> Live:
         self._resize = torch.UntypedStorage.resize_
@@ -155,6 +170,11 @@ class Live(TorchDispatchMode):
         for serial in serials:
             self.labels[serial] = label
 
+    def _label_of(self, serial: int) -> str:
+        while serial in self._became:
+            serial = self._became[serial]
+        return self.labels[serial]
+
     def highest(self, *, fixed: int) -> dict[str, dict[str, int]]:
         """Of each moment what is alive when the most is, by label. A backward pass has two: it begins with all that is
         kept, and ends with all gradients. `fixed`: so many first events are of what was there before."""
@@ -162,7 +182,7 @@ class Live(TorchDispatchMode):
         found: dict[str, tuple[int, dict[str, int]]] = {}
         kept = most_kept = 0
         for number, event in enumerate(self.events):
-            label = self.labels[event.serial]
+            label = self._label_of(event.serial)
             now[label] += event.num_bytes
             kept += event.num_bytes if label == KEPT else 0
             most_kept = max(most_kept, kept)
@@ -179,3 +199,11 @@ class Live(TorchDispatchMode):
 
 def _is_backward() -> bool:
     return torch._C._current_graph_task_id() != -1  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _is_by_autograd() -> bool:
+    """Whether the operation was called by the engine itself, and by no Python of a layer."""
+    frame = sys._getframe(2)
+    while frame is not None and frame.f_code.co_filename.endswith(AROUND):
+        frame = frame.f_back
+    return frame is not None and frame.f_code.co_name == "_engine_run_backward"
