@@ -24,7 +24,7 @@ ORDER = [
     "study",
     "backends", "methods", "trackers", "training", "models", "kernels", "tasks", "metrics", "evaluation",
     "significance", "data", "catalogue.py", "contracts.py", "backend_contract.py", "tracker_contract.py", "config",
-    "records.py", "entries.py", "effort.py", "device.py", "ownership.py", "files.py", "stages.py", "near.py", "errors.py",
+    "records.py", "entries.py", "computation", "device.py", "ownership.py", "files.py", "stages.py", "near.py", "errors.py",
     "study/verbs", "study/foresight", "study/executing", "study/planning", "study/store.py", "study/evaluations.py",
     "study/record_files.py", "study/counts.py",
     "data/overlap", "data/sets", "data/tokens", "data/examples", "data/reading", "data/synthetic",

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "tunelab"
 FLOORS = [
-    {"errors", "near", "files", "records", "device", "stages", "effort"},
+    {"errors", "near", "files", "records", "device", "stages", "computation"},
     {"entries", "ownership"},
     {"config"},
     {"backend_contract", "tracker_contract", "study/record_files"},

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from tunelab.effort import Effort
+from tunelab.computation.effort import Effort
 from tunelab.records import Record, RowSize
 
 BASE = "base"

@@ -88,3 +88,14 @@ def too_long(limits: Limits, *, longest_prompt: int, max_new_tokens: int) -> str
         f"a prompt of {longest_prompt} tokens and {max_new_tokens} new ones do not fit the model's {limits.positions} "
         "positions; lower generation.max_new_tokens or batch.max_length (what was trained is kept)"
     )
+
+
+GENERATION_BATCH, LEAST_BATCH = 4, 16384
+"""A generation batch may hold this many times batch.max_tokens, since it keeps no activations; on a CPU, where that is
+small for the cache's sake, up to so many tokens."""
+
+
+def generation_tokens(max_tokens: int, *, on_cpu: bool) -> int:
+    """Of a generation batch, prompt, new tokens and beams counted."""
+    least = min(GENERATION_BATCH**2 * max_tokens, LEAST_BATCH) if on_cpu else 0
+    return max(GENERATION_BATCH * max_tokens, least)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from report.study_folder import write_study
-from tunelab.effort import Effort, Product, Shape
+from tunelab.computation.effort import Effort, Product, Shape
 from tunelab.entries import FILE, Efforts, Forecast
 from tunelab.study.foresight import finished
 from tunelab.study.foresight.duration import Duration

@@ -5,11 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tunelab.api.studies import load_study
-from tunelab.backends.torch import generation
 from tunelab.entries import Device, Forecast
 from tunelab.models import growing_cache
 from tunelab.study.foresight import texts
-from tunelab.study.foresight.texts import COPY, KEYS_AND_VALUES, SCORES, batch_tokens, generates, with_texts
+from tunelab.study.foresight.texts import COPY, KEYS_AND_VALUES, SCORES, generates, with_texts
 from tunelab.study.planning.planned import Revisions
 from tunelab.study.planning.run_config import method_run
 
@@ -76,11 +75,5 @@ def test_a_task_generates_where_a_metric_reads_texts(metrics, expected):
     assert generates(planned("lora", metrics=metrics)[0]) is expected
 
 
-def test_numbers_are_those_of_generation():
-    theirs = generation.GENERATION_BATCH, generation.LEAST_BATCH, growing_cache.ROOM
-    assert (texts.GENERATION_BATCH, texts.LEAST_BATCH, texts.ROOM) == theirs
-    import torch
-
-    for tokens in (128, 1024, 8192):
-        assert batch_tokens(tokens, "cpu") == generation.generation_tokens(tokens, torch.device("cpu"))
-        assert batch_tokens(tokens, "cuda") == generation.generation_tokens(tokens, torch.device("cuda"))
+def test_room_is_that_of_generation():
+    assert growing_cache.ROOM == texts.ROOM

@@ -9,7 +9,7 @@ import pytest
 
 import tunelab
 from tunelab.api.studies import load_study
-from tunelab.effort import Effort, Product, Shape
+from tunelab.computation.effort import Effort, Product, Shape
 from tunelab.entries import Efforts
 from tunelab.errors import ConfigError
 from tunelab.launch.control.time_text import time_text

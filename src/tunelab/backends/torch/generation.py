@@ -21,17 +21,6 @@ from tunelab.backends.torch.inputs import Inputs
 from tunelab.contracts import Method
 from tunelab.records import TokenRow
 
-GENERATION_BATCH, LEAST_BATCH = 4, 16384
-"""A generation batch may hold this many times batch.max_tokens, since it keeps no activations; on a CPU, where that is
-small for the cache's sake, up to so many tokens."""
-
-
-def generation_tokens(max_tokens: int, *, on_cpu: bool) -> int:
-    """Of a generation batch, prompt, new tokens and beams counted."""
-    least = min(GENERATION_BATCH**2 * max_tokens, LEAST_BATCH) if on_cpu else 0
-    return max(GENERATION_BATCH * max_tokens, least)
-
-
 PROBE_TOKENS = 64
 """Of a prompt on which a folded model is compared with the trained one."""
 LIMITS = {"fp32": 1e-3, "bf16": 1e-1, "fp16": 2e-2}

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from tunelab import device
 from tunelab.backend_contract import Session, Updater
 from tunelab.backends.torch.faster import Faster
-from tunelab.backends.torch.generation import LIMITS, folded, generation_tokens, largest_difference, probes
+from tunelab.backends.torch.generation import LIMITS, folded, largest_difference, probes
 from tunelab.backends.torch.idle import idle_notes
 from tunelab.backends.torch.paths import PLAIN_HEADS, Paths
 from tunelab.backends.torch.storage import parameter_count, set_storage, write_tensors
@@ -29,6 +29,7 @@ from tunelab.kernels.linear_cross_entropy import token_losses
 from tunelab.models import inference
 from tunelab.models.generation_file import end_tokens, write_beside
 from tunelab.models.hiding import frozen_but
+from tunelab.models.limits import generation_tokens
 from tunelab.records import Batch, Decoded, ParameterCount, TokenLoss
 from tunelab.training.composite import updater_of
 from tunelab.training.narrow.loss_scale import LossScale

@@ -6,13 +6,13 @@ import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tunelab.backends.torch.generation import generation_tokens
 from tunelab.backends.torch.speed.duration import Seconds, Speed, seconds
+from tunelab.computation.effort import narrowed
 from tunelab.config.run import RunConfig
 from tunelab.contracts import Method
 from tunelab.data.tokens.batching import MOST_LOOKED_AT, Order, micro_batches
-from tunelab.effort import narrowed
 from tunelab.entries import Efforts
+from tunelab.models.limits import generation_tokens
 from tunelab.records import Batch, RowSize
 from tunelab.study.foresight.lengths import Lengths
 from tunelab.training.step import run_order

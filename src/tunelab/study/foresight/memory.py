@@ -195,7 +195,8 @@ def place_of(name: str | None, *, option: str = "--device") -> Asked:
         return Asked("cpu", cpu_bytes())
     if name is None or name == "gpu":
         if found is None:
-            raise ConfigError(f"{option} gpu: torch sees no GPU here; give its name, as {option} t4")
+            size = ", or its size: --memory 16GiB --device gpu" if option == "--memory" else ""
+            raise ConfigError(f"{option} gpu: torch sees no GPU here; give its name, as {option} t4{size}")
         return Asked("cuda", found)
     known = peak(name)
     return Asked("cuda", int(known.memory_gib * USABLE * GIB), "bf16" if known.has_bf16 else "fp16")

@@ -8,14 +8,15 @@ from typing import Any
 
 from tunelab.config.run import RunConfig
 from tunelab.contracts import Method
-from tunelab.entries import HOLES, Device, Forecast, Parts
+from tunelab.entries import HOLES, Forecast, Parts
+from tunelab.models.limits import generation_tokens
 from tunelab.models.load import read_configuration
 from tunelab.records import RowSize
 from tunelab.study.planning.plan import parts
 
 KEYS_AND_VALUES, COPY, SCORES = "keys and values", "plain weights", "scores"
-GENERATION_BATCH, LEAST_BATCH, ROOM = 4, 16384, 32
-"""As backends/torch/generation.py and models/growing_cache.py have them, which import torch."""
+ROOM = 32
+"""As models/growing_cache.py has it, which imports torch."""
 SIZES = {"float32": 4, "bfloat16": 2, "float16": 2}
 NAMES = {
     "blocks": ("num_decoder_layers", "decoder_layers", "num_hidden_layers", "n_layer", "n_layers", "num_layers"),
@@ -54,7 +55,7 @@ def _held(told: Forecast, run: RunConfig, method: Method, rows: Sequence[RowSize
     sources = max(row[2] for row in rows)
     prompt = sources or max(ids - learned or ids for ids, learned, _ in rows)
     new, beams = run.generation.max_new_tokens, run.generation.beams
-    places = max(1, batch_tokens(run.batch.max_tokens, told.device) // ((prompt + new) * beams))
+    places = max(1, generation_tokens(run.batch.max_tokens, on_cpu=told.device == "cpu") // ((prompt + new) * beams))
     places = beams * min(places, num_texts or places)
     own = new if sources or beams > 1 else prompt + new  # beams of a prompt share its keys
     kept = places * (own + max(ROOM, own // 4))
@@ -67,12 +68,6 @@ def _held(told: Forecast, run: RunConfig, method: Method, rows: Sequence[RowSize
         SCORES: 2 * 4 * places * shape["vocabulary"],
         **({COPY: 4 * _numbers(told)} if copied else {}),
     }
-
-
-def batch_tokens(max_tokens: int, on: Device) -> int:
-    """As `generation_tokens`, on a device that need not be here."""
-    least = min(GENERATION_BATCH**2 * max_tokens, LEAST_BATCH) if on == "cpu" else 0
-    return max(GENERATION_BATCH * max_tokens, least)
 
 
 def _first(found: Mapping[str, Any], names: Sequence[str]) -> int:

@@ -9,11 +9,11 @@ from tunelab.backends.torch.speed.calibration import Calibration
 from tunelab.backends.torch.speed.duration import Speed, wanted_shapes
 from tunelab.backends.torch.speed.kept import calibration
 from tunelab.backends.torch.speed.peaks import Estimate, peak
+from tunelab.computation.effort import Effort
 from tunelab.config.price import cost, watt_hours
 from tunelab.config.run import RunConfig
 from tunelab.data.tokens.batching import largest_batch
 from tunelab.device import chosen, name
-from tunelab.effort import Effort
 from tunelab.entries import Efforts, Forecast
 from tunelab.stages import stage
 from tunelab.study.foresight.duration import Duration, duration

@@ -15,7 +15,7 @@ from tunelab.backends.torch.foresight.live import Live
 from tunelab.backends.torch.foresight.network import NoText
 from tunelab.backends.torch.session import TorchSession
 from tunelab.backends.torch.storage import set_storage
-from tunelab.effort import Effort, Pass, Product, Shape, extended, narrowed, sum_of
+from tunelab.computation.effort import Effort, Pass, Product, Shape, extended, narrowed, sum_of
 from tunelab.models.load import build, read_configuration
 
 IN_PLACE = {

@@ -9,7 +9,7 @@ import torch
 from tunelab.backends.torch.speed import kept, measured, measured_passes
 from tunelab.backends.torch.speed.calibration import Calibration, Machine, PassRate, ProductRate
 from tunelab.backends.torch.speed.kept import calibration, known
-from tunelab.effort import Shape
+from tunelab.computation.effort import Shape
 
 MACHINE = Machine(host="h", processor="p", device="cpu", torch="2", threads=1)
 PASSES = tuple(

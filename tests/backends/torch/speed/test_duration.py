@@ -7,7 +7,7 @@ import pytest
 from tunelab.backends.torch.speed.calibration import MOST_FLOPS, measurable
 from tunelab.backends.torch.speed.duration import MOST_MEASURED, seconds, wanted_shapes
 from tunelab.backends.torch.speed.peaks import Estimate, peak
-from tunelab.effort import Effort, Pass, Product, Shape
+from tunelab.computation.effort import Effort, Pass, Product, Shape
 
 
 class Plain:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from tunelab.effort import Effort, Function, Pass, Product, Shape
+from tunelab.computation.effort import Effort, Function, Pass, Product, Shape
 
 aten: Any = torch.ops.aten
 DTYPES: dict[torch.dtype, str] = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}

@@ -17,9 +17,9 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 from tunelab.backends.torch.foresight.live import STATE, Live
 from tunelab.backends.torch.foresight.network import TracedSession, traced_session, trained
+from tunelab.computation.effort import Effort, extended, sum_of
 from tunelab.config.run import RunConfig
 from tunelab.contracts import Method
-from tunelab.effort import Effort, extended, sum_of
 from tunelab.entries import Efforts, Parts
 from tunelab.kernels.linear_cross_entropy import TILE_NUMBERS
 from tunelab.records import Batch, RowSize, TokenRow

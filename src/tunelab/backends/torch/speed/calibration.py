@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import math
 
+from tunelab.computation.effort import Function, Shape
 from tunelab.config.schema import Products
-from tunelab.effort import Function, Shape
 from tunelab.records import Record
 
 NEARNESS = 4

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
 from tunelab.backends.torch.speed.calibration import measurable
-from tunelab.effort import Effort, Function, Product, Shape
+from tunelab.computation.effort import Effort, Function, Product, Shape
 
 MOST_MEASURED = 64
 """Shapes of a study at most; what else it needs lies between those and what was measured before."""

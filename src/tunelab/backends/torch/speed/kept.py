@@ -18,10 +18,10 @@ from pydantic import ValidationError
 from tunelab import device
 from tunelab.backends.torch.speed import measured, measured_passes
 from tunelab.backends.torch.speed.calibration import Calibration, Machine
+from tunelab.computation.effort import Shape
 from tunelab.config.schema import Products
 from tunelab.data.cache import cache_root
 from tunelab.data.kept import digest
-from tunelab.effort import Shape
 from tunelab.files import write_atomically
 
 FORMAT = 2

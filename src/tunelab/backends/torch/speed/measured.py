@@ -20,8 +20,8 @@ from torch.nn import functional
 from tunelab import device
 from tunelab.backends.torch.products import medium_is_exact
 from tunelab.backends.torch.speed.calibration import ProductRate
+from tunelab.computation.effort import Shape
 from tunelab.config.schema import Products
-from tunelab.effort import Shape
 
 DTYPES: dict[Products, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 SAMPLE_SECONDS = 0.002

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 from tunelab import device
 from tunelab.backends.torch.speed.calibration import PassRate
 from tunelab.backends.torch.speed.measured import DTYPES, as_runs_compute, calls_of, own_dtypes, sample
+from tunelab.computation.effort import Function
 from tunelab.config.schema import Products
-from tunelab.effort import Function
 from tunelab.entries import MIB
 
 MOVED = (MIB // 16, MIB, 4 * MIB, 16 * MIB, 64 * MIB, 256 * MIB)

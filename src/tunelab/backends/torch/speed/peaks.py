@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tunelab.effort import Function, Shape
+from tunelab.computation.effort import Function, Shape
 from tunelab.errors import ConfigError
 from tunelab.near import did_you_mean
 
