@@ -35,11 +35,12 @@ BESIDE = 110.0
 
 def parts() -> dict[str, tuple[Callable[[Any], dict[str, Any]], float, bool]]:
     """Name -> what it does, its most seconds, whether it runs beside others (else alone: it is timed)."""
+    import gpu_memory
     import gpu_parts
     import gpu_speed
 
     beside = {name: (do, BESIDE, True) for name, do in gpu_parts.PARTS.items()}
-    return {"machine": (gpu_parts.machine, 40.0, False), **beside, **gpu_speed.PARTS}
+    return {"machine": (gpu_parts.machine, 40.0, False), **beside, **gpu_memory.PARTS, **gpu_speed.PARTS}
 
 
 def use(wheels: Path | None) -> None:

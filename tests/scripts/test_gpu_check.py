@@ -37,7 +37,8 @@ def test_every_part_runs_on_the_cpu_with_tiny_shapes(tmp_path):
     compared = found.pop("compared")
     states = {name: facts["state"] for name, facts in found.items()}
     assert {name for name, state in states.items() if state != "ok"} <= MAY_BE_MISSING
-    assert set(states.values()) <= {"ok", "not covered"} and len(states) == 15
+    assert set(states.values()) <= {"ok", "not covered"} and len(states) == 16
+    assert found["predicted memory"]["qlora"].endswith("MiB / not measured") and "full" in found["predicted memory"]
     assert set(compared) >= {"1b against hf", "3b against hf"}
     assert "DIFFER" not in "".join(compared.values()), "ours and HF's Trainer should begin with the same loss"
     for name in ("1b ours", "1b hf"):

@@ -25,8 +25,8 @@ def told(monkeypatch):
 def test_each_published_peak_has_the_prediction_beside_it():
     plan = load_study({**STUDY, "published": {"lora": {"peak_gb": 1.5, "note": "Theirs has other rows"}}})
     assert published_lines(plan) == [
-        "lora: 1.5 GB were published; on a GPU 3.50 GB are predicted to be held while it trains (weights 2.00, kept for "
-        "backward 1.50). Theirs has other rows"
+        "lora: 1.5 GB were published; on a GPU 3.50 GB are predicted to be held while it trains (weights 2.00, kept "
+        "for backward 1.50). Theirs has other rows"
     ]
 
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from tunelab import catalogue
 from tunelab.backend_contract import Backend
 from tunelab.config.explain import explain, got
+from tunelab.config.published import published_problems
 from tunelab.config.read import ReadStudy
 from tunelab.config.run import RunConfig
 from tunelab.config.schema import Generation, LearningRate, MethodEntry
@@ -44,7 +45,7 @@ def make_plan(read: ReadStudy) -> Plan:
         ConfigError: every problem, those of the study's own sections first.
     """
     problems = list(read.problems)
-    problems += [read.problem(key, fault) for key, fault in unknown_names(read.config)]
+    problems += [read.problem(*each) for each in unknown_names(read.config)]
     methods, tasks = [], []
     for index, entry in enumerate(read.config.methods):
         with stage(f"checking methods: {next(iter(entry))}"):
@@ -60,16 +61,13 @@ def make_plan(read: ReadStudy) -> Plan:
                 first = read.where(f"{kind}.{keys.index(keys[index])}")
                 fault = f"'{name}' stands there twice (first at {first}); delete one, or let them differ"
                 problems.append(read.problem(f"{kind}.{index}", fault))
-    for name in read.config.published.keys() - set(named) if named else ():
-        problems.append(read.problem(f"published.{name}", f"no method of this study; there are {', '.join(named)}"))
     planned = [method._replace(label=label) for method, label in zip(methods, named, strict=False)]
-    for index, fault in missing_needs(planned):
-        problems.append(read.problem(f"methods.{index}.{planned[index].name}", fault))
-    unfit = backend_problems(read.config, planned, load_backend) if not problems else ()
-    problems += [read.problem(key, fault) for key, fault in unfit]
-    asked = [task.task.generation for task in tasks]
-    problems += [read.problem(key, fault) for key, fault in decision_problems(read.config.decision, tasks)]
-    problems += [read.problem(key, fault) for key, fault in engine_problems(read.config.evaluation, planned, asked)]
+    problems += [read.problem(f"methods.{at}.{planned[at].name}", fault) for at, fault in missing_needs(planned)]
+    if not problems:
+        problems += [read.problem(*each) for each in backend_problems(read.config, planned, load_backend)]
+    found = [*decision_problems(read.config.decision, tasks), *published_problems(read.config.published, named)]
+    found += engine_problems(read.config.evaluation, planned, [task.task.generation for task in tasks])
+    problems += [read.problem(*each) for each in found]
     if problems:
         raise ConfigError(*problems)
     planned = with_needed(planned)
