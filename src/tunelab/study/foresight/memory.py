@@ -183,9 +183,7 @@ def asked_of(text: str, *, device: str | None = None) -> Asked:
         try:
             known = peak(text)
         except ConfigError as error:
-            raise ConfigError(
-                f"--memory {text}: a size (16GiB), gpu, cpu or a GPU's name; {error}"
-            ) from None
+            raise ConfigError(f"--memory {text}: a size (16GiB), gpu, cpu or a GPU's name; {error}") from None
         return Asked("cuda", int(known.memory_gib * USABLE * GIB), "bf16" if known.has_bf16 else "fp16")
     on_gpu = gpu_bytes() is not None if device is None else device == "gpu"
     return Asked("cuda" if on_gpu else "cpu", size_of(text))
