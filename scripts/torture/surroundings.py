@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 
 from compared import differences, left_behind
-from disturbed import at_work, phase_of
+from disturbed import at_work, method_of, phase_of
 from studies import Call, Place, outliving, study_text
 
 METHODS = ("lora",)
@@ -163,10 +163,9 @@ def little_memory(peace: Undisturbed) -> list[str]:
     try:
         limit.write_text(str(MEMORY_MIB << 20))
         call = place.started()
-        until("load", call, place.out)
+        while call.alive and method_of(at_work(place.out)) != METHODS[0]:
+            time.sleep(0.002)
         run = at_work(place.out)
-        while run is not None and run.path.name.startswith("base"):  # without a step there is little to allocate
-            run = at_work(place.out)
         held = None if run is None else run.held()
         if held is None:
             return ["no worker was seen"]

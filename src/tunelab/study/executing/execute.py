@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 
 from tunelab.backend_contract import Session
 from tunelab.config.run import RunConfig
-from tunelab.data.tokens.plain_template import FILE as TEMPLATE_FILE
-from tunelab.data.tokens.plain_template import plain_template
+from tunelab.data.tokens.chat import TEMPLATE_FILE, plain_template
 from tunelab.errors import DataError, Diverged, ModelError, Stopped
 from tunelab.evaluation.evaluate import score
 from tunelab.files import share_weights, write_atomically
