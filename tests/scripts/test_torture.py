@@ -126,6 +126,7 @@ def test_a_row_of_tests_counts_them(load):
     assert row[:3] == ("names", 9, 7) and "FAILED" not in row.note and "1 skipped" in row.note
     assert torture.tests_row("names", 0, "...\n7 passed in 1s")[:3] == ("names", 7, 7)
     assert not torture.tests_row("names", 2, "ERROR: not found").holds
+    assert not torture.tests_row("names", 0, "....  [100%]").holds, "nothing was counted"
     assert not torture.tests_row("names", 5, "no tests ran in 0.1s").holds
 
 

@@ -99,6 +99,14 @@ def grams_of(rows: Sequence[Collection[str]]) -> Grams:
     del words
     whole = row_S[:count] == row_S[WORDS - 1 :][:count]
     keys_S, row_S = keys_S[whole], row_S[:count][whole]
-    _, once = np.unique(keys_S ^ (row_S.astype(np.uint64) * _MIX), return_index=True)
+    mixed_S = row_S.astype(np.uint64)
+    mixed_S *= _MIX
+    mixed_S ^= keys_S
+    once = np.argsort(mixed_S, kind="stable")  # as np.unique finds them, without its copies
+    mixed_S = mixed_S[once]
+    first_S = np.ones(len(once), bool)
+    first_S[1:] = mixed_S[1:] != mixed_S[:-1]
+    del mixed_S
+    once = once[first_S]
     once.sort()
     return Grams(keys_S[once], row_S[once], len(rows))
