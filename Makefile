@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal -o faulthandler_timeout=300
 
-.PHONY: demo test test-fast test-versions test-vllm mutants lint types docs bench benchmarks gpu-check gpu-wheels
+.PHONY: demo test test-fast test-versions test-vllm mutants torture lint types docs bench benchmarks gpu-check gpu-wheels
 .PHONY: java chromium tmux slurm jittor
 
 # The embedded quickstart, to a finished report under results/quickstart.
@@ -34,6 +34,11 @@ test-vllm:
 # with one of these words. For who changes a test, or what a listed line decides; no part of `make test`.
 mutants: $(VENV)/.tunelab-dev
 	$(BIN)/python scripts/mutants.py $(MUTANTS)
+
+# Real studies under signals at random points, full disks, limits, odd surroundings; hours. A part of it:
+# make torture TORTURE='--points 20 --only signals'. A short form is in `make test`; as root also the full disks.
+torture: $(VENV)/.tunelab-dev
+	$(BIN)/python scripts/torture $(TORTURE)
 
 # METEOR and the E2E script's tokeniser are Java programs. Where it is missing and cannot be installed their tests skip.
 java:

@@ -90,7 +90,7 @@ def ours(shape: Shape, given: Any) -> tuple[Any, Iterator[tuple[float, float]]]:
     from tunelab.backends.torch.storage import set_storage
     from tunelab.data.tokens.batching import micro_batches
     from tunelab.records import TokenRow
-    from tunelab.study.executing.execute import verified_rows
+    from tunelab.study.executing.verified import verified_rows
     from tunelab.study.planning.plan import build_method
 
     method = build_method("lora", {"rank": RANK, "alpha": ALPHA, "learning_rate": RATE})

@@ -1,11 +1,13 @@
 """One writer of a folder: who may take it, and that the one who lost it writes nothing more."""
 
+import errno
 import json
 import os
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -205,3 +207,23 @@ def test_a_zombie_is_dead():
         time.sleep(0.01)
     child.wait()
     assert process_start(child.pid) is None
+
+
+def test_a_full_disk_leaves_no_file_of_who_asked(tmp_path, monkeypatch):
+    def full(path, text):
+        path.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="No space left"), own(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_of_processes_that_were_killed_while_they_asked_go(tmp_path):
+    old, new = tmp_path / ".owner.old", tmp_path / ".owner.new"
+    for path in (old, new):
+        path.write_text("{}")
+    os.utime(old, (0, 0))
+    with own(tmp_path):
+        assert not old.exists() and new.exists(), "it may be asking right now"

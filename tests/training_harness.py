@@ -10,7 +10,7 @@ from tunelab.backends.torch.session import TorchSession
 from tunelab.backends.torch.storage import set_storage
 from tunelab.contracts import Method
 from tunelab.records import StepRecord, ValidationRecord
-from tunelab.study.executing.execute import verified_rows
+from tunelab.study.executing.verified import verified_rows
 from tunelab.training.loop import Loop, train
 from tunelab.training.state import Checkpoints, LoopState
 from tunelab.training.step import run_order

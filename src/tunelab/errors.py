@@ -8,6 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
+LINE_BREAKS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
+"""What Python ends a line at."""
+
+
+def one_line(text: str) -> str:
+    """A message that quotes what a user has written, with line breaks as \\n."""
+    return "".join(repr(letter)[1:-1] if letter in LINE_BREAKS else letter for letter in text)
+
 
 class TunelabError(Exception):
     """Base of all errors that are printed as one line; `exit_status` is what the command line returns."""

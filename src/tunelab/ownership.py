@@ -136,17 +136,25 @@ def own(folder: Path, *, patience: float = 0) -> Iterator[Ownership]:
     folder.mkdir(parents=True, exist_ok=True)
     me = this_process()
     mine = folder / f".owner.{me.nonce}"
-    mine.write_text(json.dumps(me._asdict()))
-    try:
+    try:  # a full disk leaves an empty file
+        mine.write_text(json.dumps(me._asdict()))
         file, number = _patient_link(folder, mine, me, patience)
+        _forget_askers(folder, now=mine.stat().st_mtime)
     finally:
-        mine.unlink()
+        mine.unlink(missing_ok=True)
     ownership = Ownership(folder, file, me, number)
     ownership._thread.start()
     try:
         yield ownership
     finally:
         ownership._release()
+
+
+def _forget_askers(folder: Path, *, now: float) -> None:
+    """Files of processes that were killed while they asked for the folder."""
+    for path in folder.glob(".owner.*"):
+        if now - _changed(path) > STALE_SECONDS:
+            path.unlink(missing_ok=True)
 
 
 def _patient_link(folder: Path, mine: Path, me: Holder, patience: float) -> tuple[Path, int]:

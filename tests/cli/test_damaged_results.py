@@ -146,3 +146,50 @@ def test_weights_are_as_readable_as_everything_else(finished):
     for method in ("lora", "full"):
         modes = {file.name: file.stat().st_mode & 0o777 for file in (finished.run(method) / "model").iterdir()}
         assert len(set(modes.values())) == 1, modes
+
+
+@pytest.mark.parametrize(("label", "how"), [("lora", "line"), ("full", "NUL"), ("base", "cut"), ("lora", "gone")])
+def test_lost_texts_are_generated_again_from_the_saved_model_and_nothing_is_trained(command, copied, label, how):
+    folder = copied.run(label)
+    file, result = folder / "predictions.jsonl", json.loads((folder / "result.json").read_bytes())
+    sound = file.read_bytes()
+    lines = sound.splitlines(keepends=True)
+    damages = {"line": b"".join([lines[0][:9] + b"\n", *lines[1:]]), "NUL": b"\0" * 40 + b"\n"}
+    file.unlink() if how == "gone" else file.write_bytes(damages.get(how, b"[1]\n" + sound))
+    damaged_bytes = None if how == "gone" else file.read_bytes()
+    dry = command("run", copied.file, "--out", copied.out, "--dry-run")
+    assert dry.status == 0 and "evaluate again" in lines_of(dry)
+    answer = command("run", copied.file, "--out", copied.out, "--cluster", "in-process")
+    assert answer.status == 0
+    assert (f"{file}, line " in lines_of(answer)) == (how != "gone")
+    assert file.read_bytes() == sound
+    again = json.loads((folder / "result.json").read_bytes())
+    assert again["scores"] == result["scores"] and again["phases"].get("train") == result["phases"].get("train")
+    assert "its texts were lost or damaged, and generated again from its saved model" in again["notes"]
+    kept = copied.out / "damaged" / folder.name / "predictions.jsonl"
+    assert (kept.read_bytes() if kept.exists() else None) == damaged_bytes
+    before = file.stat().st_mtime_ns
+    assert command("run", copied.file, "--out", copied.out, "--cluster", "in-process").status == 0
+    assert file.stat().st_mtime_ns == before, "it is evaluated every time"
+
+
+def test_lost_texts_of_a_model_that_is_gone_too_are_made_with_the_run(command, copied):
+    folder = copied.run("lora")
+    sound = (folder / "predictions.jsonl").read_bytes()
+    (folder / "predictions.jsonl").write_bytes(b"[2]\n" + sound)
+    shutil.rmtree(folder / "model")
+    assert "train (damaged" in lines_of(command("run", copied.file, "--out", copied.out, "--dry-run"))
+    answer = command("run", copied.file, "--out", copied.out, "--cluster", "in-process")
+    assert answer.status == 0 and "its saved model is gone, so it is made again" in lines_of(answer)
+    assert (folder / "predictions.jsonl").read_bytes() == sound and (folder / "model").is_dir()
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+@pytest.mark.parametrize("verb", ["report", "status"])
+def test_a_damaged_study_yaml_is_one_line_of_the_other_verbs(command, copied, verb, how):
+    damaged(copied.out / "study.yaml", how)
+    answer = command(verb, copied.out)
+    lines_of(answer)
+    assert answer.status == 2 and answer.err.startswith(f"error: {copied.out / 'study.yaml'}: damaged, or written by")
+    assert f"`tunelab run STUDY --out {copied.out}` with its study writes it anew" in answer.err
+    assert len(answer.err.strip().splitlines()) == 1, answer.err

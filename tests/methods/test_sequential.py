@@ -10,7 +10,7 @@ from tunelab.config.schema import Budget
 from tunelab.data.tokens.batching import Order
 from tunelab.errors import ConfigError
 from tunelab.records import Batch
-from tunelab.study.executing.execute import verified_rows
+from tunelab.study.executing.verified import verified_rows
 from tunelab.study.planning.plan import build_method
 from tunelab.training.loop import Loop, train
 from tunelab.training.state import Checkpoints, LoopState

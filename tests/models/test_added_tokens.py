@@ -139,7 +139,7 @@ def test_gemmas_scale_is_applied_to_them_too():
 
 def test_the_fast_path_is_taken():
     session = make_session(METHODS["lora"], extended("tied"))
-    from tunelab.study.executing.execute import verified_rows
+    from tunelab.study.executing.verified import verified_rows
 
     session.verify(verified_rows(rows("tied")))
     assert session.plain_head and session.notes == []

@@ -12,7 +12,8 @@ from rich.console import Console
 from tunelab.api.html import marked_html, preformatted_html
 from tunelab.api.shown import Shown, Tabular
 from tunelab.export.export import Exported, as_json, export_text
-from tunelab.launch.printing import file_text, print_tasks, result_text
+from tunelab.launch.printing import print_tasks, result_text
+from tunelab.launch.rows_text import file_text
 from tunelab.records import RunResult, Score
 from tunelab.report.numbers import bounds, number, score_decimals
 from tunelab.report.tables import Cell, Column, Table, cells, visible, words

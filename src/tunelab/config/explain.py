@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from tunelab.config.places import dotted
 from tunelab.config.study_yaml import KeyPath
+from tunelab.errors import one_line
 from tunelab.near import near
 
 _RULES = {
@@ -60,9 +61,9 @@ def got(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, Mapping):
-        return f"a mapping with {', '.join(map(str, value))}" if value else "an empty mapping"
+        return one_line(f"a mapping with {', '.join(map(str, value))}") if value else "an empty mapping"
     if isinstance(value, list | tuple):
-        shown = f"the list [{', '.join(map(str, value))}]"
+        shown = one_line(f"the list [{', '.join(map(str, value))}]")
     else:
         shown = repr(value)
     return shown if len(shown) <= 60 else shown[:57] + "..."
@@ -84,7 +85,7 @@ def _path_in(detail: Any, given: Any) -> KeyPath:
 def _message(path: KeyPath, details: list[Any], given: Any, model: type[BaseModel]) -> str:
     kinds = {detail["type"] for detail in details}
     if "extra_forbidden" in kinds:
-        return _unknown_key(path, model)
+        return _unknown_key(path or (details[0]["loc"][-1],), model)  # of half a character, which JSON cannot say
     if kinds == {"missing"} and details[0]["loc"] == path:
         return "required, and not given"
     own = [detail for detail in details if detail["type"] in ("value_error", "assertion_error")]

@@ -7,7 +7,10 @@ from typing import Any
 
 from tunelab.config.places import Place, Places, dotted
 from tunelab.config.study_yaml import KeyPath, parse_yaml
-from tunelab.errors import ConfigError
+from tunelab.errors import ConfigError, one_line
+
+MOST_DIGITS = 9
+"""Of an index. Python refuses to read a number of some thousands."""
 
 
 def with_short_forms_spelled_out(study: dict[str, Any]) -> dict[str, Any]:
@@ -30,7 +33,7 @@ def apply_override(study: dict[str, Any], text: str, places: Places, *, folder: 
         ConfigError: not key=value, not YAML, an index out of range, a path through something without keys.
     """
     key, equals, value_text = text.partition("=")
-    label = f"--set {text}"
+    label = one_line(f"--set {text}")
     if not equals or not key.strip():
         raise ConfigError(f"{label}: must be key=value, as in --set batch.examples=8")
     parts = key.strip().split(".")
@@ -67,7 +70,7 @@ def _step(container: Any, part: str, path: KeyPath, label: str) -> str | int:
     if isinstance(container, list):
         count = f"{dotted(path)} has {len(container)} {'entry' if len(container) == 1 else 'entries'}"
         allowed = f"count from 0: 0 to {len(container) - 1}" if container else "set the whole list instead"
-        if not part.isdecimal():
+        if not part.isdecimal() or len(part) > MOST_DIGITS:
             raise ConfigError(f"{label}: {count}; {part!r} is not a number; {allowed}")
         if int(part) >= len(container):
             raise ConfigError(f"{label}: {count}; no number {part}; {allowed}")

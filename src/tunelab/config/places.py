@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tunelab.config.study_yaml import KeyPath
+from tunelab.errors import one_line
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,10 @@ class Places:
         """One line: 'study.yaml:14: batch.exampels: MESSAGE' or '--set batch.exampels=3: MESSAGE'."""
         place = self.find(path)
         if not path or path == place.sets:
-            return f"{place.label}: {message}"
+            return one_line(f"{place.label}: {message}")
         if self.in_python and place.sets is None:
-            return f"{dotted(path)}: {message}"
-        return f"{place.label}: {dotted(path)}: {message}"
+            return one_line(f"{dotted(path)}: {message}")
+        return one_line(f"{place.label}: {dotted(path)}: {message}")
 
 
 def dotted(path: KeyPath) -> str:

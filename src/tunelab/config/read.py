@@ -17,7 +17,7 @@ from tunelab.config.overrides import apply_override, with_short_forms_spelled_ou
 from tunelab.config.places import Place, Places, dotted, split_dotted
 from tunelab.config.schema import StudyConfig
 from tunelab.config.study_yaml import dump_yaml, parse_yaml
-from tunelab.errors import ConfigError
+from tunelab.errors import ConfigError, one_line
 from tunelab.files import no_file
 
 EMBEDDED_MODELS = "tunelab/"
@@ -144,7 +144,7 @@ def _parsed(text: str, source: str, folder: Path) -> tuple[dict[str, Any], Place
     try:
         value, lines, problems, escapes = parse_yaml(text)
     except ConfigError as error:
-        raise ConfigError(f"{source}:{error}") from None
+        raise ConfigError(one_line(f"{source}:{error}")) from None
     if value is None or value == {}:
         raise ConfigError(
             f"{source}: the study is empty; it needs model, tasks and methods, and `tunelab init` writes one"
@@ -155,7 +155,7 @@ def _parsed(text: str, source: str, folder: Path) -> tuple[dict[str, Any], Place
         )
     known = {path: Place(label=f"{source}:{line}", folder=folder) for path, line in lines.items() if path}
     places = Places(root=Place(label=source, folder=folder), known=known, literal_escapes=set(escapes))
-    return value, places, [f"{source}:{problem}" for problem in problems]
+    return value, places, [one_line(f"{source}:{problem}") for problem in problems]
 
 
 def _given(given: Mapping[str, Any], source: str, folder: Path) -> tuple[dict[str, Any], Places, list[str]]:

@@ -9,7 +9,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from tunelab.data.tokens.plain_template import FILE as TEMPLATE_FILE
+from tunelab.data.tokens.chat import TEMPLATE_FILE
 from tunelab.errors import ModelError, RunError
 from tunelab.export.check import (
     LIMITS,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -25,7 +24,7 @@ from tunelab.study.store import RunFolder
 if TYPE_CHECKING:
     from tunelab.launch.run import Outcome
     from tunelab.study.verbs.outputs import Output, Outputs
-    from tunelab.study.verbs.show import Piece, ShownExample, ShownFile, ShownTask
+    from tunelab.study.verbs.show import Piece, ShownExample, ShownTask
     from tunelab.study.verbs.shown import Asked
 
 BARS = " ▁▂▃▄▅▆▇█"
@@ -172,13 +171,6 @@ def _attempt_lines(folder: RunFolder) -> list[str]:
     return [*lines, f"log: {folder.log}"] if folder.log.exists() else lines
 
 
-def file_text(name: str, shown: ShownFile, *, width: int | None = None) -> str:
-    title = name if shown.num_rows is None else f"{name}: {shown.num_rows} rows"
-    lines = [title, *shown.about, *(f"  {name}: {kind}" for name, kind in shown.columns.items())]
-    rows = (json.dumps(row, ensure_ascii=False, default=str) for row in shown.rows)
-    return "\n".join(short for line in [*lines, *rows] for short in wrapped(line, width, indent="  "))
-
-
 # ------------------------------------------------------------------ examples
 
 
@@ -279,6 +271,7 @@ def _piece_text(piece: Piece, *, coloured: bool) -> Text:
 def print_shown(asked: Asked, console: Console) -> None:
     """Rows; or a run: its settings and result, or its outputs."""
     if asked.of_rows:
+        from tunelab.launch.rows_text import file_text
         from tunelab.study.verbs.show import show_rows
 
         print(file_text(asked.name, show_rows(asked.name, overrides=asked.overrides), width=width_of(console)))

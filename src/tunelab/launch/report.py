@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tunelab.config.price import as_overrides
-from tunelab.config.read import read_study
 from tunelab.errors import ConfigError
+from tunelab.launch.control.found import plan_of
 from tunelab.launch.run import config_facts, runs_to_report, warning_of, write_study_report
 from tunelab.report.frame import Comparison
 from tunelab.report.write import write_report
-from tunelab.study.planning.plan import make_plan
 from tunelab.study.planning.planned import Plan
 from tunelab.study.store import Store
 
@@ -42,7 +41,7 @@ def rebuild_report(
     missing = [str(store.folder) for store in stores if not store.study_file.exists()]
     if missing:
         raise ConfigError(*(f"{folder}: no study.yaml; give a folder that `tunelab run` wrote" for folder in missing))
-    plans = [make_plan(read_study(store.study_file, overrides=overrides)) for store in stores]
+    plans = [plan_of(store, overrides=overrides) for store in stores]
     own = stores[0].folder
     if len(stores) == 1 and (out is None or out.absolute() == own.absolute()):
         return Rebuilt(write_study_report(plans[0], stores[0]), own, warning_of(stores[0]))

@@ -13,13 +13,17 @@ from pydantic import ValidationError
 from tunelab.config.run import RunConfig
 from tunelab.config.study_yaml import parse_yaml
 from tunelab.errors import ConfigError, UnreadableRun
-from tunelab.records import RunResult, StepRecord, ValidationRecord
+from tunelab.records import Prediction, RunResult, StepRecord, ValidationRecord
 
 RUN, RESULT = "run.json", "result.json"
 GROWING = {"steps.jsonl": StepRecord, "validation.jsonl": ValidationRecord}
 """Files whose lines are appended while a run is trained."""
+EVALUATED = ("predictions.jsonl", "general.jsonl")
+"""What an evaluation leaves beside the result, and makes again from the saved model."""
 UNREADABLE = (ValueError, TypeError, AttributeError, KeyError, RecursionError, IsADirectoryError)
 """What reading a damaged file raises. Not PermissionError and its like: those say nothing of what is in it."""
+DAMAGED = ("json_invalid", "model_type", "model_attributes_type")
+"""By pydantic's names: what no version has written."""
 LAST_BYTES = 8192
 """Longer than two lines of steps.jsonl."""
 OTHER = "damaged, or written by another version of tunelab"
@@ -112,7 +116,17 @@ def damage(folder: Path) -> str | None:
     return None
 
 
+def evaluation_damage(folder: Path) -> str | None:
+    """Of a run's folder: the first line that its evaluation has left and that cannot be read."""
+    try:
+        for name in EVALUATED:
+            lines_of(folder / name, Prediction.model_validate_json)
+    except UnreadableRun as error:
+        return None if _is_of_another_version(error) else str(error)
+    return None
+
+
 def _is_of_another_version(error: UnreadableRun) -> bool:
-    """JSON that is whole, with other fields than these."""
+    """JSON that is whole, an object with other fields than these."""
     cause = error.__cause__
-    return isinstance(cause, ValidationError) and all(each["type"] != "json_invalid" for each in cause.errors())
+    return isinstance(cause, ValidationError) and all(each["type"] not in DAMAGED for each in cause.errors())

@@ -16,7 +16,7 @@ from tunelab.data.tokens.overlong import windows
 from tunelab.data.tokens.packing import Packer, documents
 from tunelab.methods.full import Full
 from tunelab.records import Batch, TokenRow
-from tunelab.study.executing.execute import verified_rows
+from tunelab.study.executing.verified import verified_rows
 
 KNOWN = [json.loads(path.read_text()) for path in Path(tunelab.__file__).parent.glob("models/known/*.json")]
 CAUSAL = {facts["model_type"]: facts for facts in KNOWN if not facts.get("is_encoder_decoder")}

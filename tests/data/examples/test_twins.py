@@ -54,3 +54,20 @@ WORDS = {
 @pytest.mark.parametrize("key", WORDS)
 def test_words_stand_between_spaces_and_are_letters_where_there_are_none(key):
     assert words(key) == WORDS[key]
+
+
+@pytest.mark.parametrize("piece", [1, 2, 3, 7])
+def test_a_key_made_in_pieces_is_that_of_the_whole(piece, monkeypatch):
+    texts = [
+        "",
+        "   ",
+        "A  b\tc\n\nd ",
+        "no",
+        " x" * 20,
+        "a\x1cb\x85c\u2003d\u3000e",
+        "long-word " * 3,
+        "Ä  ß\u00a0é  ",
+    ]
+    whole = [twin_key(text) for text in texts]
+    monkeypatch.setattr("tunelab.data.examples.twins.PIECE", piece)
+    assert [twin_key(text) for text in texts] == whole

@@ -8,7 +8,7 @@ from tunelab.config.schema import Budget
 from tunelab.data.tokens.batching import Order, micro_batches
 from tunelab.data.tokens.token_store import BATCH, NamedRow, TokenRows, sizes, write_rows
 from tunelab.records import TokenRow
-from tunelab.study.executing.execute import verified_rows
+from tunelab.study.executing.verified import verified_rows
 
 
 def named(rows):

@@ -8,7 +8,7 @@ all rows have in common costs nothing. Equal 64-bit hashes count as equal 5-gram
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -31,7 +31,7 @@ class Grams(NamedTuple):
 class NearRows:
     """An index over few rows, in which many are looked for. Rows with less than 5 words are near nothing."""
 
-    def __init__(self, rows: Sequence[Sequence[str]]) -> None:
+    def __init__(self, rows: Sequence[Collection[str]]) -> None:
         grams = grams_of(rows)
         self._known, place_S, count = np.unique(grams.keys_S, return_inverse=True, return_counts=True)
         self._frequency = count
@@ -85,17 +85,28 @@ def _prefix(size: np.ndarray | int) -> np.ndarray | int:
     return size - np.ceil(SIMILARITY * size - 1e-9).astype(np.int64) + 1
 
 
-def grams_of(rows: Sequence[Sequence[str]]) -> Grams:
+def grams_of(rows: Sequence[Collection[str]]) -> Grams:
     """Of rows of words; looked for in several indexes they are made once."""
     lengths = np.fromiter(map(len, rows), np.int64, len(rows))
     words = np.fromiter(map(hash, chain.from_iterable(rows)), np.int64, int(lengths.sum())).view(np.uint64)
-    row_S = np.repeat(np.arange(len(rows)), lengths)
+    row_S = np.repeat(np.arange(len(rows), dtype=np.int32), lengths)
     count = max(len(words) - WORDS + 1, 0)
     keys_S = np.zeros(count, np.uint64)
     for place in range(WORDS):
-        keys_S = (keys_S ^ (keys_S >> np.uint64(29))) * _MIX + words[place : place + count]
+        keys_S ^= keys_S >> np.uint64(29)  # in place: of a text of megabytes each copy is as large as the text
+        keys_S *= _MIX
+        keys_S += words[place : place + count]
+    del words
     whole = row_S[:count] == row_S[WORDS - 1 :][:count]
     keys_S, row_S = keys_S[whole], row_S[:count][whole]
-    _, once = np.unique(keys_S ^ (row_S.astype(np.uint64) * _MIX), return_index=True)
+    mixed_S = row_S.astype(np.uint64)
+    mixed_S *= _MIX
+    mixed_S ^= keys_S
+    once = np.argsort(mixed_S, kind="stable")  # as np.unique finds them, without its copies
+    mixed_S = mixed_S[once]
+    first_S = np.ones(len(once), bool)
+    first_S[1:] = mixed_S[1:] != mixed_S[:-1]
+    del mixed_S
+    once = once[first_S]
     once.sort()
     return Grams(keys_S[once], row_S[once], len(rows))

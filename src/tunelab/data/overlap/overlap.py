@@ -7,18 +7,20 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from tunelab.data.examples.twins import twin_key, words
+from tunelab.data.examples.twins import EachWord, twin_key, words
 from tunelab.data.overlap.near_rows import Grams, NearRows, grams_of
 from tunelab.records import Example
 
 CHUNK = 1000
 """Rows compared at a time."""
+LONG = 1 << 20
+"""Characters of a row above which its words are never in memory together."""
 
 Row = tuple[str, str]
 """Keys of a prompt and of what follows it."""
@@ -171,5 +173,5 @@ def _rows(example: Example, prompt: str) -> list[Row]:
     return [(prompt, twin_key(text)) for text in example.references or (example.target,)]
 
 
-def _words(row: Row) -> list[str]:
-    return [word for key in row for word in words(key)]
+def _words(row: Row) -> Collection[str]:
+    return EachWord(*row) if sum(map(len, row)) > LONG else [word for key in row for word in words(key)]

@@ -35,11 +35,14 @@ from tunelab.data.tokens.chat_fields import (
     unwritten,
     unwritten_plainly,
 )
+from tunelab.data.tokens.encoded import edges
 from tunelab.errors import DataError
 from tunelab.records import Turn
 
 DATE = datetime(2024, 7, 26)
 """What templates that write today's date are told: rows must not change from day to day. LLaMA 3's own default."""
+TEMPLATE_FILE = "chat_template.jinja"
+"""Where transformers looks for a template."""
 PROBE = (Turn("user", "Which?"), Turn("assistant", "This."))
 
 
@@ -75,6 +78,25 @@ def plain_text(turns: Sequence[Turn], *, end: str, answer: bool) -> Rendered:
         text += HEADERS["assistant"]
         return Rendered(text, tuple(spans), len(text))
     return Rendered(text[: len(text) - len(BETWEEN)], tuple(spans), spans[-1][0])
+
+
+def plain_template(tokenizer: Any) -> str:
+    """The plain form as a chat template, for the tokenizer of a model that has learned it. Renders what `plain_text`
+    renders, with the start token that the tokenizer puts in front by itself: a template's text is tokenised without
+    it."""
+    start = "".join(tokenizer.convert_ids_to_tokens(edges(tokenizer).start))
+    headers = "".join(
+        f"{{% {'if' if number == 0 else 'elif'} message['role'] == '{role}' %}}{{{{ {header!r} }}}}"
+        for number, (role, header) in enumerate(HEADERS.items())
+    )
+    refused = "{% else %}{{ raise_exception('no such role: ' + message['role']) }}{% endif %}"
+    end = f"{{% if message['role'] == 'assistant' %}}{{{{ {tokenizer.eos_token!r} }}}}{{% endif %}}"
+    between = f"{{% if not loop.last or add_generation_prompt %}}{{{{ {BETWEEN!r} }}}}{{% endif %}}"
+    asked = f"{{% if add_generation_prompt %}}{{{{ {HEADERS['assistant']!r} }}}}{{% endif %}}"
+    return (
+        f"{{{{ {start!r} }}}}{{% for message in messages %}}{headers}{refused}"
+        f"{{{{ message['content'] }}}}{end}{between}{{% endfor %}}{asked}"
+    )
 
 
 class ChatForm:

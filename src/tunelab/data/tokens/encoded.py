@@ -9,10 +9,12 @@ with the language), with an end where it writes none.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from tunelab.data.tokens.long_texts import LONG, ids_of_long
 from tunelab.errors import DataError
 
 
@@ -63,15 +65,32 @@ class Edges(NamedTuple):
 
 def encode_texts(texts: Sequence[str], tokenizer: Tokenizer, *, whole: bool = False) -> list[list[int]]:
     """Ids without any token that the tokenizer adds by itself; with them where `whole`."""
+    found = encode_compactly(texts, tokenizer, whole=whole)
+    return [ids if isinstance(ids, list) else list(ids) for ids in found]
+
+
+def encode_compactly(texts: Sequence[str], tokenizer: Tokenizer, *, whole: bool = False) -> list[Sequence[int]]:
+    """The same, with the ids of a text of megabytes in an array: in a list they take nine times as much memory."""
     if not texts:
         return []
-    if len(texts) == 1 or not _is_its_backend(tokenizer):
-        return tokenizer(list(texts), add_special_tokens=whole)["input_ids"]
+    if not _is_its_backend(tokenizer):
+        return [*tokenizer(list(texts), add_special_tokens=whole)["input_ids"]]
+    if not whole and max(map(len, texts)) > LONG:
+        return [_ids_of(text, tokenizer) for text in texts]
     (first,) = tokenizer([texts[0]], add_special_tokens=whole)["input_ids"]  # tells the backend how texts are read
+    if len(texts) == 1:
+        return [first]
     backend: Any = tokenizer
     found = [one.ids for one in backend.backend_tokenizer.encode_batch_fast(list(texts), add_special_tokens=whole)]
     assert found[0] == first, "the backend reads otherwise than its tokenizer"
     return found
+
+
+def _ids_of(text: str, tokenizer: Any) -> Sequence[int]:
+    """Of one that may be megabytes long."""
+    tokenizer(["a"], add_special_tokens=False)  # tells the backend how texts are read
+    found = ids_of_long(text, tokenizer.backend_tokenizer) if len(text) > LONG else None
+    return tokenizer([text], add_special_tokens=False)["input_ids"][0] if found is None else found
 
 
 def _is_its_backend(tokenizer: Any) -> bool:
@@ -113,12 +132,14 @@ def end_token(tokenizer: Tokenizer) -> int:
     return tokenizer.eos_token_id
 
 
-def encode_joined(prompts: Sequence[list[int]], targets: Sequence[list[int]], tokenizer: Tokenizer) -> list[Encoded]:
+def encode_joined(
+    prompts: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], tokenizer: Tokenizer
+) -> list[Encoded]:
     """For a decoder-only model: prompt, target and end in one row. Both as ids without added tokens."""
     start, end = edges(tokenizer).start, end_token(tokenizer)
     encoded = []
     for prompt, target in zip(prompts, targets, strict=True):
-        body = np.array([*prompt, *target, end], dtype=np.int32)
+        body = np.fromiter(chain(prompt, target, (end,)), np.int32, len(prompt) + len(target) + 1)
         encoded.append(Encoded(start, body, np.arange(len(body)) >= len(prompt), len(prompt)))
     return encoded
 

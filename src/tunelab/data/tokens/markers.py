@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 from tunelab.data.tokens.chat import end_tokens
-from tunelab.data.tokens.encoded import edges, encode_texts, label_edges
+from tunelab.data.tokens.encoded import edges, encode_compactly, encode_texts, label_edges
 from tunelab.errors import DataError
 from tunelab.records import Example, Span, Turn
 
@@ -87,9 +87,9 @@ class Markers:
             return []
         return [found.group() for found in self._any.finditer(text) if not _within(found.span(), control)]
 
-    def ids(self, texts: Sequence[str], control: Sequence[Sequence[Span]]) -> list[list[int]]:
+    def ids(self, texts: Sequence[str], control: Sequence[Sequence[Span]]) -> list[Sequence[int]]:
         """Without any token that the tokenizer adds by itself."""
-        found = encode_texts(texts, self.tokenizer)
+        found = encode_compactly(texts, self.tokenizer)
         for place, text, own in self._marked(texts, control):
             found[place] = self.encode(text, own)
         return found

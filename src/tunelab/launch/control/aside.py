@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from tunelab.entries import BASE
 from tunelab.errors import RunBusy, UnreadableRun
 from tunelab.study.executing.attempt import TO_GO_ON, sweep
+from tunelab.study.record_files import EVALUATED, evaluation_damage
 from tunelab.study.store import RunFolder, Store
 
 
@@ -21,6 +23,27 @@ def put_aside_damaged(store: Store) -> Iterator[str]:
                 damage = folder.damage()
         if damage is not None:
             yield f"{damage}; it is made again, and what was there is kept in {_put_aside(store, path)}"
+        elif folder.finished:
+            yield from _put_texts_aside(store, folder)
+
+
+def _put_texts_aside(store: Store, folder: RunFolder) -> Iterator[str]:
+    """Damaged ones are generated again from the saved model; without one the whole run is made again."""
+    damage, kept = evaluation_damage(folder.path), None
+    if damage is None:
+        return
+    try:
+        with folder.lock():
+            again = folder.model.is_dir() or folder.read_run().method["label"] == BASE
+            for path in (folder.path / name for name in EVALUATED):
+                if again and path.exists():
+                    kept = kept or _place(store, folder.path.name)
+                    kept.mkdir(parents=True, exist_ok=True)
+                    path.rename(kept / path.name)
+    except RunBusy:
+        return
+    how = "its model is evaluated again" if again else "its saved model is gone, so it is made again"
+    yield f"{damage}; {how}, and what was there is kept in {kept or _put_aside(store, folder.path)}"
 
 
 def sweep_finished(store: Store) -> None:
@@ -31,9 +54,13 @@ def sweep_finished(store: Store) -> None:
                 sweep(folder)
 
 
+def _place(store: Store, name: str) -> Path:
+    names = [name, *(f"{name}-{number}" for number in range(2, 1000))]
+    return next(place for each in names if not (place := store.folder / "damaged" / each).exists())
+
+
 def _put_aside(store: Store, run: Path) -> Path:
-    names = [run.name, *(f"{run.name}-{number}" for number in range(2, 1000))]
-    kept = next(place for name in names if not (place := store.folder / "damaged" / name).exists())
+    kept = _place(store, run.name)
     kept.parent.mkdir(exist_ok=True)
     run.rename(kept)
     return kept

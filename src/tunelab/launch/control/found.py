@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from tunelab.slurm.ledger import Ledger
 from tunelab.study.planning.bundled import study_path
 from tunelab.study.planning.plan import make_plan
 from tunelab.study.planning.planned import Plan
+from tunelab.study.record_files import OTHER
 from tunelab.study.store import Store
 
 
@@ -46,4 +48,19 @@ def find_results(what: str, out: Path | None) -> Found:
     words = [str(store.study_file), "--out", str(folder)] if is_folder else [what]
     words += ["--out", str(out)] if out is not None else []
     words += ["--cluster", "slurm"] if Ledger(folder).read() else []
-    return Found(store, make_plan(read_study(store.study_file)), f"tunelab run {shlex.join(words)}")
+    return Found(store, plan_of(store), f"tunelab run {shlex.join(words)}")
+
+
+def plan_of(store: Store, *, overrides: Sequence[str] = ()) -> Plan:
+    """What a results folder was started with.
+
+    Raises:
+        ConfigError: its study.yaml is damaged, in one line; its study no longer plans; or the overrides are wrong.
+    """
+    try:
+        read_study(store.study_file)
+    except ConfigError as error:
+        first = error.problems[0].removeprefix(f"{store.study_file}:").strip()
+        way = f"`tunelab run STUDY --out {shlex.quote(str(store.folder))}` with its study writes it anew"
+        raise ConfigError(f"{store.study_file}: {OTHER} ({first}); {way}") from None
+    return make_plan(read_study(store.study_file, overrides=overrides))

@@ -11,6 +11,7 @@ from tunelab.launch.scoring import outdated
 from tunelab.study.executing.again import missing
 from tunelab.study.planning.planned import Plan
 from tunelab.study.planning.runs import StudyRun, study_runs_on_disk
+from tunelab.study.record_files import evaluation_damage
 from tunelab.study.store import RunFolder, Store
 from tunelab.training.state import Checkpoints
 
@@ -108,6 +109,11 @@ def _of(plan: Plan, each: StudyRun, store: Store, scored: tuple[str, ...]) -> To
     if not folder.has_result or folder.damage() is not None:
         return _unfinished(each, folder)
     lacks, earlier = missing(folder, each.run), folder.read_run()
+    damage = None if lacks == "kept evaluation" else evaluation_damage(folder.path)
+    trains = each.entry.method != BASE
+    if damage is not None and trains and not folder.model.is_dir():
+        return ToDo(each.entry, "train", f"(damaged: {damage})")
+    lacks = lacks if damage is None else "evaluation"
     changed = _differences(earlier, each.run, "generation", "evaluation") if lacks != "nothing" else ()
     machine = {name: getattr(plan.study, name) for name in ("precision", "threads")}
     asked = each.run.model_copy(
@@ -118,7 +124,7 @@ def _of(plan: Plan, each: StudyRun, store: Store, scored: tuple[str, ...]) -> To
         for text in _differences(earlier, asked, *OF_NO_EFFECT)
     )
     if lacks == "evaluation":
-        gone = "" if each.entry.method == BASE or folder.model.is_dir() else "(fails: its saved model is gone)"
+        gone = "" if not trains or folder.model.is_dir() else "(fails: its saved model is gone)"
         return ToDo(each.entry, "evaluate again", gone, changed, (), ignored)
     if lacks == "kept evaluation":
         return ToDo(each.entry, "take back", "", changed, (), ignored)

@@ -6,8 +6,10 @@ from __future__ import annotations
 from typing import Literal
 
 from tunelab.config.run import RunConfig
+from tunelab.entries import BASE
 from tunelab.errors import UnreadableRun
 from tunelab.study.evaluations import settings_of
+from tunelab.study.record_files import EVALUATED
 from tunelab.study.store import RunFolder
 
 Missing = Literal["training", "evaluation", "kept evaluation", "harness", "nothing"]
@@ -19,9 +21,17 @@ def missing(folder: RunFolder, run: RunConfig) -> Missing:
     if not folder.has_result:
         return "training"
     earlier = folder.read_run()
+    if has_lost_texts(folder):
+        return "evaluation"
     if settings_of(earlier) != settings_of(run) and any(text is not None for text in _texts_of(folder)):
         return "kept evaluation" if folder.evaluations.keeps(run) else "evaluation"
     return "harness" if set(run.evaluation.harness) - set(folder.harness_tasks()) else "nothing"
+
+
+def has_lost_texts(folder: RunFolder) -> bool:
+    """It has finished, its predictions are gone, and the model that wrote them is not."""
+    gone = folder.has_result and not (folder.path / EVALUATED[0]).exists()
+    return gone and (folder.model.is_dir() or folder.read_run().method["label"] == BASE)
 
 
 def _texts_of(folder: RunFolder) -> list[str | None]:

@@ -7,19 +7,15 @@ import shutil
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from tunelab.backend_contract import Session
 from tunelab.config.run import RunConfig
-from tunelab.data.tokens.packing import excerpt
-from tunelab.data.tokens.plain_template import FILE as TEMPLATE_FILE
-from tunelab.data.tokens.plain_template import plain_template
-from tunelab.data.tokens.token_store import sizes
+from tunelab.data.tokens.chat import TEMPLATE_FILE, plain_template
 from tunelab.errors import DataError, Diverged, ModelError, Stopped
 from tunelab.evaluation.evaluate import score
 from tunelab.files import share_weights, write_atomically
-from tunelab.records import Batch, Prediction, Provenance, RunResult, Score, TextSide, TokenRow
-from tunelab.study.executing.again import missing
+from tunelab.records import Prediction, Provenance, RunResult, Score, TextSide
+from tunelab.study.evaluations import settings_of
+from tunelab.study.executing.again import has_lost_texts, missing
 from tunelab.study.executing.attempt import attempt
 from tunelab.study.executing.harness import harness_results
 from tunelab.study.executing.outcome import largest_batch_of, scored_result, speed, spread_of, step_notes
@@ -27,6 +23,7 @@ from tunelab.study.executing.parents import Parent, finished_parents, training_c
 from tunelab.study.executing.predict import Progress, general_losses, open_log, predictions
 from tunelab.study.executing.prepare import RunData, prepare, write_summary
 from tunelab.study.executing.provenance import provenance
+from tunelab.study.executing.verified import verified_rows
 from tunelab.study.planning.planned import RunParts
 from tunelab.study.store import RunFolder
 from tunelab.training.energy.machine import own_energy
@@ -38,6 +35,8 @@ from tunelab.training.telemetry import Meter
 EVALUATION = ("evaluate", "harness")
 """Phases that are measured anew when a run is evaluated again."""
 AGAIN = "evaluated again from its saved model after its training, with other settings of generation or evaluation"
+
+LOST = "its texts were lost or damaged, and generated again from its saved model"
 
 
 class Work(NamedTuple):
@@ -149,9 +148,7 @@ def _train_and_evaluate(work: Work, where: Provenance) -> RunResult:
         with meter.phase("save"):
             saved_mib = _write_model(work, data)
     evaluated = _evaluate(work, data)
-    if evaluated.general is not None:
-        folder.write_general(evaluated.general)
-    folder.write_predictions(evaluated.predictions)
+    _write_evaluated(folder, evaluated)
     _ask_harness(work)
     result = scored_result(run, session, evaluated.scores, meter, loaded_gib=work.loaded_gib, notes=notes, where=where)
     trained = {
@@ -184,9 +181,11 @@ def _evaluate_again(work: Work, earlier: RunResult) -> RunResult:
             session.read_model(folder.model)
         data = _prepared(work, training=False)
         session.verify(verified_rows(data.test_rows))
+    lost = has_lost_texts(folder)
     evaluated = _evaluate(work, data) if missing(folder, work.run) == "evaluation" else None
     _ask_harness(work)
-    notes = [AGAIN, *(note for note in work.notes if note != AGAIN)]
+    how = LOST if lost else AGAIN
+    notes = [how, *(note for note in work.notes if note != how)]
     result = earlier.model_copy(
         update={
             "scores": earlier.scores if evaluated is None else evaluated.scores,
@@ -194,7 +193,9 @@ def _evaluate_again(work: Work, earlier: RunResult) -> RunResult:
             "notes": list(dict.fromkeys([*earlier.notes, *notes])),
         }
     )
-    if evaluated is None:
+    if evaluated is None or (lost and settings_of(folder.read_run()) == settings_of(work.run)):
+        if evaluated is not None:
+            _write_evaluated(folder, evaluated)
         folder.write_result(result)
         folder.evaluations.withdraw()
     else:
@@ -211,6 +212,12 @@ class Evaluated(NamedTuple):
     predictions: list[Prediction]
     general: list[Prediction] | None
     """None: no metric asked for the general text."""
+
+
+def _write_evaluated(folder: RunFolder, evaluated: Evaluated) -> None:
+    if evaluated.general is not None:
+        folder.write_general(evaluated.general)
+    folder.write_predictions(evaluated.predictions)
 
 
 def _evaluate(work: Work, data: RunData) -> Evaluated:
@@ -253,17 +260,6 @@ def _prepared(work: Work, *, training: bool) -> RunData:
     if training:
         write_summary(work.folder.study_folder, data)
     return data
-
-
-def verified_rows(rows: Sequence[TokenRow]) -> Batch:
-    """Two short rows of different length, since the reference path keeps all logits and padding should be seen, of
-    those with something to compare; and two documents of a packed row, if there is one."""
-    known = sizes(rows)
-    order = np.lexsort((known.num_tokens, ~known.learns_end))
-    lengths = known.num_tokens[order]
-    longer, packed = order[lengths > lengths[0]], np.flatnonzero(known.is_packed)
-    chosen = [order[0], longer[0] if len(longer) else order[-1], *packed[:1]]
-    return Batch(tuple(excerpt(row) if row.starts else row for row in (rows[int(place)] for place in chosen)))
 
 
 def _train(work: Work, data: RunData, checkpoints: Checkpoints) -> LoopState:

@@ -28,7 +28,10 @@ class TextLog:
         for number, line in enumerate(lines if first == head else [], 2):
             try:
                 entry = json.loads(line)
-                self.known[entry["example"]] = entry["text"]
+                example, text = entry["example"], entry["text"]
+                if not (isinstance(example, int) and isinstance(text, str)):
+                    raise TypeError("no text of an example")
+                self.known[example] = text
                 kept.append(line)
             except UNREADABLE:
                 self.notes.append(f"{path.name}: line {number} could not be read; its text was generated again")

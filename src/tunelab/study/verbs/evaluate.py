@@ -14,13 +14,13 @@ from tunelab.errors import ConfigError
 from tunelab.evaluation.evaluate import score
 from tunelab.near import did_you_mean
 from tunelab.records import RunResult
-from tunelab.study.executing.execute import verified_rows
 from tunelab.study.executing.harness import harness_results
 from tunelab.study.executing.outcome import scored_result
 from tunelab.study.executing.predict import Progress, open_log, predictions
 from tunelab.study.executing.prepare import prepare
 from tunelab.study.executing.provenance import provenance
 from tunelab.study.executing.saved import Saved, find_saved, open_saved
+from tunelab.study.executing.verified import verified_rows
 from tunelab.study.planning.bundled import names as bundled_names
 from tunelab.study.planning.bundled import study_path
 from tunelab.study.planning.engines import missing_packages

@@ -1,0 +1,10 @@
+"""`python scripts/torture`: see campaign.py."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
+
+from campaign import main
+
+main()
