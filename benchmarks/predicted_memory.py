@@ -18,6 +18,7 @@ import json
 import os
 import statistics
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -89,24 +90,29 @@ def rows(shape: str, tokens: int) -> list[tuple[int, int, int]]:
     return found
 
 
-def measured(run: RunConfig, configuration: dict[str, Any], sizes: list[tuple[int, int, int]]) -> float:
-    """MiB that three steps take at their highest, above the model with its method."""
+def session_of(run: RunConfig) -> TorchSession:
+    """Over random weights, on the path that a run takes where `verify` finds nothing; one thread."""
     from transformers import AutoConfig
-
-    from tunelab.training.telemetry import ResidentMemory
 
     torch.manual_seed(0)
     torch.set_num_threads(1)
     method = method_of(run.method)
     assert method is not None
-    options = {key: value for key, value in configuration.items() if key != "model_type"}
-    config = AutoConfig.for_model(configuration["model_type"], **options)
-    model = method.attach(build(config, tied=configuration.get("tie_word_embeddings")), seed=0)
+    found = json.loads((Path(run.model.name) / "config.json").read_text())
+    config = AutoConfig.for_model(found.pop("model_type"), **found)
+    model = method.attach(build(config, tied=found.get("tie_word_embeddings")), seed=0)
     set_storage(model, precision=run.precision, weights=run.weights)
     session = TorchSession(model, method, run, NoText(), [])
     session.one_row, session.faster, _ = session._ways()[0]
     session.fast = session.plain_head = True
-    batch = batch_of(sizes)
+    return session
+
+
+def measured(run: RunConfig, sizes: list[tuple[int, int, int]]) -> float:
+    """MiB that three steps take at their highest, above the model with its method."""
+    from tunelab.training.telemetry import ResidentMemory
+
+    session, batch = session_of(run), batch_of(sizes)
     ctypes.CDLL(None).malloc_trim(0)
     memory = ResidentMemory()
     before = memory.current_gib()
@@ -120,21 +126,27 @@ def measured(run: RunConfig, configuration: dict[str, Any], sizes: list[tuple[in
     return (peak - before) * 1024
 
 
-def case(run: RunConfig, shape: str, tokens: int, *, mapped: bool) -> float | None:
-    """What is measured in a fork, which is as the first run of a process. None: it failed."""
+def forked(work: Callable[[], Any]) -> Any:
+    """What it gives in a fork, which is as the first run of a process. None: it failed."""
     inlet, outlet = os.pipe()
     child = os.fork()
     if child == 0:
-        if mapped:
-            ctypes.CDLL(None).mallopt(-3, 256 * 1024)
-        configuration = json.loads((Path(run.model.name) / "config.json").read_text())
-        os.write(outlet, json.dumps(measured(run, configuration, rows(shape, tokens))).encode())
+        os.write(outlet, json.dumps(work()).encode())
         os._exit(0)
     os.close(outlet)
     with os.fdopen(inlet) as answer:
         text = answer.read()
     os.waitpid(child, 0)
     return json.loads(text) if text else None
+
+
+def case(run: RunConfig, shape: str, tokens: int, *, mapped: bool) -> float | None:
+    def work() -> float:
+        if mapped:
+            ctypes.CDLL(None).mallopt(-3, 256 * 1024)
+        return measured(run, rows(shape, tokens))
+
+    return forked(work)
 
 
 def predicted(run: RunConfig, shape: str, tokens: int) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def main() -> None:
             for tokens in map(int, asked.tokens.split(",")):
                 for run in planned(asked.out.resolve().parent / f"config-{shape}", shape, precision, tokens):
                     sizes = rows(shape, tokens)
-                    told = forked(lambda run=run, sizes=sizes: case(run, sizes))
+                    told = forked(lambda run=run, sizes=sizes: case(run, sizes)) or {}
                     facts = {"shape": shape, "precision": precision, "tokens": tokens, "method": run.method["label"]}
                     found.append({**facts, **told})
                     asked.out.write_text(json.dumps(found, indent=1))
