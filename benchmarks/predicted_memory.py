@@ -154,7 +154,7 @@ def predicted(run: RunConfig, shape: str, tokens: int) -> dict[str, Any]:
     told = forecast(run, method_of(run.method), rows(shape, tokens), on_gpu=False)
     parts = {} if told is None else told.train
     trace = sum(size for name, size in parts.items() if name not in (PROCESS, HOLES)) - weights(parts)
-    return {"trace": (trace + FIRST_USE) / MIB, "holes": parts.get(HOLES, 0) / MIB, "parts": parts}
+    return {"trace": (trace + FIRST_USE[run.precision]) / MIB, "holes": parts.get(HOLES, 0) / MIB, "parts": parts}
 
 
 def share(found: dict[str, Any]) -> float:

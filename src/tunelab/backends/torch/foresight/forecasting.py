@@ -20,8 +20,8 @@ LIBRARIES = 400 * MIB
 torch 2.13 on x86-64. The CUDA context of a process (0.3 to 0.6 GiB, outside of torch's allocator) is not counted."""
 HOLES_SHARE = 0.25
 """Of what comes and goes in a step: measured (benchmarks/predicted-memory_*)."""
-FIRST_USE = 22 * MIB
-"""What a CPU's libraries add with their first products: threads, scratch, compiled kernels."""
+FIRST_USE = {"fp32": 22 * MIB, "bf16": 36 * MIB, "fp16": 36 * MIB}
+"""What a CPU's libraries add with their first products: threads, scratch, compiled kernels. fp16 was not measured."""
 PREPARED = 110 * MIB
 """What is read and imported between loading and the first step, on a CPU: data and its libraries."""
 
@@ -37,7 +37,7 @@ def forecast(run: RunConfig, method: Method | None, rows: Sequence[RowSize], *, 
     except (*FAILURES, ImportError):  # a model's or a tuner's own code that asks tensors for numbers
         return None
     process: Parts = {} if on_gpu else {PROCESS: LIBRARIES}
-    busy: Parts = {} if on_gpu else {PROCESS: LIBRARIES + PREPARED + FIRST_USE}
+    busy: Parts = {} if on_gpu else {PROCESS: LIBRARIES + PREPARED + FIRST_USE[run.precision]}
     first = found[0]
     trained = max((_train(each, on_gpu=on_gpu) for each in found), key=lambda parts: sum(parts.values()))
     losses = highest(found[-1].losses)

@@ -30,6 +30,8 @@ DEPTHS = (("num_hidden_layers", "n_layer", "n_layers", "num_layers"), ("num_deco
 BY_LAYER = ("layer_types",)
 """Lists with an entry a block."""
 FEW, MORE = 2, 3
+NEGLIGIBLE = 0.01
+"""Share of a peak."""
 
 
 class Traced(NamedTuple):
@@ -58,7 +60,8 @@ def traced(
             _followed(run, method, _cut(configuration, known, number), batch, on_gpu=on_gpu) for number in (FEW, MORE)
         )
         whole = _extrapolated(few, more, deepest)
-        if method is None or not method.trains or whole.trained == trained(run, method, dict(configuration)):
+        grows = method is None or not method.trains or whole.trained == trained(run, method, dict(configuration))
+        if grows and whole.losses and (whole.moments or not few.moments):
             return whole
     return _followed(run, method, dict(configuration), batch, on_gpu=on_gpu)
 
@@ -79,7 +82,8 @@ def _extrapolated(few: Traced, more: Traced, depth: int) -> Traced:
         return {name: line(low.get(name, 0), high.get(name, 0)) for name in low | high}
 
     def moments(low: dict[str, Parts], high: dict[str, Parts]) -> dict[str, Parts]:
-        return {name: parts(low[name], high[name]) for name in low.keys() & high.keys()}
+        both = [name for name in low if name in high and _is_one_instant(low[name], high[name])]
+        return {name: parts(low[name], high[name]) for name in both}
 
     return Traced(
         moments(few.moments, more.moments),
@@ -93,6 +97,13 @@ def _extrapolated(few: Traced, more: Traced, depth: int) -> Traced:
         },
         few.padded,
     )
+
+
+def _is_one_instant(low: Parts, high: Parts) -> bool:
+    """Whether the parts of a peak may be the same sums of a constant and so much a block, not those of two instants."""
+    little = NEGLIGIBLE * sum(high.values())
+    sizes = [(low.get(name, 0), high.get(name, 0)) for name in low | high]
+    return all(0.9 * few - little <= more <= 1.05 * few * MORE / FEW + little for few, more in sizes)
 
 
 def _followed(
