@@ -24,6 +24,8 @@ from tunelab.study.executing.prepare import prepare
 
 CHARACTERS = 4
 """Of a token, where there is no tokenizer: about those of English under today's vocabularies."""
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json")
+"""Files of which a tokenizer has one."""
 MOST_GUESSED = 20_000
 """Rows of a split whose characters are counted; where there are more, these stand for all."""
 
@@ -70,7 +72,7 @@ def text_folder(model: ModelSource) -> Path | None:
     """Where the model's tokenizer is on this machine."""
     with suppress(TunelabError):
         if (folder := local_folder(model)) is not None:
-            return folder if (folder / "tokenizer_config.json").is_file() else None
+            return folder if any((folder / name).is_file() for name in TOKENIZERS) else None
     from huggingface_hub import try_to_load_from_cache
 
     found = try_to_load_from_cache(model.name, "tokenizer.json", revision=model.revision)

@@ -124,7 +124,8 @@ def test_a_deep_model_by_two_and_three_of_its_blocks_is_the_whole_one(tmp_path):
 
 
 def test_peaks_of_two_instants_are_not_one_line():
-    """With two blocks most is held when a step begins, with three when its forward pass ends: GaLore with a large head."""
+    """With two blocks most is held when a step begins, with three when its forward pass ends, as of GaLore's large
+    head."""
     begins, ends = {"weights": 149, "gradients": 125}, {"weights": 161, "gradients": 62, KEPT: 70}
     kept = {"weights": 149, "gradients": 62, KEPT: 52}
     few, more = (
