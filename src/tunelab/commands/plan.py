@@ -31,11 +31,17 @@ def plan(
     import tunelab
 
     time = time or price is not None or power is not None
-    if device is not None and memory is None and not time:
-        memory, time = device, True
+    both = device is not None and memory is None and not time
+    time = time or both
     with at_work(f"planning {study}"):
         from tunelab.config.price import as_overrides
 
+        asked = None
+        if memory is not None or time:  # known to be a device before anything is done
+            from tunelab.study.foresight.memory import asked_of, place_of
+
+            here = place_of(device) if time else None
+            asked = asked_of(memory, device=device) if memory is not None else here if both else None
         planned = tunelab.load_study(study, overrides=(*(overrides or ()), *as_overrides(price, power)))
         from tunelab.launch.printing import console, plan_text, width_of
         from tunelab.study.foresight.published import published_lines
@@ -43,10 +49,10 @@ def plan(
 
         shown, needed, took = preview(planned), None, None
         shown = shown._replace(notes=(*shown.notes, *published_lines(planned)))
-        if memory is not None:
-            from tunelab.study.foresight.memory import asked_of, study_memory
+        if asked is not None:
+            from tunelab.study.foresight.memory import study_memory
 
-            needed = study_memory(planned, asked=asked_of(memory, device=device))
+            needed = study_memory(planned, asked=asked)
         if time:
             from tunelab.study.foresight.time import study_time
 

@@ -108,7 +108,10 @@ def study_time(plan: Plan, *, device: str | None = None) -> StudyTime:
     estimate = None if device in (None, "cpu", "gpu") else Estimate(peak(device))
     known: dict[str, Lengths | None] = {}
     found = [_cell(plan, *each, asked=asked, known=known) for each in cells(plan)]
-    speed = estimate or machine_speed([each.forecast for each in found if each.forecast], threads=found[0].run.threads)
+    told = [each.forecast for each in found if each.forecast is not None]
+    speed: Speed | None = estimate
+    if speed is None and told:
+        speed = machine_speed(told, threads=found[0].run.threads)
     deciding, price = plan.study.decision, plan.study.decision.price
     place = name(chosen()) if estimate is None else f"{device} (an estimate)"
     return StudyTime(
@@ -119,7 +122,7 @@ def study_time(plan: Plan, *, device: str | None = None) -> StudyTime:
         price and price.per_hour,
         price.currency if price else "",
         deciding.power_watts,
-        tuple(_notes(plan, found, speed)),
+        tuple(_notes(found, speed)),
     )
 
 
@@ -157,16 +160,16 @@ def _cell(
         return _Cell(run, planned, task, rows, foreseen(run, candidate.method, largest, on=asked.device))
 
 
-def _timed(plan: Plan, cell: _Cell, speed: Speed) -> MethodTime:
+def _timed(plan: Plan, cell: _Cell, speed: Speed | None) -> MethodTime:
     runs = len(plan.study.seeds) + len(cell.planned.candidates) - 1
     took = None
-    if cell.forecast is not None and cell.rows is not None and cell.forecast.efforts:
+    if speed is not None and cell.forecast is not None and cell.rows is not None and cell.forecast.efforts:
         reads = {metric.reads for metric in cell.task.metrics.values()}
         took = duration(cell.run, cell.planned.method, cell.forecast.efforts, cell.rows, speed, reads=reads)
     return MethodTime(cell.planned.label, cell.task.name, cell.run.backend, runs, took)
 
 
-def _notes(plan: Plan, cells: Sequence[_Cell], speed: Speed) -> list[str]:
+def _notes(cells: Sequence[_Cell], speed: Speed | None) -> list[str]:
     notes = [
         "One run after the other, each alone on its device, without loading, reading data and saving; texts are taken "
         "to be as long as their references"
