@@ -18,8 +18,8 @@ from tunelab.records import Batch, RowSize, TokenRow
 LIBRARIES = 400 * MIB
 """A worker's own before it has a model: Python, torch, transformers, the tokenizer; measured with the CPU's wheel of
 torch 2.13 on x86-64. The CUDA context of a process (0.3 to 0.6 GiB, outside of torch's allocator) is not counted."""
-HOLES_SHARE = 0.25
-"""Of what comes and goes in a step: measured (benchmarks/predicted-memory_*)."""
+HOLES_SHARE = 0.18
+"""Of what comes and goes in a step, with a worker's settings of the heap: measured (benchmarks/predicted-memory_*)."""
 FIRST_USE = {"fp32": 22 * MIB, "bf16": 36 * MIB, "fp16": 36 * MIB}
 """What a CPU's libraries add with their first products: threads, scratch, compiled kernels. fp16 was not measured."""
 PREPARED = 110 * MIB
