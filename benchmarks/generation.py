@@ -24,11 +24,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from tunelab.backends.torch.generation import GENERATION_BATCH
 from tunelab.config.schema import BatchSettings, Generation, ModelSource
 from tunelab.data.tokens.tokenise import Tokeniser
 from tunelab.models.generation_file import end_tokens
 from tunelab.models.inference import Prompts, generate
+from tunelab.models.limits import GENERATION_BATCH
 from tunelab.models.load import load_model, load_text, locate
 from tunelab.tasks.arithmetic import Arithmetic
 

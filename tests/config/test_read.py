@@ -53,7 +53,7 @@ def test_all_problems_come_at_once_with_file_and_line(tmp_path):
     top_keys = (
         "name, model, tasks, methods, seeds, budget, batch, data, precision, weights, threads, "
         "activation_checkpointing, optimizer, schedule, loss, validation, search, generation, evaluation, decision, "
-        "checkpoint, backends, launch, track"
+        "checkpoint, backends, launch, track, published"
     )
     assert set(error.value.problems) == {
         f"{file}:5: batch.exampels: unknown key; did you mean 'examples'? Keys: examples, max_tokens, max_length",

@@ -129,7 +129,7 @@ def test_peaks_of_two_instants_are_not_one_line():
     begins, ends = {"weights": 149, "gradients": 125}, {"weights": 161, "gradients": 62, KEPT: 70}
     kept = {"weights": 149, "gradients": 62, KEPT: 52}
     few, more = (
-        predict.Traced({"step 2": peak, f"step 2, most {KEPT}": most}, {}, {}, 0, 0)
+        predict.Traced({"step 2": peak, f"step 2, most {KEPT}": most}, {}, {}, 0, 0, {}, False)
         for peak, most in ((begins, kept), (ends, ends))
     )
     told = predict._extrapolated(few, more, 8)
