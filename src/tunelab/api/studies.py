@@ -127,7 +127,7 @@ def time(
     Example:
         >>> needed = tunelab.time({"model": "tunelab/tiny", "tasks": ["restaurants"], "methods": ["lora"]}, "t4")
         >>> [(each.method, each.duration.steps) for each in needed.methods]
-        [('lora', 471)]
+        [('lora', 564)]
         >>> needed.seconds > needed.methods[0].duration.train > 0
         True
     """

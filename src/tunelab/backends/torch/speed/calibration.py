@@ -22,7 +22,7 @@ class ProductRate(Record):
 
     @property
     def name(self) -> str:
-        return "x".join(map(str, self.shape))
+        return "x".join(map(str, self.shape if self.shape.batch > 1 else self.shape[:3]))
 
     @property
     def giga(self) -> float:
