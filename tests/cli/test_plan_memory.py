@@ -65,9 +65,11 @@ def test_a_device_alone_is_memory_and_time_there(study):
 
 
 def test_the_time_table_has_its_price(study):
-    given = ["plan", study, "--device", "h100", "--price", "2.5EUR/h", "--power", "700W"]
+    given = ["plan", study, "--time", "--device", "h100", "--price", "2.5EUR/h", "--power", "700W"]
     out = CliRunner().invoke(app, given).output
     assert "predicted memory" not in out
     (row,) = [line for line in out.splitlines() if line.startswith("lora") and line.rstrip().endswith("s")]
     assert "fits: predicted time on h100 (an estimate)" in out
+    given.remove("--time")  # a price takes the memory of a device not away
+    assert "predicted memory on a GPU" in CliRunner().invoke(app, given).output
     assert "All runs of these methods:" in out and "EUR" in out and "kWh" in out and len(row) <= 80

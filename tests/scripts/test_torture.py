@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import os
 import random
 import shutil
 import signal
@@ -156,9 +155,17 @@ def test_a_study_disturbed_at_a_few_points_equals_one_left_in_peace(load, tmp_pa
     assert sum(tried for tried, _ in rows.values()) == len(points) and all(a == b for a, b in rows.values())
 
 
+def can_mount(folder) -> bool:
+    """Root of a container often may not."""
+    if subprocess.run(["mount", "-t", "tmpfs", "none", folder], capture_output=True).returncode:
+        return False
+    return subprocess.run(["umount", folder]).returncode == 0
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
 def test_on_a_disk_that_becomes_full_a_study_ends_with_a_line_and_goes_on_when_there_is_room(load, tmp_path):
+    if not can_mount(tmp_path):
+        pytest.skip("a small disk cannot be mounted here")
     (found,) = load("surroundings").tried(tmp_path, ["disk full: checkpoint"])
     assert found == ("disk full: checkpoint", [])
 

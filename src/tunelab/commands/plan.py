@@ -30,9 +30,8 @@ def plan(
     they take; with --device, both for that device."""
     import tunelab
 
-    time = time or price is not None or power is not None
     both = device is not None and memory is None and not time
-    time = time or both
+    time = time or both or price is not None or power is not None
     with at_work(f"planning {study}"):
         from tunelab.config.price import as_overrides
 

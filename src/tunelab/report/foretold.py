@@ -3,7 +3,7 @@ model."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from tunelab.entries import HOLES, MARKED, MIB, PROCESS, Forecast
@@ -55,13 +55,18 @@ def foretold_phases(comparison: Comparison) -> Table | None:
         for phase in OTHERS
         if (measured := measured_mib(result, phase)) is not None and (predicted := _above(forecast, phase)) > 0
     ]
+    return by_phase(rows, OTHERS_FEET, several=several)
+
+
+def by_phase(rows: Sequence[tuple[Cell, ...]], feet: tuple[str, ...], *, several: bool) -> Table | None:
+    """Method, task where there are several, phase, and both numbers; None: there is no row."""
     if not rows:
         return None
     columns = (
         words("Method"), *([words("Task")] if several else []), words("Phase"), Column("Measured"), Column("Predicted"),
         Column("Beside"),
     )  # fmt: skip
-    return Table("", columns, tuple(rows), OTHERS_FEET, keys=2 + several)
+    return Table("", columns, tuple(rows), feet, keys=2 + several)
 
 
 class Told(NamedTuple):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from tunelab.entries import MARKED
-from tunelab.report.foretold import beside, told_of
+from tunelab.report.foretold import beside, by_phase, told_of
 from tunelab.report.frame import Comparison
 from tunelab.report.numbers import duration
-from tunelab.report.tables import Cell, Column, Table, words
+from tunelab.report.tables import Cell, Table
 
 FEET = (
     "Of the first seed. Predicted from what the steps compute and the speed of this machine when it had no other work: "
@@ -28,10 +28,4 @@ def foretold_time(comparison: Comparison) -> Table | None:
             said = beside(predicted, cost.seconds)
             cells = (duration(cost.seconds), duration(predicted), said)
             rows.append((Cell(method), *([Cell(task)] if several else []), Cell(phase), *map(Cell, cells)))
-    if not rows:
-        return None
-    columns = (
-        words("Method"), *([words("Task")] if several else []), words("Phase"), Column("Measured"), Column("Predicted"),
-        Column("Beside"),
-    )  # fmt: skip
-    return Table("", columns, tuple(rows), FEET, keys=2 + several)
+    return by_phase(rows, FEET, several=several)

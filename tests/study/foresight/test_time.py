@@ -12,10 +12,10 @@ from tunelab.api.studies import load_study
 from tunelab.computation.effort import Effort, Product, Shape
 from tunelab.entries import Efforts
 from tunelab.errors import ConfigError
-from tunelab.launch.control.time_text import time_text
+from tunelab.launch.control.time_text import time_text, total
 from tunelab.study.foresight import lengths as rows_of
 from tunelab.study.foresight import time
-from tunelab.study.foresight.duration import duration, tokens
+from tunelab.study.foresight.duration import Duration, duration, tokens
 from tunelab.study.foresight.lengths import Lengths, lengths, unknown_lengths
 from tunelab.study.foresight.time import study_time
 from tunelab.study.planning.planned import Revisions
@@ -168,8 +168,11 @@ def test_money_and_energy_are_of_all_runs():
 
 def test_unknown_data_is_told_by_its_steps():
     study = {"model": "tunelab/tiny", "tasks": ["e2e_nlg"], "methods": ["lora"]}
-    (untold,) = study_time(load_study(study), device="t4").methods
-    assert untold.duration is None
+    nothing = study_time(load_study(study), device="t4")
+    (untold,) = nothing.methods
+    assert untold.duration is None and total(nothing) == "The time of none of these methods can be told."
+    mixed = nothing._replace(methods=(untold, untold._replace(duration=Duration(3, 1.0, 3.0, 0.5, 0.5))))
+    assert total(mixed).startswith("All runs of the methods with a time: 12.0 s")
     found = study_time(load_study({**study, "budget": {"steps": 3}, "batch": {"examples": 2}}), device="t4")
     (told,) = found.methods
     assert told.duration is not None and told.duration.steps == 3

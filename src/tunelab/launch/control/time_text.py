@@ -35,9 +35,13 @@ def _row(each: MethodTime, *, several: bool) -> tuple[Cell, ...]:
 
 def total(found: StudyTime) -> str:
     """A line."""
+    told = [each for each in found.methods if each.duration is not None]
+    if not told:
+        return "The time of none of these methods can be told."
     more = []
     if found.price is not None:
         more.append(f"{significant(found.price)} {found.currency}".rstrip())
     if found.energy is not None:
         more.append(f"{significant(found.energy / 1000)} kWh by the power that was given")
-    return ", ".join([f"All runs of these methods: {duration(found.seconds)} of one device", *more])
+    of = "these methods" if len(told) == len(found.methods) else "the methods with a time"
+    return ", ".join([f"All runs of {of}: {duration(found.seconds)} of one device", *more])

@@ -61,6 +61,7 @@ class StudyTime(NamedTuple):
 
     @property
     def price(self) -> float | None:
+        """None: no price was given."""
         return None if self.price_per_hour is None else cost(self.seconds, self.price_per_hour)
 
     @property
@@ -186,6 +187,7 @@ def _notes(cells: Sequence[_Cell], speed: Speed | None) -> list[str]:
     if untold:
         notes.append(
             f"{', '.join(dict.fromkeys(untold))}: not told: nothing is trained, the layers cannot be made without "
-            "weights, or the data is not on this machine (with budget.steps it is taken to have the longest rows)"
+            "weights, or the model's configuration or the data is not on this machine (of data, with budget.steps, the "
+            "longest rows are taken)"
         )
     return notes
