@@ -10,6 +10,7 @@ checkpoint and stop; it then exits 75.
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import json
 import os
 import signal
@@ -112,6 +113,7 @@ def live(folder: RunFolder, *, before: Callable[[], None] = lambda: None) -> int
     with folder.log.open("a") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
+    faulthandler.enable(file=2)  # a process that the system ends by SIGSEGV says where it was
 
     def tell(event: dict[str, Any]) -> None:
         events.write(json.dumps(event) + "\n")

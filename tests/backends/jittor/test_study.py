@@ -16,7 +16,6 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 import tiny
-from tunelab.backends.jittor import environment
 from tunelab.export.export import export
 from tunelab.models.load import EMBEDDED
 from tunelab.study.store import RunFolder
@@ -191,28 +190,3 @@ def alive(argument: str) -> list[str]:
         if argument in command:
             found.append(command)
     return found
-
-
-def test_a_stopped_run_writes_its_checkpoint(jittor, tmp_path):
-    """SIGTERM, as SLURM and a user send it, while Jittor's own processes are there."""
-    facts = study("tunelab/tiny", {"full": {}}, backends=["jittor"], budget={"steps": 400}, checkpoint={"seconds": 999})
-    (tmp_path / "study.yaml").write_text(yaml.safe_dump(facts))
-    command = [sys.executable, "-m", "tunelab", "run", str(tmp_path / "study.yaml"), "--out", str(tmp_path / "out")]
-    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline and not list((tmp_path / "out").glob("runs/full--*/steps.jsonl")):
-        time.sleep(0.05)
-    (path,) = (tmp_path / "out" / "runs").glob("full--*")
-    pids = [int(each.name) for each in Path("/proc").glob("[0-9]*") if is_worker(each, path)]
-    os.kill(min(pids), signal.SIGTERM)
-    running.wait(timeout=120)
-    (checkpoint,) = (path / "checkpoint").glob("step-*")
-    assert int(checkpoint.name.removeprefix("step-")) == len((path / "steps.jsonl").read_text().splitlines()) > 0
-
-
-def is_worker(process: Path, path: Path) -> bool:
-    try:
-        parts = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
-    except OSError:
-        return False
-    return str(environment.START) in parts and str(path) in parts

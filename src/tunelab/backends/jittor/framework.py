@@ -4,6 +4,7 @@ cache lies where `tunelab doctor --prepare jittor` has put it."""
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import importlib
 import os
 import platform
@@ -16,6 +17,7 @@ from tunelab.backends.jittor.environment import HOME, MKL, python_config
 from tunelab.errors import RunError
 
 PR_SET_PDEATHSIG = 1
+SA_ONSTACK = 0x08000000
 SETTINGS = {
     "nvcc_path": "",  # with an NVIDIA driver and no nvcc it would download a CUDA toolkit
     "use_mkl": "1",
@@ -33,6 +35,35 @@ def _as_a_child() -> None:
     for number in (signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class _SignalAction(ctypes.Structure):
+    """Linux's `struct sigaction` as glibc has it (sigaction(2))."""
+
+    _fields_ = (
+        ("handler", ctypes.c_void_p),
+        ("mask", ctypes.c_char * 128),
+        ("flags", ctypes.c_int),
+        ("restorer", ctypes.c_void_p),
+    )
+
+
+def _signals_as_before() -> None:
+    """Jittor ends the process where it hears of Ctrl-C; what this process had told to happen happens again.
+
+    And signals get a stack of their own: oneDNN 2's product has its stack pointer in a buffer of the heap, below which
+    what a signal writes destroys what lies there ("corrupted size vs. prev_size", sometimes, or another tensor).
+    Python asks for such a stack wherever it hears a signal, faulthandler makes it, and Jittor does not ask for it.
+    """
+    if (before := signal.getsignal(signal.SIGINT)) is not None:
+        signal.signal(signal.SIGINT, before)
+    faulthandler.disable()  # enabled already it would leave Jittor's handlers in place
+    faulthandler.enable()
+    libc, action = ctypes.CDLL(None), _SignalAction()
+    for number in (signal.SIGCHLD, signal.SIGQUIT):
+        libc.sigaction(number, None, ctypes.byref(action))
+        action.flags |= SA_ONSTACK
+        libc.sigaction(number, ctypes.byref(action), None)
 
 
 def _imported() -> Any:
@@ -60,6 +91,7 @@ def _imported() -> Any:
         else:
             os.environ["HOME"] = real
     found.flags.use_cuda = 0
+    _signals_as_before()
     return found
 
 
