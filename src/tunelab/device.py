@@ -20,9 +20,16 @@ if TYPE_CHECKING:
 
 LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+DRIVERS = (Path("/dev/nvidiactl"), Path("/dev/dxg"), Path("/dev/kfd"))
+"""Of NVIDIA's, of Windows' for Linux within it, and of AMD's GPUs."""
 UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
 OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
 """How torch's allocators say it where it has no exception of its own."""
+
+
+def num_cores() -> int:
+    """Of the processor; those that this process may use. macOS does not tell, and has all."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def chosen() -> torch.device:
@@ -72,21 +79,30 @@ def cpu_bytes() -> int:
 
 def gpu_bytes() -> int | None:
     """Memory of the chosen GPU; None: there is none."""
+    if not on_gpu():
+        return None
     import torch
 
-    return torch.cuda.get_device_properties(0).total_memory if on_gpu() else None
+    return torch.cuda.get_device_properties(0).total_memory
 
 
 def on_gpu() -> bool:
+    """Where no driver shows a GPU, torch is not imported to say so."""
+    if "torch" not in sys.modules and sys.platform == "linux" and not any(map(Path.exists, DRIVERS)):
+        return False
     return chosen().type == "cuda"
 
 
 def has_bf16(device: torch.device) -> bool:
     """From flags alone: a GPU of compute capability 8 or more, or a CPU with bf16 dot products."""
-    import torch
-
     if device.type == "cuda":
+        import torch
+
         return torch.cuda.get_device_capability(device)[0] >= 8
+    return cpu_has_bf16()
+
+
+def cpu_has_bf16() -> bool:
     cpuinfo = Path("/proc/cpuinfo")
     flags = cpuinfo.read_text().split() if cpuinfo.exists() else []
     return "avx512_bf16" in flags or "amx_bf16" in flags

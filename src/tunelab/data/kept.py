@@ -8,8 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -17,6 +18,9 @@ from typing import Any
 
 from tunelab.data.cache import cache_root
 from tunelab.files import write_atomically
+
+if sys.platform != "win32":
+    import fcntl
 
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "bitsandbytes", "tokenizers")
 KEPT = 8
@@ -28,15 +32,33 @@ _ROOT = Path(__file__).parents[1]
 def looked_up(key: str, make: Callable[[], Any], *, shipped: Mapping[str, Any] = NOTHING) -> Any:
     """What is known by that key, here or in `shipped`; else what `make` gives, as JSON has it, which is kept. What it
     raises is raised each time."""
-    file = cache_root() / "counts" / f"{code_state()}.json"
+    file = _file()
     for table in (read_table(file), shipped):
         if key in table:
             return table[key]
     made = json.loads(json.dumps(make()))
-    with suppress(OSError):  # made again next time
+    with suppress(OSError), _alone(file):  # made again next time
         write_atomically(file, json.dumps({**read_table(file), key: made}))
         _tidy(file.parent)
     return made
+
+
+def is_known(key: str) -> bool:
+    return key in read_table(_file())
+
+
+def _file() -> Path:
+    return cache_root() / "counts" / f"{code_state()}.json"
+
+
+@contextmanager
+def _alone(file: Path) -> Iterator[None]:
+    """One process at a time adds to what is there."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with (file.parent / ".lock").open("w") as lock:
+        if sys.platform != "win32":
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def digest(content: str | bytes) -> str:

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from tunelab.data.kept import is_known, looked_up
 from tunelab.near import near
 
 HERE = Path(__file__).parent
@@ -55,8 +56,21 @@ def read_known(name: str) -> dict[str, Any] | None:
 
 def reads_sources(configuration: dict[str, Any]) -> bool:
     """Whether the model has an encoder, whose rows are a prompt and a target apart."""
-    from transformers import AutoConfig
-
     if "is_encoder_decoder" in configuration:
         return bool(configuration["is_encoder_decoder"])
-    return bool(AutoConfig.for_model(configuration["model_type"]).is_encoder_decoder)
+
+    def asked() -> bool:
+        from transformers import AutoConfig
+
+        return bool(AutoConfig.for_model(configuration["model_type"]).is_encoder_decoder)
+
+    return looked_up(_sources_key(configuration), asked)
+
+
+def knows_sources(configuration: dict[str, Any]) -> bool:
+    """Whether transformers need not be imported to answer that."""
+    return "is_encoder_decoder" in configuration or is_known(_sources_key(configuration))
+
+
+def _sources_key(configuration: dict[str, Any]) -> str:
+    return f"reads sources: {configuration['model_type']}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from typing import ClassVar, final
 
@@ -12,6 +11,7 @@ from tunelab.backends.jittor.architecture import architecture, count_changes
 from tunelab.config.run import RunConfig
 from tunelab.config.schema import ModelSource, Precision, Products, StudyConfig
 from tunelab.contracts import Method
+from tunelab.device import num_cores
 from tunelab.models.load import load_text, local_folder, locate, read_configuration
 from tunelab.records import Limits, Located, ParameterCount, TextSide
 
@@ -47,7 +47,7 @@ class Jittor(Backend):
         environment.prepare(told)
 
     def resolve(self, *, precision: Precision, threads: int | None) -> tuple[Products, int]:
-        return "fp32", threads or len(os.sched_getaffinity(0))
+        return "fp32", threads or num_cores()
 
     def count(self, model: ModelSource, method: Method | None) -> ParameterCount | None:
         configuration = read_configuration(model)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import final
@@ -29,9 +28,10 @@ class TorchHf(Backend):
 
     def resolve(self, *, precision: Precision, threads: int | None) -> tuple[Products, int]:
         if precision == "auto":
-            without = "fp16" if device.on_gpu() else "fp32"
-            precision = "bf16" if device.has_bf16(device.chosen()) else without
-        return precision, threads or _cores()
+            on_gpu = device.on_gpu()
+            has_bf16 = device.has_bf16(device.chosen()) if on_gpu else device.cpu_has_bf16()
+            precision = "bf16" if has_bf16 else "fp16" if on_gpu else "fp32"
+        return precision, threads or device.num_cores()
 
     def max_tokens(self) -> int:
         """On a CPU as many as have 32 KiB of its cache each: about what a layer's widest product takes, in and out."""
@@ -119,8 +119,3 @@ class TorchHf(Backend):
         session = open_session(run, method, located=located, text=self.text(run.model, located), notes=[])
         peers.answers(None)
         serve(session, peers)
-
-
-def _cores() -> int:
-    """Those that this process may use; macOS does not tell, and has all."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -18,6 +18,21 @@ def memory_text(found: StudyMemory, *, width: int | None = None) -> str:
     return plain(memory_table(found)._replace(feet=(*ways(found), *found.notes)), width=width)
 
 
+def summary(found: StudyMemory | None) -> list[str]:
+    """What a plan says of it in any case: the peaks, and a line for each method that does not fit."""
+    if found is None:
+        return ["Predicted memory and time: tunelab plan with --memory, with --time"]
+    told = {(each.method, each.forecast.peak) for each in found.methods if each.forecast is not None}
+    if not told:
+        return []
+    highest = {label: max(size for other, size in told if other == label) for label, _ in told}
+    labels = list(dict.fromkeys(each.method for each in found.methods if each.method in highest))
+    peaks = ", ".join(f"{label} {memory(highest[label] / GIB)}" for label in labels)
+    place = "this machine's GPU" if found.device == "cuda" else "this processor"
+    limit = f"{place} ({memory(found.limit / GIB)})"
+    return [f"Predicted peak memory on {limit}: {peaks}; by part, or elsewhere: --memory", *ways(found)]
+
+
 def ways(found: StudyMemory) -> list[str]:
     """A line for each method that does not fit."""
     return [line for each in found.methods if each.fits is False for line in _way_lines(each)]

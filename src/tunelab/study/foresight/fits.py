@@ -37,30 +37,34 @@ class WayOut(NamedTuple):
 def way_out(setting: Setting, limit: int, foresee: Foresee, *, smaller: bool = True) -> WayOut | None:
     """The first of the changes, from those that change no number to those that make another method of it, with which
     the peak is at most `limit` bytes. None: none of them is enough. `smaller`: smaller micro-batches are among them."""
-    for changed in _changes(setting, smaller=smaller):
-        forecast = foresee(changed)
-        if forecast is not None and forecast.peak <= limit:
-            return WayOut(changed.said, forecast)
+    for ladder in _ladders(setting, smaller=smaller):
+        if (found := _first_that_fits(ladder, limit, foresee)) is not None:
+            return found
     return None
 
 
-def _changes(setting: Setting, *, smaller: bool) -> Iterator[Setting]:
+def _first_that_fits(ladder: Sequence[Setting], limit: int, foresee: Foresee) -> WayOut | None:
+    """Of settings of which each holds less than the one before; the last is asked first, for mostly that says no."""
+
+    def fitting(changed: Setting) -> WayOut | None:
+        forecast = foresee(changed)
+        return WayOut(changed.said, forecast) if forecast is not None and forecast.peak <= limit else None
+
+    if not ladder or (least := fitting(ladder[-1])) is None:
+        return None
+    return next((found for changed in ladder[:-1] if (found := fitting(changed)) is not None), least)
+
+
+def _ladders(setting: Setting, *, smaller: bool) -> Iterator[list[Setting]]:
     """Alone, then together: what costs time before what costs exactness, that before another base."""
     checkpointed = _checkpointed(setting)
-    yield from _smaller_batches(setting) if smaller else []
+    yield _smaller_batches(setting) if smaller else []
     if checkpointed is not None:
-        yield checkpointed
-        yield from _smaller_batches(checkpointed) if smaller else []
+        yield [checkpointed, *(_smaller_batches(checkpointed) if smaller else [])]
     whole = checkpointed or setting
     least = ([whole, *_smaller_batches(whole)] if smaller else [whole])[-1]
-    narrow = _in_8_bits(setting)
-    if narrow is not None:
-        yield narrow
-        yield from [] if (least_narrow := _in_8_bits(least)) is None else [least_narrow]
-    if (quantised := _quantised(setting)) is not None:
-        yield quantised
-        if (least_quantised := _quantised(least)) is not None:
-            yield least_quantised
+    for change in (_in_8_bits, _quantised):
+        yield [changed for each in (setting, least) if (changed := change(each)) is not None]
 
 
 def _smaller_batches(setting: Setting) -> list[Setting]:

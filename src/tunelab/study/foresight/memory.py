@@ -8,16 +8,16 @@ from typing import Any, Literal, NamedTuple
 
 from tunelab.backends.torch.speed.peaks import peak
 from tunelab.config.schema import BatchSettings, ModelSource
-from tunelab.contracts import Method
 from tunelab.device import cpu_bytes, gpu_bytes
 from tunelab.entries import GIB, PHASES, Device, Forecast
 from tunelab.errors import ConfigError
-from tunelab.models.configurations import reads_sources
+from tunelab.models.configurations import knows_sources, reads_sources
 from tunelab.models.load import read_configuration
 from tunelab.records import RowSize
 from tunelab.stages import stage
+from tunelab.study.foresight.apart import made_apart
 from tunelab.study.foresight.fits import Setting, WayOut, way_out
-from tunelab.study.foresight.known import foreseen
+from tunelab.study.foresight.known import foreseen, is_foreseen
 from tunelab.study.planning.plan import load_backend
 from tunelab.study.planning.planned import Plan, PlannedMethod, PlannedTask, Revisions
 from tunelab.study.planning.run_config import cells, method_run
@@ -87,16 +87,27 @@ def size_of(text: str) -> int:
     return int(float(match[1]) * (1000 if decimal else 1024) ** POWERS[(match[2] or "").lower()])
 
 
-def study_memory(plan: Plan, *, asked: Asked) -> StudyMemory:
+def study_memory(plan: Plan, *, asked: Asked, processes: int = 1) -> StudyMemory:
     """Of every method, task and back end of the study: of the first candidate of a search.
+
+    Args:
+        processes: that find what is not known yet, at once; this one alone where it has threads at work, as forks do
+            without them.
 
     Raises:
         ConfigError: a method that does not fit the model.
     """
+    places = _places(plan, asked)
+    unknown = [each for each in places if not each.is_known(asked.device)]
+    if processes > 1 and len(unknown) > 1:
+        with stage(f"predicting memory: {len(unknown)} methods"):
+            for name in {each.backend for each in unknown}:
+                load_backend(name).warm(plan.study.model)
+            made_apart([functools.partial(_of_method, each, asked=asked) for each in unknown], processes=processes)
     found = []
-    for backend, task, method in cells(plan):
-        with stage(f"predicting memory: {method.label} on {task.name}"):
-            found.append(_of_method(plan, backend, task, method, asked=asked))
+    for each in places:
+        with stage(f"predicting memory: {each.method.label} on {each.task.name}"):
+            found.append(_of_method(each, asked=asked))
     return StudyMemory(
         plan.study.name,
         plan.study.model.name,
@@ -107,9 +118,33 @@ def study_memory(plan: Plan, *, asked: Asked) -> StudyMemory:
     )
 
 
-def _of_method(plan: Plan, backend: str, task: PlannedTask, planned: PlannedMethod, *, asked: Asked) -> MethodMemory:
+def known_memory(plan: Plan, *, asked: Asked) -> StudyMemory | None:
+    """The same, where it was found before; then nothing that takes time is imported."""
+    configuration = read_configuration(plan.study.model)
+    if configuration is None or not knows_sources(configuration):
+        return None
+    known = all(each.is_known(asked.device) for each in _places(plan, asked))
+    return study_memory(plan, asked=asked) if known else None
+
+
+class _Place(NamedTuple):
+    """One of the study's cells."""
+
+    backend: str
+    task: PlannedTask
+    method: PlannedMethod
+    setting: Setting
+
+    def is_known(self, on: Device) -> bool:
+        return is_foreseen(self.setting.run, self.setting.method, self.setting.rows, on=on)
+
+
+def _places(plan: Plan, asked: Asked) -> list[_Place]:
+    return [_Place(*cell, _setting(plan, *cell, asked=asked)) for cell in cells(plan)]
+
+
+def _setting(plan: Plan, backend: str, task: PlannedTask, planned: PlannedMethod, *, asked: Asked) -> Setting:
     candidate = planned.candidates[0]
-    method: Method = candidate.method
     run = method_run(
         plan,
         task,
@@ -119,14 +154,18 @@ def _of_method(plan: Plan, backend: str, task: PlannedTask, planned: PlannedMeth
         seed=plan.study.seeds[0],
         candidate=candidate,
     )
-    setting = Setting(run, method, filled(plan.study.model, run.batch, run.batch.max_tokens))
-    forecast = foreseen(run, method, setting.rows, on=asked.device)
+    return Setting(run, candidate.method, filled(plan.study.model, run.batch, run.batch.max_tokens))
+
+
+def _of_method(place: _Place, *, asked: Asked) -> MethodMemory:
+    label, task, setting = place.method.label, place.task.name, place.setting
+    forecast = foreseen_setting(setting, on=asked.device)
     if forecast is None:
-        return MethodMemory(planned.label, task.name, backend, setting.rows, forecast, None, None)
+        return MethodMemory(label, task, place.backend, setting.rows, forecast, None, None)
     fits = forecast.peak <= asked.limit
     foresee = functools.partial(foreseen_setting, on=asked.device)
     way = None if fits else way_out(setting, asked.limit, foresee)
-    return MethodMemory(planned.label, task.name, backend, setting.rows, forecast, fits, way)
+    return MethodMemory(label, task, place.backend, setting.rows, forecast, fits, way)
 
 
 def foreseen_setting(setting: Setting, *, on: Device) -> Forecast | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
+import torch
 
 from tunelab.backends.torch.foresight.live import STATE
 from tunelab.backends.torch.foresight.predict import Traced, efforts, highest, traced
@@ -33,7 +35,8 @@ def forecast(run: RunConfig, method: Method | None, rows: Sequence[RowSize], *, 
         return None
     batch = batch_of(rows)
     try:
-        found = [traced(run, each, configuration, batch, on_gpu=on_gpu) for each in _parts(method)]
+        with _one_thread():
+            found = [traced(run, each, configuration, batch, on_gpu=on_gpu) for each in _parts(method)]
     except (*FAILURES, ImportError):  # a model's or a tuner's own code that asks tensors for numbers
         return None
     process: Parts = {} if on_gpu else {PROCESS: LIBRARIES}
@@ -52,6 +55,17 @@ def forecast(run: RunConfig, method: Method | None, rows: Sequence[RowSize], *, 
         save={**busy, **saved},
         efforts=tuple(efforts(each, tuple(rows)) for each in found),
     )
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """There is nothing to compute, and a fork must not wait for threads that it has not."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _parts(method: Method | None) -> list[Method | None]:

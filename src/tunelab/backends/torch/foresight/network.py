@@ -79,7 +79,7 @@ def traced_session(
 
         checkpoint_activations(model)
     # Vectors have numbers at first: which layers are replaced by faster ones is found by trying them.
-    _fill(model, lambda tensor: _drawn(tensor) if tensor.ndim < 2 else _fake(tensor, mode))
+    _fill(model, lambda tensor: _drawn(tensor) if tensor.ndim < 2 and _is_small(tensor) else _fake(tensor, mode))
     session = TracedSession(model, method, run, NoText(), [])
     session.one_row, session.faster, _ = (False, None, "") if on_gpu else session._ways()[0]
     session.fast = session.plain_head = True
@@ -91,6 +91,11 @@ def trained(run: RunConfig, method: Method, configuration: dict[str, Any]) -> in
     """Numbers that the method trains of the whole model."""
     model = method.attach(skeleton(configuration), seed=run.seed)
     return sum(each.numel() for each in model.parameters() if each.requires_grad)
+
+
+def _is_small(tensor: Tensor) -> bool:
+    """The scales of quantised weights are vectors of millions."""
+    return tensor.numel() < 2**16
 
 
 def _drawn(tensor: Tensor) -> Tensor:

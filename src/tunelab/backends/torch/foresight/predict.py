@@ -1,8 +1,8 @@
 """The memory of a run by part, from a trace of its session over fake tensors.
 
 A deep model is followed with two of its blocks and with three: what a block adds is the difference, and a peak of many
-blocks is as much more at the same moment. That is taken only where the trained parameters, too, grow by the block; else
-all of it is followed.
+blocks is as much more at the same moment. That is taken only where the trained parameters, too, grow by the block, and
+where what is highest is one and the same moment; else with three and four, and then all of it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from tunelab.backends.torch.foresight.live import STATE, Live
+from tunelab.backends.torch.foresight.live import HEAD, STATE, TEMPORARY, Live
 from tunelab.backends.torch.foresight.network import TracedSession, traced_session, trained
 from tunelab.computation.effort import Effort, extended, sum_of
 from tunelab.config.run import RunConfig
 from tunelab.contracts import Method
 from tunelab.entries import Efforts, Parts
+from tunelab.errors import ConfigError
 from tunelab.kernels.linear_cross_entropy import TILE_NUMBERS
 from tunelab.records import Batch, RowSize, TokenRow
 from tunelab.training.step import take_step
@@ -29,9 +30,12 @@ DEPTHS = (("num_hidden_layers", "n_layer", "n_layers", "num_layers"), ("num_deco
 """Fields of configurations: how many blocks there are, and how many of the decoder where there is one of its own."""
 BY_LAYER = ("layer_types",)
 """Lists with an entry a block."""
-FEW, MORE = 2, 3
+CUTS = ((2, 3), (3, 4))
+"""Numbers of blocks; the second where the first will not do."""
 NEGLIGIBLE = 0.01
 """Share of a peak."""
+OF_ONE_BLOCK = (TEMPORARY, HEAD)
+"""Parts that are as large with many blocks as with few."""
 
 
 class Traced(NamedTuple):
@@ -55,13 +59,24 @@ def traced(
     depths = [next((key for key in keys if key in configuration), None) for keys in DEPTHS]
     known = {key: int(configuration[key]) for key in depths if key is not None and configuration[key]}
     deepest = max(known.values(), default=0)
-    if deepest > MORE + 2 and len(set(known.values())) == 1:
-        few, more = (
-            _followed(run, method, _cut(configuration, known, number), batch, on_gpu=on_gpu) for number in (FEW, MORE)
-        )
+    if deepest <= max(CUTS)[1] + 2 or len(set(known.values())) != 1:
+        return _followed(run, method, dict(configuration), batch, on_gpu=on_gpu)
+    num_trained = trained(run, method, dict(configuration)) if method is not None and method.trains else 0
+    followed: dict[int, Traced] = {}
+    for cut in CUTS:
+        try:
+            for number in cut:
+                if number not in followed:
+                    changed = _cut(configuration, known, number)
+                    followed[number] = _followed(run, method, changed, batch, on_gpu=on_gpu)
+        except ConfigError:  # a method that wants more blocks than these
+            continue
+        few, more = (Depth(number, followed[number]) for number in cut)
         whole = _extrapolated(few, more, deepest)
-        grows = method is None or not method.trains or whole.trained == trained(run, method, dict(configuration))
-        if grows and whole.losses and (whole.moments or not few.moments):
+        found = _has_the_highest(whole.moments, more.found.moments) and _has_the_highest(
+            whole.losses, more.found.losses
+        )
+        if whole.trained == num_trained and found:
             return whole
     return _followed(run, method, dict(configuration), batch, on_gpu=on_gpu)
 
@@ -74,15 +89,26 @@ def _cut(configuration: Mapping[str, Any], depths: Mapping[str, int], number: in
     return cut
 
 
-def _extrapolated(few: Traced, more: Traced, depth: int) -> Traced:
+class Depth(NamedTuple):
+    number: int
+    """Of blocks."""
+    found: Traced
+
+
+def _extrapolated(low_depth: Depth, high_depth: Depth, depth: int) -> Traced:
+    (fewer, few), (higher, more) = low_depth, high_depth
+
     def line(low: int, high: int) -> int:
-        return max(0, low + (high - low) * (depth - FEW) // (MORE - FEW))
+        return max(0, low + (high - low) * (depth - fewer) // (higher - fewer))
 
     def parts(low: Parts, high: Parts) -> Parts:
-        return {name: line(low.get(name, 0), high.get(name, 0)) for name in low | high}
+        return {
+            name: high.get(name, 0) if name in OF_ONE_BLOCK else line(low.get(name, 0), high.get(name, 0))
+            for name in low | high
+        }
 
     def moments(low: dict[str, Parts], high: dict[str, Parts]) -> dict[str, Parts]:
-        both = [name for name in low if name in high and _is_one_instant(low[name], high[name])]
+        both = [name for name in low if name in high and _is_one_instant(low[name], high[name], higher / fewer)]
         return {name: parts(low[name], high[name]) for name in both}
 
     return Traced(
@@ -99,11 +125,20 @@ def _extrapolated(few: Traced, more: Traced, depth: int) -> Traced:
     )
 
 
-def _is_one_instant(low: Parts, high: Parts) -> bool:
+def _is_one_instant(low: Parts, high: Parts, ratio: float) -> bool:
     """Whether the parts of a peak may be the same sums of a constant and so much a block, not those of two instants."""
     little = NEGLIGIBLE * sum(high.values())
-    sizes = [(low.get(name, 0), high.get(name, 0)) for name in low | high]
-    return all(0.9 * few - little <= more <= 1.05 * few * MORE / FEW + little for few, more in sizes)
+
+    def is_one(name: str, few: int, more: int) -> bool:
+        most = few if name in OF_ONE_BLOCK else 1.05 * few * ratio
+        return (1 if name in OF_ONE_BLOCK else 0.9) * few - little <= more <= most + little
+
+    return all(is_one(name, low.get(name, 0), high.get(name, 0)) for name in low | high)
+
+
+def _has_the_highest(whole: Mapping[str, Parts], of: Mapping[str, Parts]) -> bool:
+    """Whether what is highest with few blocks is among what is known of many."""
+    return not of or max(of, key=lambda name: sum(of[name].values())) in whole
 
 
 def _followed(
