@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 GAMMA = {"lora_ga": 16.0, "lora_one": 128.0}
 """Their authors' own."""
+LOOK = (*GAMMA, "eva")
+"""Starts that look at examples."""
 
 
 class Lora(Method):
@@ -50,14 +52,15 @@ class Lora(Method):
     scaling: Literal["standard", "rslora"] = "standard"
     """alpha / rank, or alpha / sqrt(rank): rank-stabilised (Kalajdzievski 2023, arXiv:2312.03732)."""
 
-    init: Literal["default", "pissa", "olora", "lora_ga", "lora_one"] = "default"
-    """How A and B start: pissa and olora from the weight, lora_ga and lora_one from its gradient. docs/targets.md."""
+    init: Literal["default", "pissa", "olora", "lora_ga", "lora_one", "eva"] = "default"
+    """How A and B start: pissa and olora from the weight, lora_ga and lora_one from its gradient, eva from the layer's
+    inputs. docs/targets.md."""
 
     init_gamma: PositiveFloat | None = None
     """Of lora_ga (default: 16) and lora_one (128), whose authors use `scaling: rslora`; smaller: a larger start."""
 
     init_examples: PositiveInt | None = None
-    """Single examples whose gradients lora_ga and lora_one look at; default: those of one step."""
+    """Single examples that lora_ga, lora_one and eva look at; default: those of one step."""
 
     b_rate: PositiveFloat = 1.0
     """B learns at this multiple of the learning rate: LoRA+ (Hayou et al. 2024, arXiv:2402.12354; published: 16)."""
@@ -115,22 +118,27 @@ class Lora(Method):
 
     @property
     def prepares(self) -> bool:
-        return self.init in GAMMA
+        return self.init in LOOK
 
     @model_validator(mode="after")
     def _start_agrees(self) -> Lora:
-        for name in ("init_gamma", "init_examples"):
-            if getattr(self, name) is not None and not self.prepares:
-                raise ValueError(f"{name}: of init: {' and '.join(GAMMA)} alone; leave it out")
+        for name, inits in (("init_gamma", tuple(GAMMA)), ("init_examples", LOOK)):
+            if getattr(self, name) is not None and self.init not in inits:
+                raise ValueError(f"{name}: of init: {' and '.join(inits)} alone; leave it out")
         return self
 
     def problems(self, study: StudyConfig) -> list[str]:
         cut = self.prepares and study.launch.shard
-        return [f"init: {self.init} looks at whole gradients, which launch.shard: true cuts"] if cut else []
+        return [f"init: {self.init} starts from whole matrices, which launch.shard: true cuts"] if cut else []
 
     def prepare(self, session: Session, order: Order, run: RunConfig) -> None:
-        """With lora_ga and lora_one: A and B from the gradients of the first step's examples."""
-        if self.prepares:
+        """With lora_ga and lora_one: A and B from the gradients of the first step's examples; with eva A from what
+        these give the layers."""
+        if self.init == "eva":
+            from tunelab.training.inputs_of_layers import start_from_inputs
+
+            start_from_inputs(session, order, examples=self.init_examples)
+        elif self.prepares:
             from tunelab.training.whole_gradients import start_from_gradients
 
             gamma = GAMMA[self.init] if self.init_gamma is None else self.init_gamma

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tunelab.backend_contract import Order, Session
 from tunelab.config.run import RunConfig
 from tunelab.kernels.sparse import Score, Scores, in_passes
-from tunelab.records import Batch
+from tunelab.records import Batch, TokenRow
 from tunelab.training.step import accumulate, settle_scale
 
 if TYPE_CHECKING:
@@ -36,11 +36,7 @@ def whole_gradients(
         number: the step whose examples come first.
         examples: how many; None: those of one step.
     """
-    rows, last = list(order.step(number)), number
-    while examples is not None and len(rows) < examples:
-        last += 1
-        rows += order.step(last)
-    rows = rows[:examples]
+    rows = first_examples(order, number=number, examples=examples)
     for index, row in enumerate(rows):
         settle_scale(session, [Batch((row,))], key=(run.seed, number, index))
     for group in in_passes(layers, limit=AT_ONCE):
@@ -55,6 +51,15 @@ def whole_gradients(
         while scores:
             name = next(iter(scores))
             yield name, scores.pop(name)
+
+
+def first_examples(order: Order, *, number: int, examples: int | None) -> list[TokenRow]:
+    """So many from that step on; None: those of one step."""
+    rows, last = list(order.step(number)), number
+    while examples is not None and len(rows) < examples:
+        last += 1
+        rows += order.step(last)
+    return rows[:examples]
 
 
 def start_from_gradients(

@@ -53,7 +53,7 @@ def test_what_looks_at_or_adds_to_whole_weights_is_not_cut_either():
     told = problems(f"{head}methods: [lora]\nlaunch: {{devices: 2, shard: true}}\n")
     assert "study text:2: model.tokens: added rows cannot be cut over devices (launch.shard: true)" in told
     told = problems(f"{HEAD}methods:\n  - lora: {{init: lora_ga}}\nlaunch: {{devices: 2, shard: true}}\n")
-    assert "init: lora_ga looks at whole gradients, which launch.shard: true cuts" in told
+    assert "init: lora_ga starts from whole matrices, which launch.shard: true cuts" in told
 
 
 def test_vllm_cannot_generate_from_a_model_that_is_cut():

@@ -1,0 +1,76 @@
+"""Principal components of what a layer is given, from which EVA's A starts (Paischer et al. 2024, arXiv:2410.07170).
+
+Its authors find them by an incremental SVD, batch after batch; here they are those of all tokens at once, exactly. EVA
+moves rank from layers with little variance to others; here each layer keeps its own (their rho = 1).
+"""
+# I = in features, N = tokens, R = rank
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from tunelab.errors import RunError
+from tunelab.kernels.adapted_linear import AdaptedLinear
+
+
+class Covariance:
+    """Of inputs, added up pass after pass."""
+
+    def __init__(self) -> None:
+        self.num_tokens = 0
+        self._sum_I: Tensor | float = 0.0
+        self._products_II: Tensor | float = 0.0
+
+    def add(self, inputs: Tensor) -> None:
+        """(..., I)."""
+        inputs_NI = inputs.detach().flatten(0, -2).double()
+        self.num_tokens += len(inputs_NI)
+        self._sum_I = self._sum_I + inputs_NI.sum(0)
+        self._products_II = self._products_II + inputs_NI.t() @ inputs_NI
+
+    def components(self, rank: int) -> Tensor:
+        """Unit vectors along which inputs vary most, (R, I) fp32, the largest first. Of either sign that whose largest
+        entry is positive: libraries differ in it."""
+        assert isinstance(self._sum_I, Tensor) and isinstance(self._products_II, Tensor)
+        centred_II = self._products_II - torch.outer(self._sum_I, self._sum_I) / self.num_tokens
+        components_RI = torch.linalg.eigh(centred_II).eigenvectors[:, -rank:].flip(1).t()
+        largest_R1 = components_RI.gather(1, components_RI.abs().argmax(1, keepdim=True))
+        return (components_RI * largest_R1.sign()).float()
+
+
+@contextmanager
+def inputs_seen(layers: Mapping[str, AdaptedLinear]) -> Iterator[dict[str, Covariance]]:
+    """Of these layers, while the context lasts."""
+    found = {name: Covariance() for name in layers}
+
+    def looking(name: str) -> torch.utils.hooks.RemovableHandle:
+        def look(layer: nn.Module, given: tuple[Tensor, ...]) -> None:
+            found[name].add(given[0])
+
+        return layers[name].register_forward_pre_hook(look)
+
+    hooks = [looking(name) for name in layers]
+    try:
+        yield found
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def start_from_components(layers: Mapping[str, AdaptedLinear], seen: Mapping[str, Covariance]) -> None:
+    """A from them, B zero as it was.
+
+    Raises:
+        RunError: fewer tokens than a rank.
+    """
+    for name, layer in layers.items():
+        own_RI = layer.factors.a_RI
+        if seen[name].num_tokens <= len(own_RI):
+            got = f"{name} was given {seen[name].num_tokens} tokens, too few for rank {len(own_RI)}"
+            raise RunError(f"init: eva: {got}; give init_examples more")
+        with torch.no_grad():
+            own_RI.copy_(seen[name].components(len(own_RI)))
