@@ -21,7 +21,7 @@ from tunelab.methods import rosa
 from tunelab.methods.full import Full
 from tunelab.methods.lora import Lora
 from tunelab.methods.rosa import Rosa
-from tunelab.training import whole_gradients
+from tunelab.training.starts import whole_gradients
 from tunelab.training.step import run_order
 
 KINDS = ["llama", "gpt2", "t5"]

@@ -60,6 +60,22 @@ def test_what_was_planned_once_is_planned_again_without_importing_what_is_heavy(
     assert not imported_by(*command) & {*HEAVY}
 
 
+@pytest.mark.slow
+def test_memory_that_was_predicted_once_is_in_every_plan(empty_cache):
+    """Without importing what is heavy; before it is known a plan says how it is asked for."""
+    plan = [sys.executable, "-m", "tunelab", "plan", "quickstart"]
+    first = subprocess.run(plan, capture_output=True, text=True, check=True).stdout
+    assert "Predicted memory and time: tunelab plan with --memory, with --time" in first
+    table = subprocess.run([*plan, "--memory", "cpu"], capture_output=True, text=True, check=True).stdout
+    line = next(line for line in table.splitlines() if line.startswith("lora  ") and line.endswith("yes"))
+    after = subprocess.run(plan, capture_output=True, text=True, check=True).stdout
+    peak = " ".join(line.split()[-3:-1])
+    assert "Predicted peak memory on this processor (" in after and f", lora {peak}; by part, or elsewhere: " in after
+    assert not imported_by("plan", "quickstart") & {*HEAVY}
+    elsewhere = subprocess.run([*plan, "--set", "launch.cluster=slurm"], capture_output=True, text=True, check=True)
+    assert "Predicted peak" not in elsewhere.stdout, "of a cluster's machines this one knows nothing"
+
+
 def test_what_comes_with_the_package_is_what_is_counted():
     specification = importlib.util.spec_from_file_location("counts_script", SCRIPT)
     script = importlib.util.module_from_spec(specification)

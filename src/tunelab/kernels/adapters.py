@@ -5,7 +5,7 @@ arXiv:2404.02948). olora: the first R columns of its QR factorisation (Büyükak
 the gradient G of W the singular vectors 1 to R of the inputs and R + 1 to 2R of the outputs, so that the first step is
 that of W projected on rank 2R (Wang et al. 2024, arXiv:2407.05000). These three leave the layer's product as it was,
 because the frozen weight becomes W - s B0 A0. lora_one: B0 A0 is -G cut to rank R, a first step of full fine-tuning
-(Zhang et al. 2025, arXiv:2502.01235, without its preconditioner). eva: principal.py.
+(Zhang et al. 2025, arXiv:2502.01235, without its preconditioner). eva: training/starts/inputs_of_layers.py.
 """
 # I = in features, O = out features, R = rank
 

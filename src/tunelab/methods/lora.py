@@ -135,11 +135,11 @@ class Lora(Method):
         """With lora_ga and lora_one: A and B from the gradients of the first step's examples; with eva A from what
         these give the layers."""
         if self.init == "eva":
-            from tunelab.training.inputs_of_layers import start_from_inputs
+            from tunelab.training.starts.inputs_of_layers import start_from_inputs
 
             start_from_inputs(session, order, examples=self.init_examples)
         elif self.prepares:
-            from tunelab.training.whole_gradients import start_from_gradients
+            from tunelab.training.starts.whole_gradients import start_from_gradients
 
             gamma = GAMMA[self.init] if self.init_gamma is None else self.init_gamma
             start_from_gradients(session, run, order, init=self.init, gamma=gamma, examples=self.init_examples)

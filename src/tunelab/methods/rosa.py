@@ -188,7 +188,7 @@ class Rosa(Method):
             ConfigError: the warm-up is as long as the run; `mask_from` is of another model, density or target.
             RunError: the warm-up diverged.
         """
-        from tunelab.training.whole_gradients import whole_gradients
+        from tunelab.training.starts.whole_gradients import whole_gradients
 
         if not self.density:
             return

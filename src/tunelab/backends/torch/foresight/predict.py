@@ -138,7 +138,8 @@ def _is_one_instant(low: Parts, high: Parts, ratio: float) -> bool:
 
 def _has_the_highest(whole: Mapping[str, Parts], of: Mapping[str, Parts]) -> bool:
     """Whether what is highest with few blocks is among what is known of many."""
-    return not of or max(of, key=lambda name: sum(of[name].values())) in whole
+    totals = {name: sum(parts.values()) for name, parts in of.items()}
+    return not totals or any(name in whole for name, total in totals.items() if total == max(totals.values()))
 
 
 def _followed(

@@ -1,4 +1,5 @@
-"""Principal components of what a layer is given, from which EVA's A starts (Paischer et al. 2024, arXiv:2410.07170).
+"""EVA: A of a low-rank product starts from the principal components of what its layer is given, B from zero (Paischer
+et al. 2024, arXiv:2410.07170).
 
 Its authors find them by an incremental SVD, batch after batch; here they are those of all tokens at once, exactly. EVA
 moves rank from layers with little variance to others; here each layer keeps its own (their rho = 1).
@@ -13,8 +14,28 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from tunelab.backend_contract import Order, Session
 from tunelab.errors import RunError
-from tunelab.kernels.adapted_linear import AdaptedLinear
+from tunelab.kernels.adapted_linear import AdaptedLinear, adapted_layers
+from tunelab.kernels.sparse import in_passes
+from tunelab.records import Batch
+from tunelab.training.starts.whole_gradients import AT_ONCE, first_examples
+
+
+def start_from_inputs(session: Session, order: Order, *, examples: int | None) -> None:
+    """Before step 1: every adapted layer's A from its inputs over single examples, all their tokens. As many layers at
+    a time as fit; each pass sees the same examples.
+
+    Raises:
+        RunError: a layer was given fewer tokens than its rank.
+    """
+    rows = first_examples(order, number=1, examples=examples)
+    for group in in_passes(adapted_layers(session.model), limit=AT_ONCE):
+        with _inputs_seen(group) as seen:
+            for row in rows:
+                session.evaluate([Batch((row,))])
+        _start(group, seen)
+    session.restart()
 
 
 class Covariance:
@@ -43,7 +64,7 @@ class Covariance:
 
 
 @contextmanager
-def inputs_seen(layers: Mapping[str, AdaptedLinear]) -> Iterator[dict[str, Covariance]]:
+def _inputs_seen(layers: Mapping[str, AdaptedLinear]) -> Iterator[dict[str, Covariance]]:
     """Of these layers, while the context lasts."""
     found = {name: Covariance() for name in layers}
 
@@ -61,12 +82,7 @@ def inputs_seen(layers: Mapping[str, AdaptedLinear]) -> Iterator[dict[str, Covar
             hook.remove()
 
 
-def start_from_components(layers: Mapping[str, AdaptedLinear], seen: Mapping[str, Covariance]) -> None:
-    """A from them, B zero as it was.
-
-    Raises:
-        RunError: fewer tokens than a rank.
-    """
+def _start(layers: Mapping[str, AdaptedLinear], seen: Mapping[str, Covariance]) -> None:
     for name, layer in layers.items():
         own_RI = layer.factors.a_RI
         if seen[name].num_tokens <= len(own_RI):
