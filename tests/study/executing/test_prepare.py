@@ -176,6 +176,29 @@ def test_without_a_place_to_keep_it_the_data_is_the_same_and_it_is_said(reason, 
     assert content(data._replace(notes=data.notes[1:])) == content(kept)
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_data_that_changes_while_it_is_read_is_an_error_and_not_kept(kept, tmp_path, causal, monkeypatch):
+    """Else the new rows would be found under the name of the old ones, in this study and in every later one."""
+    task, run = planned(tmp_path)
+    run = run.model_copy(update={"data_revision": task.fingerprint()})
+    if not kept:
+        monkeypatch.setenv("TUNELAB_CACHE", str(write(tmp_path / "no folder", [{}])))
+    read = prepare_module._tokeniser
+
+    def meanwhile(*given):
+        write(tmp_path / "test.jsonl", ROWS[25:])
+        return read(*given)
+
+    monkeypatch.setattr(prepare_module, "_tokeniser", meanwhile)
+    with pytest.raises(DataError, match="task rows: its data changed before all of it was read; start again"):
+        prepare(task, causal, run, training=True)
+    assert not [*(tmp_path / "cache" / "data").glob("files-*")], "only that its rows can be read"
+    again = run.model_copy(update={"data_revision": task.fingerprint()})
+    assert len(prepare(task, causal, again, training=True).test) == 15
+    with pytest.raises(DataError, match="its data changed before all of it was read"):
+        prepare(task, causal, run, training=True)
+
+
 def test_damaged_entries_are_made_again(tmp_path, causal, empty_cache):
     task, run = planned(tmp_path)
     first = content(prepare(task, causal, run, training=True))

@@ -52,19 +52,24 @@ def prepare(task: Task, text: TextSide, run: RunConfig, *, training: bool) -> Ru
     needs the test split only.
 
     Raises:
-        DataError: an empty split, or nothing to supervise.
+        DataError: an empty split, or nothing to supervise; or other data than the run's, or than when reading began.
     """
+    revision = run.data_revision or task.fingerprint()
     key = _key(task, text, run, training=training)
     notes = []
+
+    def made(folder: Path | None) -> RunData:
+        data = _prepared(task, text, run, training, folder)
+        if task.fingerprint() != revision:  # what was read would be kept under the name of what it is not
+            raise DataError(f"task {task.name}: its data changed before all of it was read; start again")
+        return data
+
     try:
-        folder = cache.find(key) or cache.add(
-            key, lambda folder: _write(_prepared(task, text, run, training, folder), folder)
-        )
-        data = _read(folder)
+        data = _read(cache.find(key) or cache.add(key, lambda folder: _write(made(folder), folder)))
     except OSError as error:
         reason = error.strerror or str(error)
         notes.append(f"{cache.cache_folder()}: prepared data cannot be kept there ({reason}), so it is kept in memory")
-        data = _prepared(task, text, run, training, None)
+        data = made(None)
     about = {"task": task.name, "revision": run.data_revision}
     return data._replace(summary={**about, **data.summary}, notes=[*notes, *data.notes])
 
