@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from tunelab.commands.options import (
@@ -77,13 +76,11 @@ def plan(
 
 
 def _memory(planned: Plan, asked: Asked | None) -> StudyMemory | None:
-    """What is asked for; else of this machine, where that is known or counting has imported already what it takes. None
-    where neither, or where a cluster's machines matter."""
+    """What is asked for; else of this machine, where it is known. None where it is not, for it may take a minute, and
+    where a cluster's machines matter."""
     from tunelab.device import num_cores
     from tunelab.study.foresight.memory import known_memory, place_of, study_memory
 
-    if asked is None and planned.study.launch.cluster == "slurm":
-        return None
-    if asked is None and "torch" not in sys.modules:
-        return known_memory(planned, asked=place_of(None))
-    return study_memory(planned, asked=asked or place_of(None), processes=num_cores())
+    if asked is not None:
+        return study_memory(planned, asked=asked, processes=num_cores())
+    return None if planned.study.launch.cluster == "slurm" else known_memory(planned, asked=place_of(None))
