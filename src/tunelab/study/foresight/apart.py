@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -42,12 +43,19 @@ def _forked(jobs: Sequence[Callable[[], object]], todo: int) -> int:
         pid = os.fork()
     if pid == 0:
         try:
-            silent = os.open(os.devnull, os.O_WRONLY)
-            for file in (1, 2):  # what is to be said this process's parent says
-                os.dup2(silent, file)
+            _be_silent()
             while number := os.read(todo, 2):
                 with suppress(Exception):
                     jobs[int.from_bytes(number, "big")]()
         finally:
             os._exit(0)
     return pid
+
+
+def _be_silent() -> None:
+    """What is to be said the parent says. A stream of its terminal may have been copied while one of its threads, which
+    no fork has, held that stream's lock."""
+    logging.disable(logging.CRITICAL)
+    sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")
+    for file in (1, 2):
+        os.dup2(sys.stdout.fileno(), file)
