@@ -10,6 +10,7 @@ from tunelab.entries import FILE, Efforts, Forecast
 from tunelab.study.foresight import finished
 from tunelab.study.foresight.duration import Duration
 from tunelab.study.foresight.finished import write_forecasts
+from tunelab.study.planning.plan import parts as parts_of
 from tunelab.study.store import Store
 
 FORECAST = Forecast(device="cpu", load={}, train={"weights, frozen, float32": 7}, evaluate={}, save={})
@@ -70,6 +71,9 @@ def test_seconds_stand_there_where_the_machine_was_measured(store, monkeypatch):
     took = Duration(steps=2, step=1.0, train=2.5, validation=0.5, evaluation=0.25)
     monkeypatch.setattr(finished, "known", lambda *, threads: object())
     monkeypatch.setattr(finished, "duration", lambda *asked, **reads: took)
-    assert write_forecasts(runs_of(store), store, told=pytest.fail)
+    write_forecasts(runs_of(store), store, told=pytest.fail)
+    assert Forecast.model_validate_json(first.read_text()).seconds == {}, "the data is not what it was"
+    same = [run.model_copy(update={"data_revision": parts_of(run).task.fingerprint()}) for run in runs_of(store)]
+    assert write_forecasts(same, store, told=pytest.fail)
     found = Forecast.model_validate_json(first.read_text())
     assert found.seconds == {"train": 2.5, "evaluate": 0.25} and found.efforts == ()

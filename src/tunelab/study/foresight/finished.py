@@ -8,6 +8,7 @@ from tunelab.backends.torch.speed.kept import known
 from tunelab.config.run import RunConfig
 from tunelab.contracts import Method
 from tunelab.entries import FILE, Device, Forecast
+from tunelab.errors import DataError
 from tunelab.files import write_atomically
 from tunelab.stages import stage
 from tunelab.study.foresight.duration import duration
@@ -55,10 +56,15 @@ def _write(run: RunConfig, folder: RunFolder) -> bool:
 
 
 def _seconds(run: RunConfig, method: Method, found: Forecast) -> dict[str, float]:
-    """Where this machine was measured before; nothing is measured at the end of a study."""
+    """Where this machine was measured before, for nothing is measured at the end of a study, and the data is what it
+    was."""
     speed = known(threads=run.threads)
     of_run = parts(run)
-    if speed is None or not found.efforts or (rows := lengths(of_run.task, run)) is None:
+    try:
+        rows = lengths(of_run.task, run)
+    except DataError:
+        return {}
+    if speed is None or not found.efforts or rows is None:
         return {}
     reads = {metric.reads for metric in of_run.metrics.values()}
     took = duration(run, method, found.efforts, rows, speed, reads=reads)
