@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
-DRIVERS = (Path("/dev/nvidiactl"), Path("/dev/dxg"), Path("/dev/kfd"))
-"""Of NVIDIA's, of Windows' for Linux within it, and of AMD's GPUs."""
+DRIVERS = (*map(Path, ("/dev/nvidiactl", "/dev/nvhost-gpu", "/dev/nvgpu", "/dev/nvmap", "/dev/dxg", "/dev/kfd")),)
+"""Of NVIDIA's GPUs, also on boards of its own (Jetson), of Windows' for Linux within it, and of AMD's."""
 UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
 OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
 """How torch's allocators say it where it has no exception of its own."""

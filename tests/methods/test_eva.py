@@ -10,9 +10,11 @@ from training_harness import Records, Stopped, make_session, run_training
 from tunelab.data.tokens.batching import Order
 from tunelab.errors import RunError
 from tunelab.kernels.adapted_linear import adapted_layers
+from tunelab.kernels.sparse import in_passes
 from tunelab.methods.lora import Lora
 from tunelab.methods.qlora import Qlora
 from tunelab.records import TokenRow
+from tunelab.training.starts import inputs_of_layers
 
 RANK = 4
 
@@ -56,6 +58,18 @@ def test_a_is_made_of_the_right_singular_vectors_of_the_layers_inputs(kind):
         assert torch.allclose(cosines, torch.ones(RANK, dtype=torch.float64), atol=1e-4), name
         assert layer.factors.b_OR.abs().max() == 0
         assert all(row[row.abs().argmax()] > 0 for row in layer.factors.a_RI)
+
+
+def test_covariances_of_few_layers_at_a_time_are_the_same(monkeypatch):
+    """What they take is a square of the inputs, whatever the outputs."""
+    whole, _ = prepared(build(), tiny.model("llama"))
+    passes = []
+    monkeypatch.setattr(inputs_of_layers, "AT_ONCE", 2 * 32**2)
+    monkeypatch.setattr(inputs_of_layers, "in_passes", lambda *a, **b: passes.append(in_passes(*a, **b)) or passes[0])
+    cut, _ = prepared(build(), tiny.model("llama"))
+    assert len(passes[0]) > 3
+    for one, other in zip(adapted_layers(whole).values(), adapted_layers(cut).values(), strict=True):
+        assert one.factors.a_RI.equal(other.factors.a_RI)
 
 
 def test_it_is_pefts():

@@ -32,8 +32,8 @@ def plan(
     power: Power = None,
     overrides: Overrides = None,
 ) -> None:
-    """Check a study, and print its runs with their parameters and the memory that they need; with --memory, where that
-    goes and which of them fit; with --time, how long they take; with --device, both for that device."""
+    """Check a study, and print its runs with their parameters; with --memory, which of them fit; with --time, how long
+    they take; with --device, both for that device."""
     import tunelab
 
     both = device is not None and memory is None and not time

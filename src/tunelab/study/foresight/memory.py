@@ -91,8 +91,7 @@ def study_memory(plan: Plan, *, asked: Asked, processes: int = 1) -> StudyMemory
     """Of every method, task and back end of the study: of the first candidate of a search.
 
     Args:
-        processes: that find what is not known yet, at once; this one alone where it has threads at work, as forks do
-            without them.
+        processes: that find what is not known yet, at once. They are forks: 1 in a process that has threads at work.
 
     Raises:
         ConfigError: a method that does not fit the model.

@@ -8,7 +8,7 @@ moves rank from layers with little variance to others; here each layer keeps its
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -19,7 +19,10 @@ from tunelab.errors import RunError
 from tunelab.kernels.adapted_linear import AdaptedLinear, adapted_layers
 from tunelab.kernels.sparse import in_passes
 from tunelab.records import Batch
-from tunelab.training.starts.whole_gradients import AT_ONCE, first_examples
+from tunelab.training.starts.whole_gradients import first_examples
+
+AT_ONCE = 2**28
+"""Entries of all covariances that are held at a time, on the layers' device (2 GiB)."""
 
 
 def start_from_inputs(session: Session, order: Order, *, examples: int | None) -> None:
@@ -30,18 +33,22 @@ def start_from_inputs(session: Session, order: Order, *, examples: int | None) -
         RunError: a layer was given fewer tokens than its rank.
     """
     rows = first_examples(order, number=1, examples=examples)
-    for group in in_passes(adapted_layers(session.model), limit=AT_ONCE):
-        with _inputs_seen(group) as seen:
+    layers = adapted_layers(session.model)
+    for seen in in_passes({name: Covariance(layer.shape[1]) for name, layer in layers.items()}, limit=AT_ONCE):
+        with _added_to(seen, layers):
             for row in rows:
                 session.evaluate([Batch((row,))])
-        _start(group, seen)
+        while seen:
+            name = next(iter(seen))
+            _start(name, layers[name], seen.pop(name))
     session.restart()
 
 
 class Covariance:
     """Of inputs, added up pass after pass."""
 
-    def __init__(self) -> None:
+    def __init__(self, num_inputs: int) -> None:
+        self.shape = (num_inputs, num_inputs)
         self.num_tokens = 0
         self._sum_I: Tensor | float = 0.0
         self._products_II: Tensor | float = 0.0
@@ -64,29 +71,24 @@ class Covariance:
 
 
 @contextmanager
-def _inputs_seen(layers: Mapping[str, AdaptedLinear]) -> Iterator[dict[str, Covariance]]:
-    """Of these layers, while the context lasts."""
-    found = {name: Covariance() for name in layers}
+def _added_to(seen: Mapping[str, Covariance], layers: Mapping[str, AdaptedLinear]) -> Iterator[None]:
+    """What these layers are given, while the context lasts."""
 
-    def looking(name: str) -> torch.utils.hooks.RemovableHandle:
-        def look(layer: nn.Module, given: tuple[Tensor, ...]) -> None:
-            found[name].add(given[0])
+    def looking(covariance: Covariance) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        return lambda layer, given: covariance.add(given[0])
 
-        return layers[name].register_forward_pre_hook(look)
-
-    hooks = [looking(name) for name in layers]
+    hooks = [layers[name].register_forward_pre_hook(looking(covariance)) for name, covariance in seen.items()]
     try:
-        yield found
+        yield
     finally:
         for hook in hooks:
             hook.remove()
 
 
-def _start(layers: Mapping[str, AdaptedLinear], seen: Mapping[str, Covariance]) -> None:
-    for name, layer in layers.items():
-        own_RI = layer.factors.a_RI
-        if seen[name].num_tokens <= len(own_RI):
-            got = f"{name} was given {seen[name].num_tokens} tokens, too few for rank {len(own_RI)}"
-            raise RunError(f"init: eva: {got}; give init_examples more")
-        with torch.no_grad():
-            own_RI.copy_(seen[name].components(len(own_RI)))
+def _start(name: str, layer: AdaptedLinear, covariance: Covariance) -> None:
+    own_RI = layer.factors.a_RI
+    if covariance.num_tokens <= len(own_RI):
+        got = f"{name} was given {covariance.num_tokens} tokens, too few for rank {len(own_RI)}"
+        raise RunError(f"init: eva: {got}; give init_examples more")
+    with torch.no_grad():
+        own_RI.copy_(covariance.components(len(own_RI)))

@@ -130,8 +130,9 @@ def _is_one_instant(low: Parts, high: Parts, ratio: float) -> bool:
     little = NEGLIGIBLE * sum(high.values())
 
     def is_one(name: str, few: int, more: int) -> bool:
-        most = few if name in OF_ONE_BLOCK else 1.05 * few * ratio
-        return (1 if name in OF_ONE_BLOCK else 0.9) * few - little <= more <= most + little
+        if name in OF_ONE_BLOCK:
+            return abs(more - few) <= little
+        return 0.9 * few - little <= more <= 1.05 * few * ratio + little
 
     return all(is_one(name, low.get(name, 0), high.get(name, 0)) for name in low | high)
 
