@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, NamedTuple
 
-Function = Literal["move", "silu", "gelu", "exp", "softmax", "norm", "cast", "draw"]
+Function = Literal["move", "silu", "gelu", "exp", "softmax", "norm", "cast", "draw", "quantise"]
 """What an operation does to each number: some of them are bound by arithmetic and not by memory."""
 
 

@@ -17,6 +17,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from tunelab.kernels.sparse import has_numbers
+
 NEVER = torch.finfo(torch.float32).min / 2
 """Score of a key that is not seen: with any other number added it is still finite, so that a row that sees nothing (of
 padding) is no NaN."""
@@ -99,7 +101,8 @@ def _probabilities(
         by_head[..., rule.certain :].masked_fill_(block.of(mask)[..., rule.certain :].logical_not(), NEVER)
     if rule.causal:
         own = by_head[..., block.queries.start :]  # of keys before the block every query sees all
-        own.add_(_later(BLOCK, scores.device)[: own.shape[-2], : own.shape[-1]])
+        later = _later if has_numbers(scores) else _later.__wrapped__  # what a trace makes is nothing to keep
+        own.add_(later(BLOCK, scores.device)[: own.shape[-2], : own.shape[-1]])
     return torch.softmax(scores, dim=-1, out=scores)
 
 

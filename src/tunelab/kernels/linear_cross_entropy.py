@@ -142,11 +142,15 @@ def _walk(
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
-    """total += left right; in place where all are fp32."""
+    """total += left right; in place where all are fp32. Else some rows at a time: a CPU's sum of two types takes a copy
+    of the product in the wider one, a gigabyte of a large vocabulary."""
     if left.dtype == total.dtype:
         total.addmm_(left, right)
-    else:
-        total += left @ right
+        return
+    size = max(1, BLOCK_NUMBERS // total.shape[1])
+    for start in range(0, len(total), size):
+        rows = slice(start, start + size)
+        total[rows] += left[rows] @ right
 
 
 class _Gradients(NamedTuple):

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -32,8 +33,38 @@ FUNCTIONS: dict[str, Function] = {
     "aten::logsumexp": "softmax", "aten::native_layer_norm": "norm", "aten::native_layer_norm_backward": "norm",
     "aten::_fused_rms_norm": "norm", "aten::_fused_rms_norm_backward": "norm", "aten::_to_copy": "cast",
     "aten::uniform_": "draw", "aten::bernoulli_": "draw", "aten::normal_": "draw", "aten::native_dropout": "draw",
+    "aten::rand": "draw", "aten::randn": "draw", "aten::rand_like": "draw",
+    "bitsandbytes::quantize_blockwise": "quantise", "bitsandbytes::optimizer_update_8bit_blockwise": "quantise",
 }  # fmt: skip
 """Of operations that are bound by arithmetic: what they are timed by. All others are a reading and a writing."""
+SUMS = (aten.sum.default, aten.sum.dim_IntList, aten.mean.default, aten.mean.dim)
+
+
+class Within(NamedTuple):
+    """Of an operation that does more than it is given, for each number of one of its tensors; on a CPU, measured."""
+
+    place: int
+    """Of that tensor among its arguments."""
+    bytes_moved: float
+    """As many take as long."""
+    copies: int
+    """In fp32, that it holds at most."""
+
+
+WITHIN = {"bitsandbytes::optimizer_update_8bit_blockwise": Within(1, 13.5, 5)}
+"""bitsandbytes 0.50: two quantisations of 5 bytes, two times back and a dozen passes, as long as 2.7 quantisations."""
+
+
+class Work(NamedTuple):
+    """Of one operation."""
+
+    products: tuple[tuple[Product, int], ...] = ()
+    function: Function = "move"
+    dtype: str = "fp32"
+    num_bytes: int = 0
+    """Read and written, of what is no product."""
+    within: int = 0
+    """Bytes that it takes beside what it makes and gives back before it ends, on a CPU."""
 
 
 class Counted:
@@ -45,25 +76,14 @@ class Counted:
         self._operations = Counter[str]()
         self.modules = Counter[str]()
 
-    def add(self, moment: str, func: Any, args: Any, made: Any, is_fixed: Callable[[Tensor], bool]) -> bool:
-        """`is_fixed`: whether a tensor follows from the weights alone, whatever the batch. Returns whether all that
-        was made does."""
-        name = func._schema.name
-        read = [each for each in tree_leaves(args) if isinstance(each, Tensor)]
-        fixed = bool(read) and all(map(is_fixed, read))
+    def add(self, moment: str, work: Work, *, fixed: bool) -> None:
+        """`fixed`: all that was read follows from the weights alone, whatever the batch."""
         self._operations[moment] += 1
-        if func.is_view or name in NOTHING:
-            return fixed
-        if (products := PRODUCTS.get(func)) is not None:
-            for product, times in products(args, made):
-                if product.shape.flops and times:
-                    self._products[moment][product] += times
-            return fixed
-        tensors = [*read, *(each for each in tree_leaves(made) if isinstance(each, Tensor))]
-        if size := sum(map(_num_bytes, tensors)):
-            dtype = DTYPES.get(tensors[0].dtype, "fp32")
-            self._passes[moment][Pass(FUNCTIONS.get(name, "move"), dtype, size.bit_length() - 1, fixed)] += size
-        return fixed
+        for product, times in work.products:
+            self._products[moment][product] += times
+        if work.num_bytes:
+            size = work.num_bytes.bit_length() - 1
+            self._passes[moment][Pass(work.function, work.dtype, size, fixed)] += work.num_bytes
 
     def efforts(self) -> dict[str, Effort]:
         return {
@@ -75,6 +95,38 @@ class Counted:
             )
             for moment, number in self._operations.items()
         }
+
+
+def work_of(func: Any, args: Any, made: Any) -> Work:
+    name = func._schema.name
+    if func.is_view or name in NOTHING:
+        return Work()
+    if (products := PRODUCTS.get(func)) is not None:
+        return Work(tuple(each for each in products(args, made) if each[0].shape.flops and each[1]))
+    if (within := WITHIN.get(name)) is not None:
+        numbers = args[within.place].numel()
+        return Work((), FUNCTIONS[name], "fp32", int(numbers * within.bytes_moved), 4 * numbers * within.copies)
+    read, written = ([each for each in tree_leaves(given) if isinstance(each, Tensor)] for given in (args, made))
+    if not (size := sum(map(_num_bytes, [*read, *written]))):
+        return Work()
+    dtype = DTYPES.get((read or written)[0].dtype, "fp32")
+    return Work((), FUNCTIONS.get(name, "move"), dtype, size, _copied(func, read, written))
+
+
+def _copied(func: Any, read: list[Tensor], written: list[Tensor]) -> int:
+    """Bytes: where types differ, a CPU's operation over numbers, one by one, first makes copies in the widest of them;
+    so does a sum in another type than its numbers'."""
+    if torch.Tag.pointwise in func.tags:
+        wide = [each for each in read if each.dim()]
+        if len({each.dtype for each in wide}) < 2:
+            return 0
+        widest = functools.reduce(torch.promote_types, (each.dtype for each in wide))
+        mine = [each for each in written if any(each is given for given in wide)]
+        copies = [each for each in (*wide, *mine) if each.dtype not in (widest, torch.bool)]
+        return sum(each.numel() for each in copies) * widest.itemsize
+    if func in SUMS and written[0].dtype != read[0].dtype:
+        return read[0].numel() * written[0].dtype.itemsize
+    return 0
 
 
 def _num_bytes(tensor: Tensor) -> int:

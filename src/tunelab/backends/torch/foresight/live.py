@@ -16,26 +16,21 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from tunelab.backends.torch.foresight.effort import Counted
+from tunelab.backends.torch.foresight.shapes import answer
 
 TEMPORARY, KEPT, HEAD, GRADIENTS, STATE = "temporary", "kept for backward", "head", "gradients", "optimizer state"
 
 ASKED = torch.ops.aten._local_scalar_dense.default
 """What a number is: a condition is true, and any other one."""
-
+DEVICE = torch.ops.prim.device.default
 ADDED = torch.ops.aten.add.Tensor
-AROUND = ("torch/_compile.py", "torch/_dynamo/eval_frame.py")
-"""What torch puts around a mode's own code."""
 MOST_ANSWERS = 100_000
 """A loop until a number is small would never end."""
-UNSEEN = {"bitsandbytes::optimizer_update_8bit_blockwise": (1, 5)}
-"""Operations that take much within themselves and give it back, on a CPU: the place of a tensor among their arguments,
-and how many fp32 copies of it they hold at most (bitsandbytes 0.50, measured)."""
-
-
 ALIKE = 0.03
 
 
@@ -47,8 +42,10 @@ class Event(NamedTuple):
 
 
 class Live(TorchDispatchMode):
-    def __init__(self, *, on_cpu: bool) -> None:
+    def __init__(self, mode: FakeTensorMode | None = None, *, on_cpu: bool) -> None:
+        """`mode`: in which all tensors are fake ones."""
         super().__init__()
+        self.mode = mode
         self.on_cpu = on_cpu
         self.num_answers = 0
         self.effort = Counted()
@@ -69,16 +66,19 @@ class Live(TorchDispatchMode):
         self._became: dict[int, int] = {}
         """Of gradients that autograd has added to: the sum."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """There is none, and keeping it off costs some microseconds a call."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is DEVICE:  # more than half of all calls
+            return args[0].fake_device
         if func is ASKED:
-            self.num_answers += 1
-            if self.num_answers > MOST_ANSWERS:
-                raise RuntimeError("it asks its tensors for numbers without end")
-            return True if args[0].dtype == torch.bool else 1
-        if (unseen := UNSEEN.get(func._schema.name)) is not None and self.on_cpu:
-            self._pass(4 * unseen[1] * args[unseen[0]].numel())
-        made = func(*args, **(kwargs or {}))
-        fixed = self.effort.add(self._now(), func, args, made, self._is_fixed)
+            return self._answers(args[0], 1)[0]
+        made, work, read = answer(self.mode, func, args, kwargs or {})
+        fixed = bool(read) and all(map(self._is_fixed, read))
+        self.effort.add(self._now(), work, fixed=fixed)
         summed = func is ADDED and _is_by_autograd()
         before = self._serials.get(args[0].untyped_storage()._cdata) if summed else None
         for each in made if isinstance(made, tuple | list) else (made,):
@@ -88,8 +88,16 @@ class Live(TorchDispatchMode):
                 for tensor in tree_leaves(each):
                     if isinstance(tensor, Tensor):
                         self._note(tensor, fixed)
+        if work.within and self.on_cpu and not summed:
+            self._pass(work.within)
         self._summed = before, len(self.events)
         return made
+
+    def _answers(self, tensor: Tensor, count: int) -> list[int]:
+        self.num_answers += count
+        if self.num_answers > MOST_ANSWERS:
+            raise RuntimeError("it asks its tensors for numbers without end")
+        return [True if tensor.dtype == torch.bool else 1] * count
 
     def called(self) -> None:
         """A layer was."""
@@ -143,10 +151,13 @@ class Live(TorchDispatchMode):
     def __enter__(self) -> Live:
         self._resize = torch.UntypedStorage.resize_
         torch.UntypedStorage.resize_ = lambda storage, size: self._resized(storage, size)  # pyright: ignore
+        self._tolist = FakeTensor.tolist
+        FakeTensor.tolist = lambda tensor: self._listed(tensor)  # pyright: ignore[reportAttributeAccessIssue]
         return super().__enter__()
 
     def __exit__(self, *failure: Any) -> None:
         torch.UntypedStorage.resize_ = self._resize  # pyright: ignore
+        FakeTensor.tolist = self._tolist
         super().__exit__(*failure)
 
     def _resized(self, storage: torch.UntypedStorage, size: int) -> torch.UntypedStorage:
@@ -156,6 +167,10 @@ class Live(TorchDispatchMode):
             self.events.append(Event(serial, size - self._sizes[serial], self._now()))
             self._sizes[serial] = size
         return self._resize(storage, size)
+
+    def _listed(self, tensor: FakeTensor) -> Any:
+        """What asking each of its numbers gives, without a tensor for each."""
+        return self._answers(tensor, len(tensor)) if tensor.dim() == 1 else self._tolist(tensor)
 
     @contextmanager
     def labelled(self, label: str) -> Iterator[None]:
@@ -222,7 +237,4 @@ def _is_backward() -> bool:
 
 def _is_by_autograd() -> bool:
     """Whether the operation was called by the engine itself, and by no Python of a layer."""
-    frame = sys._getframe(2)
-    while frame is not None and frame.f_code.co_filename.endswith(AROUND):
-        frame = frame.f_back
-    return frame is not None and frame.f_code.co_name == "_engine_run_backward"
+    return sys._getframe(2).f_code.co_name == "_engine_run_backward"

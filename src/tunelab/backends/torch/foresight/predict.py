@@ -149,7 +149,7 @@ def _followed(
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     with _as_on(on_gpu=on_gpu), torch.random.fork_rng(devices=[]):
         session = traced_session(run, method, configuration, mode, on_gpu=on_gpu)
-        session.live = live = Live(on_cpu=not on_gpu)
+        session.live = live = Live(mode, on_cpu=not on_gpu)
         with mode, live, _calls_counted(live):
             weights = _label_weights(live, session)
             fixed, count = live.alive(), len(live.events)

@@ -24,7 +24,7 @@ from tunelab.data.cache import cache_root
 from tunelab.data.kept import digest
 from tunelab.files import write_atomically
 
-FORMAT = 2
+FORMAT = 3
 """Of the file."""
 BUSY = 1.5
 """Times as slow as its best sample the machine was in the middle, from which on nothing is kept."""

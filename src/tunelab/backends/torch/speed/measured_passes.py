@@ -14,6 +14,7 @@ from tunelab.backends.torch.speed.measured import DTYPES, as_runs_compute, calls
 from tunelab.computation.effort import Function
 from tunelab.config.schema import Products
 from tunelab.entries import MIB
+from tunelab.models.bitsandbytes_import import import_bitsandbytes
 
 MOVED = (MIB // 16, MIB, 4 * MIB, 16 * MIB, 64 * MIB, 256 * MIB)
 """Bytes that are read and written by the operations which are timed: in the caches of a processor, and beyond them."""
@@ -50,7 +51,23 @@ def passes(*, threads: int) -> tuple[PassRate, ...]:
             other = torch.empty_like(x, dtype=torch.bfloat16 if dtype == "fp32" else torch.float32)
             size = x.nbytes + other.nbytes
             found.append(_rate("cast", dtype, size, lambda x=x, other=other: other.copy_(x), place))
+        if (quantise := _quantiser(place)) is not None:
+            x = torch.linspace(-3, 3, FUNCTIONS_AT // 4, device=place)
+            found.append(_rate("quantise", "fp32", 5 * x.numel(), lambda x=x: quantise(x), place))
     return tuple(found)
+
+
+def _quantiser(place: torch.device) -> Callable[[Tensor], object] | None:
+    """To 8 bits, in blocks of 256 numbers; None: bitsandbytes is not here, or does not do it on that device."""
+    try:
+        import_bitsandbytes()
+        from bitsandbytes import functional
+
+        codes = functional.create_dynamic_map().to(place)
+        functional.quantize_blockwise(torch.ones(256, device=place), codes, blocksize=256)
+    except Exception:  # whatever a library that does not load may raise
+        return None
+    return lambda x: functional.quantize_blockwise(x, codes, blocksize=256)
 
 
 def _rate(
