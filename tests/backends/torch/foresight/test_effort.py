@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig
 
@@ -14,9 +15,12 @@ from tunelab.backends.torch.foresight.forecasting import batch_of
 from tunelab.backends.torch.foresight.live import Live
 from tunelab.backends.torch.foresight.network import NoText
 from tunelab.backends.torch.session import TorchSession
+from tunelab.backends.torch.speed import measured_passes
 from tunelab.backends.torch.storage import set_storage
 from tunelab.computation.effort import Effort, Pass, Product, Shape, extended, narrowed, sum_of
+from tunelab.config.schema import Optimizer
 from tunelab.models.load import build, read_configuration
+from tunelab.training.inner.optimizers import make_optimizer
 
 IN_PLACE = {
     each: lambda own, left, right, *rest, **more: 2 * left[0] * left[1] * right[1]
@@ -111,3 +115,44 @@ def test_sums_lines_and_fewer_tokens():
     few = narrowed(sum_of([ONE, TWO]), 0.25)
     assert dict(few.products)[Product("fp32", Shape(2, 4, 4))] == 5
     assert dict(few.passes) == {Pass("move", "fp32", 3, False): 4, Pass("move", "fp32", 3, True): 8}
+
+
+def test_an_update_in_8_bits_is_counted_as_what_it_does_within():
+    """It quantises both moments and holds five fp32 copies, none of which is among what it is given."""
+    mode = FakeTensorMode()
+    with mode:
+        weight = nn.Parameter(torch.empty(512, 512))
+        weight.grad = torch.empty(512, 512)
+    live = Live(mode, on_cpu=True)
+    with mode, live:
+        make_optimizer([weight], Optimizer(), kind="adamw8bit").step()
+    (effort,) = live.effort.efforts().values()
+    assert sum(size for each, size in effort.passes if each.function == "quantise") == int(13.5 * 512 * 512)
+    assert max(event.num_bytes for event in live.events) == 5 * 4 * 512 * 512
+    assert -max(event.num_bytes for event in live.events) in [event.num_bytes for event in live.events]
+
+
+def test_asking_a_tensor_what_device_it_is_on_is_no_operation():
+    mode = FakeTensorMode()
+    with mode:
+        x = torch.empty(8)
+    live = Live(mode, on_cpu=True)
+    with mode, live:
+        assert x.device == torch.device("cpu")
+        x * 2
+    (effort,) = live.effort.efforts().values()
+    assert effort.operations == 1
+    assert sum(size for _, size in effort.passes) == 2 * 8 * 4
+
+
+def test_a_block_is_as_many_operations_as_its_calls_are_timed_by():
+    mode, found = FakeTensorMode(), []
+    for count in (20, 21):
+        with mode:
+            blocks = [nn.Sequential(nn.LayerNorm(8), nn.Linear(8, 8), nn.GELU()) for _ in range(count)]
+            model, x = nn.Sequential(*blocks), torch.ones(2, 8)
+        live = Live(mode, on_cpu=True)
+        with mode, live:
+            model(x).sum().backward()
+        found.append(sum(effort.operations for effort in live.effort.efforts().values()))
+    assert found[1] - found[0] == measured_passes.OPERATIONS

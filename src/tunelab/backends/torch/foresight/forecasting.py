@@ -9,19 +9,17 @@ import numpy as np
 import torch
 
 from tunelab.backends.torch.foresight.live import STATE
-from tunelab.backends.torch.foresight.predict import Traced, efforts, highest, traced
+from tunelab.backends.torch.foresight.predict import efforts, highest, traced
 from tunelab.backends.torch.paths import FAILURES
 from tunelab.config.run import RunConfig
 from tunelab.contracts import Method
-from tunelab.entries import HOLES, MIB, PROCESS, Forecast, Parts, weights
+from tunelab.entries import HOLES, MIB, PROCESS, Forecast, Parts
 from tunelab.models.load import read_configuration
 from tunelab.records import Batch, RowSize, TokenRow
 
 LIBRARIES = 400 * MIB
 """A worker's own before it has a model: Python, torch, transformers, the tokenizer; measured with the CPU's wheel of
 torch 2.13 on x86-64. The CUDA context of a process (0.3 to 0.6 GiB, outside of torch's allocator) is not counted."""
-HOLES_SHARE = 0.18
-"""Of what comes and goes in a step, with a worker's settings of the heap: measured (benchmarks/predicted-memory_*)."""
 FIRST_USE = {"fp32": 22 * MIB, "bf16": 36 * MIB, "fp16": 36 * MIB}
 """What a CPU's libraries add with their first products: threads, scratch, compiled kernels. fp16 was not measured."""
 PREPARED = 110 * MIB
@@ -42,7 +40,7 @@ def forecast(run: RunConfig, method: Method | None, rows: Sequence[RowSize], *, 
     process: Parts = {} if on_gpu else {PROCESS: LIBRARIES}
     busy: Parts = {} if on_gpu else {PROCESS: LIBRARIES + PREPARED + FIRST_USE[run.precision]}
     first = found[0]
-    trained = max((_train(each, on_gpu=on_gpu) for each in found), key=lambda parts: sum(parts.values()))
+    trained = max((highest(each.moments) for each in found), key=lambda parts: sum(parts.values()))
     losses = highest(found[-1].losses)
     saved = {**first.weights, **({STATE: first.state} if first.state else {})}
     if not on_gpu:
@@ -73,17 +71,6 @@ def _parts(method: Method | None) -> list[Method | None]:
     if method is not None and method.members and type(method).enter is not Method.enter:
         return list(method.members)
     return [method]
-
-
-def _train(found: Traced, *, on_gpu: bool) -> Parts:
-    parts = highest(found.moments)
-    return parts if on_gpu else _with_holes(parts)
-
-
-def _with_holes(parts: Parts) -> Parts:
-    """What glibc's heap holds beside what is asked of it, which no trace can tell to the last megabyte: where holes
-    come to lie depends on every small allocation before."""
-    return {**parts, HOLES: int(HOLES_SHARE * (sum(parts.values()) - weights(parts)))}
 
 
 def _still_held(parts: Parts, trained: Parts) -> Parts:

@@ -22,6 +22,7 @@ from torch.utils._pytree import tree_leaves
 
 from tunelab.backends.torch.foresight.effort import Counted
 from tunelab.backends.torch.foresight.shapes import answer
+from tunelab.entries import HOLES, MIB
 
 TEMPORARY, KEPT, HEAD, GRADIENTS, STATE = "temporary", "kept for backward", "head", "gradients", "optimizer state"
 
@@ -32,6 +33,12 @@ ADDED = torch.ops.aten.add.Tensor
 MOST_ANSWERS = 100_000
 """A loop until a number is small would never end."""
 ALIKE = 0.03
+MAPPED = 32 * MIB
+"""Pieces as large glibc takes from the system and gives back at once, whatever its settings."""
+HOLES_SHARE, HELD_SHARE = 0.18, 0.9
+"""Of the heap: holes between pieces, and what it holds of the most that it had; with a worker's settings, measured
+(benchmarks/predicted-memory_*)."""
+NO_HOLES = (("", 0),)
 
 
 class Event(NamedTuple):
@@ -193,13 +200,19 @@ class Live(TorchDispatchMode):
             serial = self._became[serial]
         return self.labels[serial]
 
-    def highest(self, *, fixed: int) -> dict[str, dict[str, int]]:
+    def highest(self, *, fixed: int, holes: bool = False) -> dict[str, dict[str, int]]:
         """Of each moment what is alive when the most is, by label; and when the most is kept, and when there are the
         most gradients, which of another number of blocks may be the higher one. A backward pass has two: it begins with
-        all that is kept, and ends with all gradients. `fixed`: so many first events are of what was there before."""
+        all that is kept, and ends with all gradients.
+
+        Args:
+            fixed: so many first events are of what was there before.
+            holes: count what a CPU's allocator holds beside what is alive, too.
+        """
         now = Counter[str]()
         found: dict[str, dict[str, int]] = {}
         kept = most_kept = 0
+        heap = Heap()
         for number, event in enumerate(self.events):
             label = self._label_of(event.serial)
             now[label] += event.num_bytes
@@ -210,14 +223,37 @@ class Live(TorchDispatchMode):
             moment = event.moment
             if moment.endswith("backward") and 2 * kept < most_kept:
                 moment += ", late"
-            for key, measure in (
-                (moment, None),
-                (f"{moment}, most {KEPT}", KEPT),
-                (f"{moment}, most {GRADIENTS}", GRADIENTS),
-            ):
-                if _is_above(now, found.get(key), measure):
-                    found[key] = dict(now)
+            heap.become(event.num_bytes)
+            for ending, size in heap.holes() if holes else NO_HOLES:
+                now[HOLES] = size
+                for key, measure in (
+                    (f"{moment}{ending}", None),
+                    (f"{moment}{ending}, most {KEPT}", KEPT),
+                    (f"{moment}{ending}, most {GRADIENTS}", GRADIENTS),
+                ):
+                    if _is_above(now, found.get(key), measure):
+                        found[key] = dict(now)
         return found
+
+
+class Heap:
+    """glibc's: what it holds beside what is asked of it. Where holes come to lie depends on every small allocation
+    before, so shares are all that can be told."""
+
+    def __init__(self) -> None:
+        self._alive = self._most = 0
+
+    def become(self, num_bytes: int) -> None:
+        """So much more is alive, or less."""
+        if abs(num_bytes) < MAPPED:
+            self._alive += num_bytes
+            self._most = max(self._most, self._alive)
+
+    def holes(self) -> tuple[tuple[str, int], ...]:
+        """Two lower bounds, each of which grows by the block: of what is alive, and of the most that ever was."""
+        whole = 1 + HOLES_SHARE
+        held = int(whole * HELD_SHARE * self._most) - self._alive
+        return (("", int(whole * self._alive) - self._alive), (", held", max(0, held)))
 
 
 def _is_above(now: Counter[str], highest: Mapping[str, int] | None, measure: str | None) -> bool:

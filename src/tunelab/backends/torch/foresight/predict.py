@@ -158,7 +158,7 @@ def _followed(
                 session.fixed = fixed
                 _train(session, batch, run)
             state = sum(live._sizes[serial] for serial in live.alive() if live.labels[serial] == STATE)
-            moments = live.highest(fixed=count)
+            moments = live.highest(fixed=count, holes=not on_gpu)
             before, live.moment = len(live.events), "losses"
             session.losses([batch])
             losses = live.highest(fixed=before)

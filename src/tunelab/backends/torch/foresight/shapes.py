@@ -1,8 +1,7 @@
 """What an operation on fake tensors gives, remembered by the shapes that it is given.
 
 torch remembers it, too, but asks of each call all that it might depend on, and follows some operations (unsafe views,
-several outputs, operators of libraries) anew each time: ten times as slow where a trace is some thousand calls of a few
-hundred kinds.
+several outputs, operators of libraries) anew each time. A trace is some thousand calls of a few hundred kinds.
 """
 
 from __future__ import annotations
@@ -20,8 +19,9 @@ PLAIN = (int, float, bool, str, type(None), torch.dtype, torch.device, torch.lay
 """Of which a result depends by their value."""
 NEVER = ("aten::resize_", "aten::set_", "inductor::resize_storage_bytes_")
 TAGS = (torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape, torch.Tag.inplace_view)
-MOST = 50_000
+MOST = 20_000
 """Results that are remembered at once."""
+CPU = torch.device("cpu")
 
 
 class Output(NamedTuple):
@@ -70,7 +70,7 @@ class Asked:
             kind = type(value)
             if kind is FakeTensor:
                 self.given.append(value)
-                if value.layout is not torch.strided or value.constant is not None:
+                if value.layout is not torch.strided or value.constant is not None or value.fake_device != CPU:
                     plain = False
                 else:
                     add((value.shape, value.stride(), value.storage_offset(), value.dtype))
@@ -127,9 +127,6 @@ def _tensor(mode: FakeTensorMode, output: Outputs, given: list[Tensor]) -> Any:
         if storage is not None:
             empty.set_(storage, output.offset, output.shape, output.stride)
     return FakeTensor(mode, empty, CPU)
-
-
-CPU = torch.device("cpu")
 
 
 def _result(func: Any, made: Any, given: list[Tensor], work: Work) -> Result | None:

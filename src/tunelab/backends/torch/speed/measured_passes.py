@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import torch
@@ -17,7 +18,10 @@ from tunelab.entries import MIB
 from tunelab.models.bitsandbytes_import import import_bitsandbytes
 
 MOVED = (MIB // 16, MIB, 4 * MIB, 16 * MIB, 64 * MIB, 256 * MIB)
-"""Bytes that are read and written by the operations which are timed: in the caches of a processor, and beyond them."""
+"""Bytes that are read and written by the operations which are timed."""
+ROUND = 64 * MIB
+"""What is gone through before the same numbers are met again, as in a step: of numbers that a processor's inner caches
+still hold it reads four times as many a second."""
 FUNCTIONS_AT = 2 * MIB
 WIDTH = 512
 """Numbers over which a softmax or a norm goes."""
@@ -40,8 +44,10 @@ def passes(*, threads: int) -> tuple[PassRate, ...]:
     found: list[PassRate] = []
     with torch.inference_mode(), as_runs_compute(place, threads):
         for size in MOVED:
-            x, y, out = (torch.ones(size // 12, device=place) for _ in range(3))
-            found.append(_rate("move", "fp32", size, lambda x=x, y=y, out=out: torch.mul(x, y, out=out), place))
+            numbers = itertools.cycle(
+                [torch.ones(3, size // 12, device=place).unbind() for _ in range(max(1, ROUND // size))]
+            )
+            found.append(_rate("move", "fp32", size, lambda numbers=numbers: _multiply(*next(numbers)), place))
         for dtype in own_dtypes():
             numbers = FUNCTIONS_AT // 2 // DTYPES[dtype].itemsize
             x = torch.linspace(-3, 3, numbers, device=place).to(DTYPES[dtype]).view(-1, WIDTH)
@@ -55,6 +61,10 @@ def passes(*, threads: int) -> tuple[PassRate, ...]:
             x = torch.linspace(-3, 3, FUNCTIONS_AT // 4, device=place)
             found.append(_rate("quantise", "fp32", 5 * x.numel(), lambda x=x: quantise(x), place))
     return tuple(found)
+
+
+def _multiply(x: Tensor, y: Tensor, out: Tensor) -> Tensor:
+    return torch.mul(x, y, out=out)
 
 
 def _quantiser(place: torch.device) -> Callable[[Tensor], object] | None:
