@@ -19,6 +19,7 @@ from tunelab.backends.torch.speed import measured_passes
 from tunelab.backends.torch.storage import set_storage
 from tunelab.computation.effort import Effort, Pass, Product, Shape, extended, narrowed, sum_of
 from tunelab.config.schema import Optimizer
+from tunelab.models.bitsandbytes_import import import_bitsandbytes
 from tunelab.models.load import build, read_configuration
 from tunelab.training.inner.optimizers import make_optimizer
 
@@ -119,6 +120,7 @@ def test_sums_lines_and_fewer_tokens():
 
 def test_an_update_in_8_bits_is_counted_as_what_it_does_within():
     """It quantises both moments and holds five fp32 copies, none of which is among what it is given."""
+    import_bitsandbytes()  # as the check of a study has: what a library makes when it is imported must have numbers
     mode = FakeTensorMode()
     with mode:
         weight = nn.Parameter(torch.empty(512, 512))

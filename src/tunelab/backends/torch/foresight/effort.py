@@ -6,7 +6,7 @@ from __future__ import annotations
 import functools
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -37,7 +37,14 @@ FUNCTIONS: dict[str, Function] = {
     "bitsandbytes::quantize_blockwise": "quantise", "bitsandbytes::optimizer_update_8bit_blockwise": "quantise",
 }  # fmt: skip
 """Of operations that are bound by arithmetic: what they are timed by. All others are a reading and a writing."""
-SUMS = (aten.sum.default, aten.sum.dim_IntList, aten.mean.default, aten.mean.dim)
+SUMS = (
+    aten.sum.default, aten.sum.dim_IntList, aten.mean.default, aten.mean.dim, aten.prod.default, aten.prod.dim_int,
+    aten.cumsum.default, aten.linalg_vector_norm.default,
+)  # fmt: skip
+CONDITIONS = {
+    aten.where.self: 0, aten.where.ScalarOther: 0, aten.where.ScalarSelf: 0, aten.masked_fill.Scalar: 1,
+}  # fmt: skip
+"""Which of the tensors is one, so of another type than the rest."""
 
 
 class Within(NamedTuple):
@@ -97,7 +104,8 @@ class Counted:
         }
 
 
-def work_of(func: Any, args: Any, made: Any) -> Work:
+def work_of(func: Any, args: Any, made: Any, given: Sequence[Tensor]) -> Work:
+    """`given`: all tensors among its arguments, named ones too."""
     name = func._schema.name
     if func.is_view or name in NOTHING:
         return Work()
@@ -110,23 +118,28 @@ def work_of(func: Any, args: Any, made: Any) -> Work:
     if not (size := sum(map(_num_bytes, [*read, *written]))):
         return Work()
     dtype = DTYPES.get((read or written)[0].dtype, "fp32")
-    return Work((), FUNCTIONS.get(name, "move"), dtype, size, _copied(func, read, written))
+    return Work((), FUNCTIONS.get(name, "move"), dtype, size, _copied(func, args, written, given))
 
 
-def _copied(func: Any, read: list[Tensor], written: list[Tensor]) -> int:
-    """Bytes: where types differ, a CPU's operation over numbers, one by one, first makes copies in the widest of them;
-    so does a sum in another type than its numbers'."""
-    if torch.Tag.pointwise in func.tags:
-        wide = [each for each in read if each.dim()]
-        if len({each.dtype for each in wide}) < 2:
-            return 0
-        widest = functools.reduce(torch.promote_types, (each.dtype for each in wide))
-        mine = [each for each in written if any(each is given for given in wide)]
-        copies = [each for each in (*wide, *mine) if each.dtype not in (widest, torch.bool)]
-        return sum(each.numel() for each in copies) * widest.itemsize
-    if func in SUMS and written[0].dtype != read[0].dtype:
+def _copied(func: Any, args: Any, written: list[Tensor], given: Sequence[Tensor]) -> int:
+    """Bytes: where types differ, a CPU's operation over numbers, one by one, first makes copies in the type that all of
+    them become; so does a sum in another type than its numbers'."""
+    read = [each for each in tree_leaves(args) if isinstance(each, Tensor)]
+    if func in SUMS and read and written[0].dtype != read[0].dtype:
         return read[0].numel() * written[0].dtype.itemsize
-    return 0
+    if torch.Tag.pointwise not in func.tags or not written:
+        return 0
+    wide = [each for place, each in enumerate(read) if each.dim() and place != CONDITIONS.get(func)]
+    mine = [each for each in written if any(each is other for other in given)]
+    types = [each.dtype for each in wide]
+    if any(isinstance(each, float) for each in args):
+        types += [torch.get_default_dtype()] if not any(each.is_floating_point for each in types) else []
+    if not mine and written[0].dtype != torch.bool:
+        types.append(written[0].dtype)
+    if len({*types, *(each.dtype for each in mine)}) < 2:
+        return 0
+    common = functools.reduce(torch.promote_types, types)
+    return sum(each.numel() for each in (*wide, *mine) if each.dtype != common) * common.itemsize
 
 
 def _num_bytes(tensor: Tensor) -> int:

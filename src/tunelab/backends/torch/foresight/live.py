@@ -100,11 +100,11 @@ class Live(TorchDispatchMode):
         self._summed = before, len(self.events)
         return made
 
-    def _answers(self, tensor: Tensor, count: int) -> list[int]:
+    def _answers(self, tensor: Tensor, count: int) -> list[float]:
         self.num_answers += count
         if self.num_answers > MOST_ANSWERS:
             raise RuntimeError("it asks its tensors for numbers without end")
-        return [True if tensor.dtype == torch.bool else 1] * count
+        return [True if tensor.dtype == torch.bool else 1.0 if tensor.is_floating_point() else 1] * count
 
     def called(self) -> None:
         """A layer was."""
@@ -225,7 +225,8 @@ class Live(TorchDispatchMode):
                 moment += ", late"
             heap.become(event.num_bytes)
             for ending, size in heap.holes() if holes else NO_HOLES:
-                now[HOLES] = size
+                if holes:
+                    now[HOLES] = size
                 for key, measure in (
                     (f"{moment}{ending}", None),
                     (f"{moment}{ending}, most {KEPT}", KEPT),

@@ -52,6 +52,8 @@ class Asked:
     def __init__(self, func: Any, args: Iterable[Any], kwargs: dict[str, Any]) -> None:
         self._key: list[Any] = [func, torch.get_default_dtype()]
         self.given: list[Tensor] = []
+        self._places: dict[int, int] = {}
+        """Of tensors by their identity: a tensor that is given twice is not two of the same shape."""
         self.is_plain = self._read(args)
         self.read = len(self.given)
         """So many of the tensors are no named arguments."""
@@ -69,11 +71,12 @@ class Asked:
         for value in values:
             kind = type(value)
             if kind is FakeTensor:
+                place = self._places.setdefault(id(value), len(self.given))
                 self.given.append(value)
-                if value.layout is not torch.strided or value.constant is not None or value.fake_device != CPU:
-                    plain = False
+                if _is_ordinary(value):
+                    add((place, value.shape, value.stride(), value.storage_offset(), value.dtype))
                 else:
-                    add((value.shape, value.stride(), value.storage_offset(), value.dtype))
+                    plain = False
             elif kind in PLAIN:
                 add((kind, value))
             elif kind is list or kind is tuple:
@@ -86,6 +89,12 @@ class Asked:
         return plain
 
 
+def _is_ordinary(value: FakeTensor) -> bool:
+    if value.layout is not torch.strided or value.constant is not None or value.fake_device != CPU:
+        return False
+    return not (value.is_inference() or value.is_conj() or value.is_neg())
+
+
 _KNOWN: dict[tuple[Any, ...], Result | None] = {}
 """None: what cannot be remembered."""
 
@@ -93,22 +102,28 @@ _KNOWN: dict[tuple[Any, ...], Result | None] = {}
 def answer(mode: FakeTensorMode | None, func: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, Work, list[Tensor]]:
     """What it gives, what it takes, and the tensors that it reads."""
     asked = Asked(func, args, kwargs)
-    if mode is None or not asked.is_plain:
+    if mode is None or not asked.is_plain or not _is_on(mode):
         made = func(*args, **kwargs)
-        return made, work_of(func, args, made), asked.given[: asked.read]
+        return made, work_of(func, args, made, asked.given), asked.given[: asked.read]
     key = asked.key
     result = _KNOWN.get(key)
     if result is not None:
         made = _again(mode, result, asked.given)
         return made, result.work, asked.given[: asked.read]
     made = func(*args, **kwargs)
-    work = work_of(func, args, made)
+    work = work_of(func, args, made, asked.given)
     if key not in _KNOWN:
         if len(_KNOWN) >= MOST:
             _KNOWN.clear()
         same = Asked(func, args, kwargs)
         _KNOWN[key] = _result(func, made, asked.given, work) if same.is_plain and same.key == key else None
     return made, work, asked.given[: asked.read]
+
+
+def _is_on(mode: FakeTensorMode) -> bool:
+    """Not while it is left for a while to make real tensors, nor where new ones are of inference mode."""
+    active = torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE)  # pyright: ignore[reportAttributeAccessIssue]
+    return active is mode and not torch.is_inference_mode_enabled()
 
 
 def _again(mode: FakeTensorMode, result: Result, given: list[Tensor]) -> Any:
@@ -147,9 +162,7 @@ def _output(made: Any, given: list[Tensor]) -> Any:
     for place, each in enumerate(given):
         if made is each:
             return place
-    if type(made) is not FakeTensor or made.layout is not torch.strided or made.constant is not None:
-        return Ellipsis
-    if made.fake_device != CPU or made.is_conj() or made.is_neg():
+    if type(made) is not FakeTensor or not _is_ordinary(made):
         return Ellipsis
     storage = made.untyped_storage()
     of = {place for place, each in enumerate(given) if each.untyped_storage()._cdata == storage._cdata}
