@@ -158,3 +158,13 @@ def test_a_block_is_as_many_operations_as_its_calls_are_timed_by():
             model(x).sum().backward()
         found.append(sum(effort.operations for effort in live.effort.efforts().values()))
     assert found[1] - found[0] == measured_passes.OPERATIONS
+
+
+def test_calls_are_timed_by_operations_that_a_trace_counts():
+    mode = FakeTensorMode()
+    with mode:
+        x = torch.ones(2, 4, 4)
+    live = Live(mode, on_cpu=True)
+    with mode, live, torch.no_grad():
+        measured_passes.mixed(x)
+    assert sum(effort.operations for effort in live.effort.efforts().values()) == measured_passes.MIXED

@@ -28,6 +28,8 @@ WIDTH = 512
 ROUNDS = 5
 LAYERS, MODULES, OPERATIONS = 20, 4, 18
 """Small blocks whose calls are timed, and what a trace counts of the forward and backward of one."""
+MIXED = 14
+"""Operations that a trace counts of `mixed`."""
 
 FUNCTIONS: dict[Function, Callable[[Tensor, Tensor], object]] = {
     "silu": lambda x, out: F.silu(x),
@@ -94,12 +96,12 @@ def calls(*, threads: int) -> dict[str, float]:
     with torch.inference_mode(False), torch.random.fork_rng(devices=[]), as_runs_compute(place, threads):
         blocks = [nn.Sequential(nn.LayerNorm(8), nn.Linear(8, 8), nn.GELU()) for _ in range(LAYERS)]
         model = nn.Sequential(*blocks).to(place)
-        x = torch.ones(2, 8, device=place)
+        x, small = torch.ones(2, 8, device=place), [torch.ones(2, 4, 4, device=place) for _ in range(LAYERS)]
 
         def operations() -> None:
             with torch.no_grad():
-                for _ in range(LAYERS):
-                    x.view(8, 2).add(x.view(8, 2))
+                for each in small:
+                    mixed(each)
 
         def layers() -> None:
             with torch.enable_grad():
@@ -107,11 +109,20 @@ def calls(*, threads: int) -> dict[str, float]:
             model.zero_grad(set_to_none=True)
 
         one, all_of = (_best(work, place) for work in (operations, layers))
-    operation = one / (3 * LAYERS)
+    operation = one / (MIXED * LAYERS)
     return {
         "operation_seconds": operation,
         "module_seconds": max(0.0, all_of - OPERATIONS * LAYERS * operation) / (MODULES * LAYERS),
     }
+
+
+def mixed(x_NTT: Tensor) -> Tensor:
+    """Operations as attention over rows of several texts makes them: parts taken and put, products, a softmax."""
+    taken_NTT = x_NTT.new_empty(x_NTT.shape)
+    taken_NTT[:, :2] = x_NTT[:, 2:].transpose(0, 1).transpose(0, 1)
+    taken_NTT[:, 2:] = 0.0
+    scores_NTT = torch.bmm(taken_NTT, x_NTT.transpose(1, 2)).mul_(0.5)
+    return torch.softmax(scores_NTT, dim=-1, out=scores_NTT).add(x_NTT)
 
 
 def _best(work: Callable[[], object], place: torch.device) -> float:
