@@ -28,7 +28,7 @@ from tunelab.backends.torch.products import medium_is_exact
 from tunelab.backends.torch.speed.duration import seconds
 from tunelab.config.run import RunConfig
 from tunelab.errors import ConfigError
-from tunelab.study.foresight.duration import _gap
+from tunelab.study.foresight.duration import update_gap
 from tunelab.study.foresight.time import machine_speed
 from tunelab.study.planning.plan import method_of
 
@@ -69,7 +69,7 @@ def case(run: RunConfig, sizes: list[tuple[int, int, int]]) -> dict[str, Any]:
         seconds(effort.micro_batch, speed).of() + seconds(effort.update, speed).of(),
         seconds(effort.first, speed).of(),
     )
-    if (gap := _gap(method)) is not None:  # what the first step makes is made again in one of so many
+    if (gap := update_gap(method)) is not None:  # what the first step makes is made again in one of so many
         step += max(0.0, first - step) / gap
     predicted = {"step": step, "losses": seconds(effort.losses, speed).of()}
     return {"measured": took, "predicted": predicted, "gigaflops": effort.micro_batch.flops / 1e9}

@@ -72,11 +72,11 @@ def _train(run: RunConfig, method: Method, efforts: Efforts, order: Order, speed
     passes = [_of(micro_batches(order.step(number), **cut), efforts, batch) for number in numbers]
     step = statistics.fmean(passes) + update.of()
     once = max(0.0, first.of() - batch.of() - update.of())
-    times = 1 + (order.num_steps - 1) // gap if (gap := _gap(method)) else 1
+    times = 1 + (order.num_steps - 1) // gap if (gap := update_gap(method)) else 1
     return _Trained(step, step * order.num_steps + once * times)
 
 
-def _gap(method: Method) -> int | None:
+def update_gap(method: Method) -> int | None:
     """Steps after which what the first one makes is made again; of several members the shortest."""
     own = [getattr(each, "update_gap", None) for each in (method, *method.members)]
     return min((gap for gap in own if gap), default=None)

@@ -114,20 +114,21 @@ def work_of(func: Any, args: Any, made: Any, given: Sequence[Tensor]) -> Work:
     if (within := WITHIN.get(name)) is not None:
         numbers = args[within.place].numel()
         return Work((), FUNCTIONS[name], "fp32", int(numbers * within.bytes_moved), 4 * numbers * within.copies)
-    read, written = ([each for each in tree_leaves(given) if isinstance(each, Tensor)] for given in (args, made))
+    read, written = ([each for each in tree_leaves(side) if isinstance(each, Tensor)] for side in (args, made))
     if not (size := sum(map(_num_bytes, [*read, *written]))):
         return Work()
     dtype = DTYPES.get((read or written)[0].dtype, "fp32")
-    return Work((), FUNCTIONS.get(name, "move"), dtype, size, _copied(func, args, written, given))
+    return Work((), FUNCTIONS.get(name, "move"), dtype, size, _copied(func, args, read, written, given))
 
 
-def _copied(func: Any, args: Any, written: list[Tensor], given: Sequence[Tensor]) -> int:
+def _copied(func: Any, args: Any, read: list[Tensor], written: list[Tensor], given: Sequence[Tensor]) -> int:
     """Bytes: where types differ, a CPU's operation over numbers, one by one, first makes copies in the type that all of
     them become; so does a sum in another type than its numbers'."""
-    read = [each for each in tree_leaves(args) if isinstance(each, Tensor)]
-    if func in SUMS and read and written[0].dtype != read[0].dtype:
-        return read[0].numel() * written[0].dtype.itemsize
-    if torch.Tag.pointwise not in func.tags or not written:
+    if not read or not written:
+        return 0
+    if func in SUMS:
+        return 0 if written[0].dtype == read[0].dtype else read[0].numel() * written[0].dtype.itemsize
+    if torch.Tag.pointwise not in func.tags:
         return 0
     wide = [each for place, each in enumerate(read) if each.dim() and place != CONDITIONS.get(func)]
     mine = [each for each in written if any(each is other for other in given)]
@@ -136,7 +137,7 @@ def _copied(func: Any, args: Any, written: list[Tensor], given: Sequence[Tensor]
         types += [torch.get_default_dtype()] if not any(each.is_floating_point for each in types) else []
     if not mine and written[0].dtype != torch.bool:
         types.append(written[0].dtype)
-    if len({*types, *(each.dtype for each in mine)}) < 2:
+    if not types or len({*types, *(each.dtype for each in mine)}) < 2:
         return 0
     common = functools.reduce(torch.promote_types, types)
     return sum(each.numel() for each in (*wide, *mine) if each.dtype != common) * common.itemsize

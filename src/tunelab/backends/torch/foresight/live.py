@@ -79,7 +79,7 @@ class Live(TorchDispatchMode):
         return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is DEVICE:  # more than half of all calls
+        if func is DEVICE and type(args[0]) is FakeTensor:  # more than half of all calls
             return args[0].fake_device
         if func is ASKED:
             return self._answers(args[0], 1)[0]
@@ -253,8 +253,10 @@ class Heap:
     def holes(self) -> tuple[tuple[str, int], ...]:
         """Two lower bounds, each of which grows by the block: of what is alive, and of the most that ever was."""
         whole = 1 + HOLES_SHARE
-        held = int(whole * HELD_SHARE * self._most) - self._alive
-        return (("", int(whole * self._alive) - self._alive), (", held", max(0, held)))
+        return tuple(
+            (ending, int(whole * size) - self._alive)
+            for ending, size in (("", self._alive), (", held", HELD_SHARE * self._most))
+        )
 
 
 def _is_above(now: Counter[str], highest: Mapping[str, int] | None, measure: str | None) -> bool:
